@@ -1,0 +1,61 @@
+"""The errors that a user can mend, each with the exit code of the command line (docs/formats.md lists them)."""
+
+
+class GeoError(Exception):
+    """What happened, to what, and what to do about it; `exit_code` is what `geo` ends with."""
+
+    exit_code = 1
+
+
+class UsageError(GeoError):
+    """Arguments that do not fit together or are out of range."""
+
+    exit_code = 2
+
+
+class InputError(GeoError):
+    """A photo, an orthophoto or another input file is missing, unreadable or not of a kind that we read."""
+
+    exit_code = 3
+
+
+class StoreError(GeoError):
+    """An index is damaged: a file is missing, cut short or does not match its checksum."""
+
+    exit_code = 4
+
+
+class PartialError(GeoError):
+    """The job finished, but some of its items failed."""
+
+    exit_code = 5
+
+
+class WeightsError(GeoError):
+    """Model weights are missing, damaged or not those that were asked for."""
+
+    exit_code = 6
+
+
+class MismatchError(GeoError):
+    """An index, model or file format does not go with the other."""
+
+    exit_code = 7
+
+
+class LimitError(GeoError):
+    """An input or a resource passes a limit: picture size, memory, disk."""
+
+    exit_code = 8
+
+
+class LockedError(GeoError):
+    """Another process is writing the same index."""
+
+    exit_code = 9
+
+
+class NotLocatedError(GeoError):
+    """No place was found and the caller asked to be told by the exit code."""
+
+    exit_code = 10
