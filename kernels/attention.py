@@ -1,0 +1,18 @@
+"""Scaled dot-product attention (Vaswani et al. 2017, eq. 1): the definition in plain torch beside the fused op of torch."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def attention_definition(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Return softmax(q k^T / sqrt(d)) v of (B, H, M, d), (B, H, N, d), (B, H, N, e) as (B, H, M, e); the whole M x N matrix is formed."""
+    scores = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5  # (B, H, M, N)
+    return torch.softmax(scores, dim=-1) @ v
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Attend from (B, H, M, d) queries to (B, H, N, d) keys and values without keeping the M x N matrix; scale 1 / sqrt(d)."""
+    return F.scaled_dot_product_attention(q, k, v)

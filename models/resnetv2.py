@@ -1,0 +1,97 @@
+"""The hybrid ResNetV2 stem of EgoTR: a weight-standardised GroupNorm ResNet-50 cut at stride 16 (Kolesnikov et al. 2020; Dosovitskiy et al. 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+STANDARDISE_EPS = 1e-5
+GROUPS = 32
+GROUP_EPS = 1e-6
+SHORTCUT_EPS = 1e-5
+
+
+def standardise_weight(weight: Tensor) -> Tensor:
+    """Give each filter of (O, I, kh, kw) zero mean and unit (biased) variance, computed and returned in float32 or float64."""
+    wide = weight if weight.dtype == torch.float64 else weight.float()
+    variance, mean = torch.var_mean(wide, dim=(1, 2, 3), keepdim=True, correction=0)
+    return (wide - mean) * torch.rsqrt(variance + STANDARDISE_EPS)
+
+
+class WSConv2d(nn.Conv2d):
+    """A convolution without bias whose filters are standardised at every call (Qiao et al. 2019), zero-padded alike on both sides."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
+        super().__init__(in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=False)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Convolve (B, I, H, W) to (B, O, ceil(H / stride), ceil(W / stride))."""
+        weight = standardise_weight(self.weight).to(self.weight.dtype)
+        return F.conv2d(input, weight, None, self.stride, self.padding)
+
+    def folded(self) -> nn.Conv2d:
+        """Return a plain convolution that holds the standardised filters, for inference."""
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        plain = nn.Conv2d(
+            self.in_channels, self.out_channels, kernel, stride, kernel // 2, bias=False, device=self.weight.device, dtype=self.weight.dtype
+        )
+        with torch.no_grad():
+            plain.weight.copy_(standardise_weight(self.weight))
+        return plain.train(self.training)
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 (with the stride), 1x1 convolutions, each conv -> GroupNorm, with ReLU between them and after the sum."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+        super().__init__()
+        out_channels = 4 * channels
+        self.conv1 = WSConv2d(in_channels, channels, 1)
+        self.norm1 = nn.GroupNorm(GROUPS, channels, eps=GROUP_EPS)
+        self.conv2 = WSConv2d(channels, channels, 3, stride)
+        self.norm2 = nn.GroupNorm(GROUPS, channels, eps=GROUP_EPS)
+        self.conv3 = WSConv2d(channels, out_channels, 1)
+        self.norm3 = nn.GroupNorm(GROUPS, out_channels, eps=GROUP_EPS)
+        self.shortcut: nn.Module = nn.Identity()
+        self.shortcut_norm: nn.Module = nn.Identity()
+        if stride != 1 or in_channels != out_channels:
+            self.shortcut = WSConv2d(in_channels, out_channels, 1, stride)
+            self.shortcut_norm = nn.GroupNorm(out_channels, out_channels, eps=SHORTCUT_EPS)  # one group per channel
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Carry (B, I, H, W) to (B, 4 * channels, H / stride, W / stride)."""
+        residual = self.shortcut_norm(self.shortcut(features))
+        features = F.relu(self.norm1(self.conv1(features)))
+        features = F.relu(self.norm2(self.conv2(features)))
+        features = self.norm3(self.conv3(features))
+        return F.relu(residual + features)
+
+
+class ResNetV2(nn.Module):
+    """Images to features at stride 16: a 7x7 root, a max pool, and one stage per entry of `units`, the first at stride 1, the others at 2."""
+
+    def __init__(self, units: Sequence[int] = (3, 4, 9), width: int = 64) -> None:
+        super().__init__()
+        self.conv = WSConv2d(3, width, 7, 2)
+        self.norm = nn.GroupNorm(GROUPS, width, eps=GROUP_EPS)
+        stages, in_channels = [], width
+        for index, count in enumerate(units):
+            channels = width * 2**index
+            blocks = []
+            for unit in range(count):
+                blocks.append(Bottleneck(in_channels, channels, 2 if unit == 0 and index > 0 else 1))
+                in_channels = 4 * channels
+            stages.append(nn.Sequential(*blocks))
+        self.stages = nn.Sequential(*stages)
+        self.out_channels = in_channels
+        self.stride = 4 * 2 ** (len(units) - 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Turn (B, 3, H, W) normalised images into (B, 1024, H / 16, W / 16) features (paper sizes)."""
+        features = F.relu(self.norm(self.conv(images)))  # (B, 64, H / 2, W / 2)
+        features = F.max_pool2d(features, kernel_size=3, stride=2, padding=1)  # (B, 64, H / 4, W / 4)
+        stages: Tensor = self.stages(features)
+        return stages
