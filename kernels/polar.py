@@ -1,4 +1,4 @@
-"""The polar transform of a north-up aerial square to the frame of a street panorama (Shi et al. 2019, SAFA, sec. 3; Shi et al. 2020, DSM)."""
+"""The polar transform of a north-up aerial square to the frame of a street panorama (Shi et al. 2019, SAFA; Shi et al. 2020, DSM)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hybrid ResNetV2 stem of EgoTR: a weight-standardised GroupNorm ResNet-50 cut at stride 16 (Kolesnikov et al. 2020; Dosovitskiy et al. 2021)."""
+"""The hybrid stem of EgoTR: a weight-standardised GroupNorm ResNet-50 cut at stride 16 (Kolesnikov 2020; Dosovitskiy 2021)."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNetV2(nn.Module):
-    """Images to features at stride 16: a 7x7 root, a max pool, and one stage per entry of `units`, the first at stride 1, the others at 2."""
+    """Images to features at stride 16: a 7x7 root, a max pool, one stage per entry of `units`, the first at stride 1, the others at 2."""
 
     def __init__(self, units: Sequence[int] = (3, 4, 9), width: int = 64) -> None:
         super().__init__()
