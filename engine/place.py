@@ -1,0 +1,89 @@
+"""Answers: where a photo was taken, which object was clicked, how sure we are; their one JSON (docs/formats.md, Answers)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from crossgeo.errors import GeoError
+
+Status = Literal["located", "ambiguous", "low_confidence", "outside_coverage"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place of the photo: the ground at a drone photo's centre."""
+
+    lat: float  # WGS 84 degrees
+    lon: float
+    radius_m: float  # two of three true places lie within it
+    heading_deg: float  # of the photo's upper edge, clockwise from true north
+    score: float  # cosine of photo and tile, -1 to 1
+    tile: int  # id in the index of the tile that led here
+    width_m: float  # of ground across the photo, as matched
+    camera: tuple[float, float] | None = None  # (lat, lon) of the camera, where tilt and height are known
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the place as the answer's JSON writes it."""
+        return {
+            "lat": round(self.lat, 7),
+            "lon": round(self.lon, 7),
+            "radius_m": round(self.radius_m, 1),
+            "heading_deg": round(self.heading_deg, 1) % 360.0,
+            "score": round(self.score, 4),
+            "tile": self.tile,
+        }
+
+
+@dataclass(frozen=True)
+class FoundObject:
+    """The clicked object on the aerial image; `box_px` is in pixels of the window that was read around it."""
+
+    lat: float  # of the box's centre
+    lon: float
+    box_px: tuple[float, float, float, float]  # x0, y0, x1, y1, pixel edges, x right, y down
+    polygon: dict[str, Any]  # GeoJSON Polygon, lon and lat
+    width_m: float  # east-west
+    height_m: float  # north-south
+    confidence: float  # 0 to 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object as the answer's JSON writes it."""
+        return {
+            "lat": round(self.lat, 7),
+            "lon": round(self.lon, 7),
+            "box_px": [round(edge, 1) for edge in self.box_px],
+            "polygon": self.polygon,
+            "width_m": round(self.width_m, 2),
+            "height_m": round(self.height_m, 2),
+            "confidence": round(self.confidence, 4),
+        }
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Everything that one question gives; `places` best first and never hidden by the status."""
+
+    photo: str
+    status: Status
+    places: tuple[Place, ...]
+    found: FoundObject | None
+    generation: int
+    model: str
+    timings_ms: dict[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the one JSON of an answer (docs/formats.md, Answers)."""
+        return {
+            "photo": self.photo,
+            "status": self.status,
+            "places": [place.to_json() for place in self.places],
+            "object": self.found.to_json() if self.found else None,
+            "index": {"generation": self.generation, "model": self.model},
+            "timings_ms": {stage: round(took, 1) for stage, took in self.timings_ms.items()},
+        }
+
+
+def error_json(photo: str, error: GeoError) -> dict[str, Any]:
+    """Return what stands in the stream for a photo that failed."""
+    return {"photo": photo, "error": {"type": type(error).__name__, "message": str(error)}}
