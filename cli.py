@@ -1,5 +1,53 @@
-"""The command `geo`: parses, calls one function, prints."""
+"""The command `geo`: puts the commands of crossgeo.commands together; each parses, calls one function and prints."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+from crossgeo import __version__
+from crossgeo.commands import batch, demo, doctor, index, query, town, train, weights
+from crossgeo.commands.guard import GuardedGroup
+
+app = typer.Typer(
+    name="geo",
+    cls=GuardedGroup,
+    help="Point at something in a photo; get its place on the map, in your own orthophoto. Offline, on your own machine.",
+    epilog="Start with: geo demo.  Then: geo index build ortho.tif --out city.geo, and geo query photo.jpg --index city.geo",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+LOCATE, PREPARE, LOOK = "Locate photos", "Prepare", "Look around"
+app.command("query", rich_help_panel=LOCATE)(query.query)
+app.command("batch", rich_help_panel=LOCATE)(batch.batch)
+app.add_typer(index.app, name="index", rich_help_panel=PREPARE)
+app.add_typer(train.app, name="train", rich_help_panel=PREPARE)
+app.add_typer(town.app, name="town", rich_help_panel=PREPARE)
+app.command("demo", rich_help_panel=LOOK)(demo.demo)
+app.command("doctor", rich_help_panel=LOOK)(doctor.doctor)
+app.add_typer(weights.app, name="weights", rich_help_panel=LOOK)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"geo {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_version)] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Print a traceback with an error.")] = False,
+) -> None:
+    """Point at something in a photo; get its place on the map, in your own orthophoto. Offline, on your own machine."""
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; every way out is an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a file's name may be no valid text
+    app(prog_name="geo")

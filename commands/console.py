@@ -1,0 +1,93 @@
+"""How `geo` talks: results on stdout, messages and progress on stderr; a bar on a terminal, else a line every ten seconds."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+from rich.table import Table
+
+LINE_EVERY_S = 10.0
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON value on one line of stdout."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=True, allow_nan=False) + "\n")
+
+
+def print_rows(rows: list[tuple[str, str]]) -> None:
+    """Print name and value, a row each, aligned; names in bold on a terminal."""
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, value)
+    stdout().print(table)
+
+
+def stdout() -> Console:
+    """Return the console of results; off a terminal it never folds a line."""
+    return _console(sys.stdout.isatty(), stderr=False)
+
+
+def stderr() -> Console:
+    """Return the console of messages."""
+    return _console(sys.stderr.isatty(), stderr=True)
+
+
+def _console(on_terminal: bool, stderr: bool) -> Console:
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=False, width=None if on_terminal else 200)
+
+
+def say(message: str) -> None:
+    """Print one message on stderr."""
+    stderr().print(message, soft_wrap=True)
+
+
+class Progress:
+    """A job's progress with its rate and end time; use as a context manager and call it with (done, total)."""
+
+    def __init__(self, what: str, unit: str) -> None:
+        self.what = what
+        self.unit = unit
+        self._bar: RichProgress | None = None
+        self._task: TaskID | None = None
+        self._first: tuple[float, int] | None = None
+        self._line_at = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show that `done` of `total` are finished; those done at the first call count as done before."""
+        now = time.monotonic()
+        if self._first is None:
+            self._first = (now, done)
+        elapsed = now - self._first[0]
+        rate = (done - self._first[1]) / elapsed if elapsed > 0.0 else 0.0
+        if sys.stderr.isatty():
+            self._draw(done, total, rate)
+        elif now - self._line_at >= LINE_EVERY_S:
+            self._line_at = now
+            left = f", {(total - done) / rate:.0f} s left" if rate > 0.0 else ""
+            say(f"{self.what}: {done} of {total} {self.unit}, {rate:.1f} {self.unit}/s{left}")
+
+    def _draw(self, done: int, total: int, rate: float) -> None:
+        if self._bar is None or self._task is None:
+            self._bar = RichProgress(
+                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
+                TimeElapsedColumn(), TimeRemainingColumn(), console=stderr(), transient=True,
+            )  # fmt: skip
+            self._bar.start()
+            self._task = self._bar.add_task(self.what, total=total, rate="")
+        self._bar.update(self._task, completed=done, total=total, rate=f"{rate:.1f} {self.unit}/s")

@@ -1,0 +1,103 @@
+"""`geo doctor`: what this machine and installation offer, for a bug report or a slow run."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from crossgeo import __version__
+from crossgeo.commands import console
+
+LIBRARIES = (
+    "torch", "numpy", "faiss-cpu", "h5py", "lmdb", "rasterio", "pyproj", "shapely", "morecantile", "Pillow", "opencv-python-headless",
+    "safetensors", "typer", "rich",
+)  # fmt: skip
+CPU_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8", "asimd", "bf16")
+
+
+def doctor(json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False) -> None:
+    """Show versions, the processor's features, threads, memory and the weights found."""
+    found = examine()
+    if json:
+        console.print_json(found)
+        return
+    console.print_rows(
+        [
+            ("crossgeo", f"{found['crossgeo']}, Python {found['python']}, {found['system']}"),
+            ("libraries", ", ".join(f"{name} {number or 'MISSING'}" for name, number in found["libraries"].items())),
+            ("GDAL, PROJ", f"{found['gdal']}, {found['proj']}"),
+            ("processor", f"{found['cpu']}; {' '.join(found['cpu_features']) or 'no vector features seen'}"),
+            ("threads", f"{found['torch_threads']} in torch, of {found['cpus']} processors"),
+            ("GPU", found["gpu"] or "none; everything runs on the processor"),
+            ("memory", f"{found['memory_gib']} GiB" if found["memory_gib"] else "unknown"),
+            ("disk here", f"{found['disk_free_gib']} GiB free"),
+            ("weights", ", ".join(found["weights"]) or "none shipped with this installation"),
+            ("GEO_INDEX", found["geo_index"] or "not set"),
+        ]
+    )
+
+
+def examine() -> dict[str, Any]:
+    """Gather what the command shows."""
+    import rasterio
+    import torch
+    from pyproj import proj_version_str
+
+    return {
+        "crossgeo": __version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "libraries": {name: _version(name) for name in LIBRARIES},
+        "gdal": rasterio.__gdal_version__,
+        "proj": proj_version_str,
+        "cpu": _cpu_name(),
+        "cpu_features": _cpu_features(),
+        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "memory_gib": _memory_gib(),
+        "disk_free_gib": round(shutil.disk_usage(Path.cwd()).free / 2**30, 1),
+        "weights": shipped_weights(),
+        "geo_index": os.environ.get("GEO_INDEX"),
+    }
+
+
+def shipped_weights() -> list[str]:
+    """Return the names of the weights that came with the package."""
+    from importlib.resources import files
+
+    return sorted(entry.name.removesuffix(".safetensors") for entry in files("crossgeo.models.weights").iterdir() if entry.name.endswith(".safetensors"))
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpuinfo() -> list[list[str]]:
+    path = Path("/proc/cpuinfo")
+    return [line.split(":", 1) for line in path.read_text().splitlines() if ":" in line] if path.exists() else []
+
+
+def _cpu_name() -> str:
+    names = [value.strip() for key, value in _cpuinfo() if key.strip() == "model name"]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _cpu_features() -> list[str]:
+    flags = {flag for key, value in _cpuinfo() if key.strip() in ("flags", "Features") for flag in value.split()}
+    return [feature for feature in CPU_FEATURES if feature in flags]
+
+
+def _memory_gib() -> float | None:
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (ValueError, OSError):
+        return None

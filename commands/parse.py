@@ -1,0 +1,32 @@
+"""Option values that are pairs of numbers: a pixel `x,y`, a place `lat,lon`."""
+
+from __future__ import annotations
+
+import math
+
+from crossgeo.errors import UsageError
+
+
+def point(text: str | None) -> tuple[float, float] | None:
+    """Read `x,y` in pixels from the top left of the upright photo."""
+    return None if text is None else _pair(text, "--point", "x,y in pixels, like --point 512,384")
+
+
+def lat_lon(text: str | None) -> tuple[float, float] | None:
+    """Read `lat,lon` in degrees."""
+    if text is None:
+        return None
+    lat, lon = _pair(text, "--near", "lat,lon in degrees, like --near 27.631,85.521")
+    if not (-90.0 <= lat <= 90.0 and -180.0 <= lon <= 180.0):
+        raise UsageError(f"--near {text} is not on the earth; give lat,lon in degrees, latitude first")
+    return lat, lon
+
+
+def _pair(text: str, option: str, wanted: str) -> tuple[float, float]:
+    try:
+        first, second = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"{option} {text!r} is not a pair of numbers; give {wanted}") from error
+    if not (math.isfinite(first) and math.isfinite(second)):
+        raise UsageError(f"{option} {text!r} is not finite; give {wanted}")
+    return first, second

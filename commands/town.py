@@ -1,0 +1,27 @@
+"""`geo town`: a simulated town whose every place is known."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from crossgeo.commands import console
+
+app = typer.Typer(no_args_is_help=True, help="Make simulated towns with known truth, to try things on.")
+
+
+@app.command()
+def make(
+    out: Annotated[Path, typer.Option(help="Folder to make; it must not exist.")],
+    seed: Annotated[int, typer.Option(min=0, help="Which town: the same seed gives the same town.")] = 1,
+    size_m: Annotated[int, typer.Option(min=100, max=5000, help="Side of the square town in metres.")] = 600,
+    photos: Annotated[int, typer.Option(min=0, max=10000, help="Drone photos to take over it.")] = 20,
+) -> None:
+    """Write an orthophoto, drone photos with EXIF, and the truth of both: places, headings, boxes."""
+    from crossgeo.town.write import write_town
+
+    began = time.monotonic()
+    write_town(out, seed, size_m, photos)
+    console.say(f"{out}: town {seed}, {size_m} m, {photos} photos, in {time.monotonic() - began:.1f} s")
