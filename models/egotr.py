@@ -91,8 +91,9 @@ class EgoTRBranch(nn.Module):
         return cast(Tensor, self.norm(tokens))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Describe (B, 3, H, W) normalised RGB images as (B, D) unit vectors."""
-        return F.normalize(self.project(self.tokens(images)[:, 0]).float(), dim=-1)
+        """Describe (B, 3, H, W) normalised RGB images as (B, D) unit vectors, float32 unless the weights are float64."""
+        descriptors: Tensor = self.project(self.tokens(images)[:, 0])  # (B, D)
+        return F.normalize(descriptors if descriptors.dtype == torch.float64 else descriptors.float(), dim=-1)
 
 
 class EgoTR(nn.Module):
