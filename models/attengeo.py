@@ -1,0 +1,212 @@
+"""AttenGeo finds the object clicked in a photo inside a window of aerial imagery (dual attention: CVCAM and MHSAM), as two halves."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from crossgeo.kernels.click_map import click_map
+from crossgeo.models import convnextv2, efficientnet_lite
+from crossgeo.models.convnextv2 import ConvNeXtV2
+from crossgeo.models.cvcam import CVCAM
+from crossgeo.models.efficientnet_lite import EfficientNetLite
+from crossgeo.models.mhsam import KERNELS, MHSAM
+from torch import Tensor, nn
+
+AnchorSizes = tuple[tuple[float, float], ...]
+PREDICTIONS = 5  # tx, ty, tw, th, confidence
+
+
+@dataclass(frozen=True)
+class AttenGeoConfig:
+    """What shapes the network and says what its pixels are; saved with its weights."""
+
+    name: str
+    backbone: Literal["convnextv2", "efficientnet-lite0"]
+    depths: tuple[int, ...]  # ConvNeXt V2: blocks of each stage; EfficientNet-Lite0: one number, its stages
+    widths: tuple[int, ...]  # ConvNeXt V2: channels of each stage; EfficientNet-Lite0: none
+    stride: int  # px of the window for a cell of the grid
+    window_px: int  # side of the window
+    window_gsd_m: float  # metres for a pixel of the window
+    photo_hw: tuple[int, int]  # px
+    channels: int  # C of both views after their 1x1 maps
+    heads: int
+    hidden: int  # of the FFN of each CAB
+    iterations: int  # k of CVCAM
+    spatial_hidden: int  # of each head of MHSAM
+    anchors: AnchorSizes  # (width, height) px of the window
+    mean: tuple[float, float, float]  # of RGB / 255
+    std: tuple[float, float, float]
+    click_power: float = 2.0  # of the click map; 2 is DetGeo's
+    cvcam: bool = True  # False: the paper's baseline, the photo's mean feature is added to every cell of the window
+    mhsam: bool = True  # False: the fused features go to the head as they are
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that do not go together (ValueError)."""
+        if self.window_px % self.stride or self.window_px // self.stride < max(KERNELS):
+            raise ValueError(f"a window of {self.window_px} px is not a grid of at least {max(KERNELS)} cells of {self.stride} px")
+        if not self.anchors:
+            raise ValueError(f"{self.name} has no anchors")
+
+    @property
+    def window_m(self) -> float:
+        """Side of the window in metres."""
+        return self.window_px * self.window_gsd_m
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for a card."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> AttenGeoConfig:
+        """Read what `to_dict` gave (JSON turns tuples into lists)."""
+        tuples = {key: tuple(values[key]) for key in ("depths", "widths", "photo_hw", "mean", "std")}
+        return cls(**{**values, **tuples, "anchors": tuple((float(w), float(h)) for w, h in values["anchors"])})
+
+
+# DetGeo's, for 1024 px on about 300 m.
+_DETGEO_ANCHORS = (
+    (37.0, 41.0), (78.0, 84.0), (96.0, 215.0), (129.0, 129.0), (194.0, 82.0), (198.0, 179.0), (246.0, 280.0), (395.0, 342.0), (550.0, 573.0)
+)  # fmt: skip
+# Buildings of 4 to 24 m at 0.2 m/px: medians of clusters by IoU of OpenStreetMap buildings in Nepal and Zanzibar, spread a little.
+_SMALL_ANCHORS = (
+    (21.0, 21.0), (28.0, 38.0), (42.0, 31.0), (39.0, 46.0), (54.0, 49.0), (48.0, 68.0), (74.0, 57.0), (72.0, 84.0), (120.0, 120.0)
+)  # fmt: skip
+
+PRESETS = {
+    "attengeo": AttenGeoConfig(
+        "attengeo", "convnextv2", convnextv2.TINY_DEPTHS, convnextv2.TINY_WIDTHS, stride=32, window_px=1024, window_gsd_m=300 / 1024,
+        photo_hw=(256, 256), channels=256, heads=8, hidden=1024, iterations=4, spatial_hidden=512, anchors=_DETGEO_ANCHORS,
+        mean=convnextv2.MEAN, std=convnextv2.STD,
+    ),
+    "attengeo-s": AttenGeoConfig(
+        "attengeo-s", "efficientnet-lite0", (5,), (), stride=16, window_px=384, window_gsd_m=0.2,
+        photo_hw=(256, 256), channels=128, heads=4, hidden=512, iterations=2, spatial_hidden=128, anchors=_SMALL_ANCHORS,
+        mean=efficientnet_lite.MEAN, std=efficientnet_lite.STD,
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ReferenceFeatures:
+    """What one half of the network keeps of a window: (B, C, g, g); it serves every click on it, in float32 or float16."""
+
+    grid: Tensor
+
+    def half(self) -> ReferenceFeatures:
+        """Return the features in float16, as a cache keeps them."""
+        return ReferenceFeatures(self.grid.half())
+
+    def __getitem__(self, index: slice) -> ReferenceFeatures:
+        """Return the features of some of the windows."""
+        return ReferenceFeatures(self.grid[index])
+
+    def __len__(self) -> int:
+        """Return the number of windows."""
+        return len(self.grid)
+
+
+class _LiteStem(efficientnet_lite.Conv):
+    """A first convolution with SAME padding that also takes images without the click channel."""
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return F.conv2d(input, weight[:, : input.shape[1]], bias, self.stride, self.padding)
+
+
+def _make_backbone(config: AttenGeoConfig) -> ConvNeXtV2 | EfficientNetLite:
+    backbone: ConvNeXtV2 | EfficientNetLite
+    if config.backbone == "convnextv2":
+        backbone = ConvNeXtV2(config.depths, config.widths, in_channels=4)
+    else:
+        backbone = EfficientNetLite(stages=config.depths[0], in_channels=4)
+        backbone.stem = _LiteStem(4, efficientnet_lite.STEM_CHANNELS, 3, 2)
+    if backbone.stride != config.stride:
+        raise ValueError(f"{config.name} asks for stride {config.stride}, its backbone gives {backbone.stride}")
+    stem = backbone.stem[0] if isinstance(backbone, ConvNeXtV2) else backbone.stem
+    assert isinstance(stem, nn.Conv2d)
+    with torch.no_grad():
+        stem.weight[:, 3] = 0.0  # the click starts without a say, so a pretrained backbone starts as it was
+    return backbone
+
+
+class AttenGeo(nn.Module):
+    """Photo and click against a window: shared backbone, CVCAM, MHSAM, nine anchors.
+
+    Images are RGB in 0..255, uint8 or float; the config's mean and std are applied inside. The backbone's weights serve both views;
+    the click map is the fourth input channel of the photo, which the window does without.
+    """
+
+    mean: Tensor
+    std: Tensor
+    anchors: Tensor
+
+    def __init__(self, config: AttenGeoConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = _make_backbone(config)
+        self.reference_map = nn.Conv2d(self.backbone.channels, config.channels, 1)
+        self.query_map = nn.Conv2d(self.backbone.channels, config.channels, 1)
+        self.cvcam = CVCAM(config.channels, config.heads, config.hidden, config.iterations) if config.cvcam else None
+        self.mhsam = MHSAM(config.channels, config.spatial_hidden) if config.mhsam else None
+        self.head = nn.Conv2d(config.channels, len(config.anchors) * PREDICTIONS, 1)
+        self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1) * 255.0, persistent=False)
+        self.register_buffer("std", torch.tensor(config.std).view(1, 3, 1, 1) * 255.0, persistent=False)
+        self.register_buffer("anchors", torch.tensor(config.anchors), persistent=False)  # (A, 2) px
+        self._initialise()
+
+    def _initialise(self) -> None:
+        cells = (self.config.window_px // self.config.stride) ** 2 * len(self.config.anchors)
+        nn.init.normal_(self.head.weight, std=0.01)
+        with torch.no_grad():
+            assert self.head.bias is not None
+            bias = self.head.bias.view(-1, PREDICTIONS)
+            bias.zero_()
+            bias[:, 4] = -math.log(cells - 1)  # one prior in all is true: start from that rate
+
+    def encode_reference(self, windows: Tensor) -> ReferenceFeatures:
+        """Encode (B, 3, S, S) windows, RGB in 0..255, as (B, C, g, g) features; S must be a multiple of the stride."""
+        stride = self.config.stride
+        if windows.shape[-1] % stride or windows.shape[-2] % stride:
+            raise ValueError(f"a window of {tuple(windows.shape[-2:])} px does not divide into cells of {stride} px")
+        return ReferenceFeatures(self.reference_map(self.backbone(self._normalise(windows))))
+
+    def encode_query(self, photos: Tensor, clicks: Tensor) -> Tensor:
+        """Encode (B, 3, h, w) photos, RGB in 0..255, with (B, 2) clicks in pixels as (B, C, h / stride, w / stride) features."""
+        point = click_map(clicks, photos.shape[-2], photos.shape[-1], self.config.click_power)  # (B, 1, h, w)
+        features: Tensor = self.query_map(self.backbone(torch.cat([self._normalise(photos), point.to(self.mean.dtype)], dim=1)))
+        return features
+
+    def query(self, features: ReferenceFeatures, photos: Tensor, clicks: Tensor) -> Tensor:
+        """Ask (B, C, g, g) features for what (B, 2) clicks in pixels show in (B, 3, h, w) photos: raw (B, A, 5, g, g) float32.
+
+        One window serves B photos, and one photo B windows: whichever is alone is repeated.
+        """
+        return self.locate(features, self.encode_query(photos, clicks))
+
+    def locate(self, features: ReferenceFeatures, query: Tensor) -> Tensor:
+        """Fuse (B, C, g, g) features and (B, C, h, w) query features, either B may be 1: raw (B, A, 5, g, g) float32."""
+        reference = features.grid.to(query.dtype)
+        batch = max(len(reference), len(query))
+        reference, query = reference.expand(batch, -1, -1, -1), query.expand(batch, -1, -1, -1)
+        if self.cvcam is not None:
+            fused = self.cvcam(query, reference)
+        else:
+            fused = reference + query.mean(dim=(2, 3), keepdim=True)
+        if self.mhsam is not None:
+            fused = self.mhsam(fused)
+        raw: Tensor = self.head(fused)  # (B, 5 A, g, g)
+        return raw.view(batch, len(self.config.anchors), PREDICTIONS, *raw.shape[-2:]).float()
+
+    def forward(self, windows: Tensor, photos: Tensor, clicks: Tensor) -> Tensor:
+        """Both halves at once: (B, 3, S, S) windows, (B, 3, h, w) photos, (B, 2) clicks in pixels -> raw (B, A, 5, g, g)."""
+        return self.query(self.encode_reference(windows), photos, clicks)
+
+    def load_backbone(self, state: dict[str, Tensor]) -> None:
+        """Start the backbone from its published ImageNet weights; the click channel starts at zero."""
+        self.backbone.load_published(state)
+
+    def _normalise(self, images: Tensor) -> Tensor:
+        return (images.to(self.mean.dtype) - self.mean) / self.std

@@ -1,0 +1,136 @@
+"""ConvNeXt V2 as a feature extractor (Woo et al. 2023), its tensors named as in timm's `convnextv2_tiny`, without the head."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from crossgeo.errors import WeightsError
+from torch import Tensor, nn
+
+NORM_EPS = 1e-6
+TINY_DEPTHS = (3, 3, 9, 3)
+TINY_WIDTHS = (96, 192, 384, 768)
+MEAN = (0.485, 0.456, 0.406)  # ImageNet, of RGB / 255
+STD = (0.229, 0.224, 0.225)
+
+
+class LayerNorm2d(nn.LayerNorm):
+    """Layer normalisation over the channels of (B, C, H, W)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise each pixel of (B, C, H, W)."""
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class InputConv2d(nn.Conv2d):
+    """A first convolution that takes fewer channels than it has weights for: the missing ones count as zero and cost nothing."""
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return F.conv2d(input, weight[:, : input.shape[1]], bias, self.stride)
+
+
+class GlobalResponseNorm(nn.Module):
+    """Global response normalisation: each channel is weighed by its L2 norm over the image against the mean of the channels (eq. 1-3)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, H, W, C) to the same shape; the sum of squares is taken in float32."""
+        energy = torch.sqrt(x.float().square().sum(dim=(1, 2), keepdim=True) + 1e-12)  # (B, 1, 1, C); a square root has no gradient at 0
+        scale = energy / (energy.mean(dim=-1, keepdim=True) + NORM_EPS)
+        return x + self.bias.to(x.dtype) + (self.weight * scale).to(x.dtype) * x
+
+
+class Mlp(nn.Module):
+    """Two pointwise layers with GELU and global response normalisation between them."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(channels, hidden)
+        self.act = nn.GELU()
+        self.grn = GlobalResponseNorm(hidden)
+        self.fc2 = nn.Linear(hidden, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, H, W, C) to the same shape."""
+        return cast(Tensor, self.fc2(self.grn(self.act(self.fc1(x)))))
+
+
+class Block(nn.Module):
+    """Depthwise 7x7, LayerNorm, the two pointwise layers, residual."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv_dw = nn.Conv2d(channels, channels, 7, padding=3, groups=channels)
+        self.norm = nn.LayerNorm(channels, eps=NORM_EPS)
+        self.mlp = Mlp(channels, 4 * channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to the same shape."""
+        y = self.conv_dw(x).permute(0, 2, 3, 1)  # (B, H, W, C)
+        return cast(Tensor, x + self.mlp(self.norm(y)).permute(0, 3, 1, 2))
+
+
+class Stage(nn.Module):
+    """An optional halving of the grid, then blocks."""
+
+    def __init__(self, inputs: int, channels: int, depth: int, halve: bool) -> None:
+        super().__init__()
+        self.downsample: nn.Module = nn.Identity()
+        if halve:
+            self.downsample = nn.Sequential(LayerNorm2d(inputs, eps=NORM_EPS), nn.Conv2d(inputs, channels, 2, stride=2))
+        self.blocks = nn.Sequential(*(Block(channels) for _ in range(depth)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C_in, H, W) to (B, C, H / 2, W / 2), or to (B, C, H, W) where the grid is kept."""
+        return cast(Tensor, self.blocks(self.downsample(x)))
+
+
+class ConvNeXtV2(nn.Module):
+    """Stem of stride 4 and a stage for each depth; four stages give stride 32."""
+
+    def __init__(self, depths: Sequence[int] = TINY_DEPTHS, widths: Sequence[int] = TINY_WIDTHS, in_channels: int = 3) -> None:
+        super().__init__()
+        if len(depths) != len(widths) or not depths:
+            raise ValueError(f"one width for each depth, not depths {tuple(depths)} and widths {tuple(widths)}")
+        self.stem = nn.Sequential(InputConv2d(in_channels, widths[0], 4, stride=4), LayerNorm2d(widths[0], eps=NORM_EPS))
+        inputs = (widths[0], *widths[:-1])
+        self.stages = nn.Sequential(*(Stage(inputs[i], widths[i], depths[i], halve=i > 0) for i in range(len(depths))))
+        self.channels = widths[-1]
+        self.stride = 4 * 2 ** (len(depths) - 1)
+        self.apply(_initialise)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map (B, 3, H, W) normalised images, or (B, in_channels, H, W), to (B, channels, H / stride, W / stride)."""
+        return cast(Tensor, self.stages(self.stem(images)))
+
+    def load_published(self, state: Mapping[str, Tensor]) -> None:
+        """Take ImageNet weights under timm's names, leaving the head aside; further input channels start at zero.
+
+        Raises WeightsError when tensors are missing, unknown or of other sizes.
+        """
+        taken = {name: tensor for name, tensor in state.items() if not name.startswith(("head.", "norm_pre."))}
+        own = self.state_dict()
+        missing, unknown = sorted(own.keys() - taken.keys()), sorted(taken.keys() - own.keys())
+        if missing or unknown:
+            raise WeightsError(f"no ConvNeXt V2 of this size: missing {missing[:3]}, unknown {unknown[:3]}; give one of timm's convnextv2")
+        name = "stem.0.weight"
+        extra = own[name].shape[1] - taken[name].shape[1]
+        taken[name] = F.pad(taken[name], (0, 0, 0, 0, 0, max(extra, 0)))
+        for key, tensor in own.items():
+            if taken[key].shape != tensor.shape:
+                raise WeightsError(f"{key} is {tuple(taken[key].shape)}, this model has {tuple(tensor.shape)}; give weights of its size")
+        self.load_state_dict(taken)
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, (nn.Conv2d, nn.Linear)):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,59 @@
+"""What the two models learn from: the soft-margin triplet loss of EgoTR (Yang et al. 2021, eq. 1) and AttenGeo's box loss (eq. 9-12)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from crossgeo.kernels.box_decode import Anchors, encode_targets
+from torch import Tensor
+
+
+def egotr_loss(ground: Tensor, aerial: Tensor, alpha: float = 10.0, leave_out: Tensor | None = None) -> Tensor:
+    """Return the soft-margin triplet loss of (B, D) unit descriptors whose rows are pairs: softplus(alpha (D_pos - D_neg)), a scalar.
+
+    D = 2 - 2 <ground, aerial>; every other row of the batch is a negative, in both directions, averaged over all B (B - 1) of each.
+    `leave_out` (B, B) bool marks pairs (ground i, aerial j) that show the same ground and so are no negatives; if none is left it is 0.
+    """
+    count = len(ground)
+    distance = 2.0 - 2.0 * ground.float() @ aerial.float().T  # (B, B): row ground, column aerial
+    positive = distance.diagonal()  # (B,)
+    negative = ~torch.eye(count, dtype=torch.bool, device=ground.device)
+    if leave_out is not None:
+        negative = negative & ~leave_out
+    from_ground = F.softplus(alpha * (positive[:, None] - distance))  # (B, B)
+    from_aerial = F.softplus(alpha * (positive[None, :] - distance))
+    both = torch.where(negative, (from_ground + from_aerial) / 2, torch.zeros_like(distance))
+    return both.sum() / negative.sum().clamp(min=1)
+
+
+@dataclass(frozen=True)
+class BoxLoss:
+    """The parts of AttenGeo's loss, scalars, means over the batch."""
+
+    confidence: Tensor
+    offset: Tensor
+    size: Tensor
+
+    def total(self, box_weight: float = 1.0) -> Tensor:
+        """Return confidence + box_weight * (offset + size), a scalar."""
+        return self.confidence + box_weight * (self.offset + self.size)
+
+
+def attengeo_loss(raw: Tensor, boxes: Tensor, anchors: Anchors, stride: int) -> BoxLoss:
+    """Compare (B, A, 5, h, w) raw predictions with (B, 4) true boxes, xyxy pixels of the window.
+
+    Confidence (eq. 10): binary cross-entropy, 1 for the best-IoU prior and 0 for all others, summed over the priors of an image.
+    Box (eq. 11): squared error of sigmoid(tx), sigmoid(ty) and of tw, th at that prior alone.
+    """
+    raw = raw.float()
+    targets = encode_targets(boxes, anchors, stride, (raw.shape[3], raw.shape[4]))
+    rows = torch.arange(len(raw), device=raw.device)
+    wanted = torch.zeros_like(raw[:, :, 4])  # (B, A, h, w)
+    wanted[rows, targets.anchor, targets.row, targets.column] = 1.0
+    confidence = F.binary_cross_entropy_with_logits(raw[:, :, 4], wanted, reduction="none").sum(dim=(1, 2, 3)).mean()
+    at_prior = raw[rows, targets.anchor, :, targets.row, targets.column]  # (B, 5)
+    offset = (torch.sigmoid(at_prior[:, :2]) - targets.offset).square().sum(dim=1).mean()
+    size = (at_prior[:, 2:4] - targets.log_size).square().sum(dim=1).mean()
+    return BoxLoss(confidence, offset, size)
