@@ -1,0 +1,82 @@
+"""What every benchmark shares: a JSON result that says which machine, commit and versions it was measured with."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from time import process_time
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("torch", "numpy", "faiss-cpu", "opencv-python-headless", "rasterio", "h5py", "lmdb")
+CPU_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_bf16", "amx_int8")
+
+
+def record(name: str, payload: Mapping[str, Any]) -> Path:
+    """Write `payload` with its surroundings to benchmarks/results/NAME.json, print it, and return the path."""
+    result = {"benchmark": name, "measured": datetime.now(UTC).isoformat(timespec="seconds"), **surroundings(), **payload}
+    text = json.dumps(result, indent=2, allow_nan=False) + "\n"
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(text)
+    print(text, end="")
+    return path
+
+
+def surroundings() -> dict[str, Any]:
+    """Return the machine (CPU model, flags that matter, cores), the commit and the versions at work."""
+    cpu = _cpu_info()
+    flags = cpu.get("flags", "").split()
+    machine = {
+        "cpu": cpu.get("model name", platform.processor()),
+        "cpu_family_model": [cpu.get("cpu family"), cpu.get("model")],
+        "cpu_flags": [flag for flag in CPU_FLAGS if flag in flags],
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+    versions = {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in PACKAGES}
+    return {"machine": machine, "commit": _commit(), "versions": versions}
+
+
+def paired_seconds(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Time each call once a round, in turn, by process time, so that a change of clock or load meets all of them alike."""
+    for call in calls.values():
+        call()  # the first call of each allocates and chooses kernels
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            started = process_time()
+            call()
+            seconds[name].append(process_time() - started)
+    return seconds
+
+
+def spread(values: Sequence[float], digits: int = 4) -> dict[str, float]:
+    """Return the median with the least and the greatest value."""
+    return {"median": round(median(values), digits), "least": round(min(values), digits), "greatest": round(max(values), digits)}
+
+
+def _cpu_info() -> dict[str, str]:
+    """Return the fields of the first processor in /proc/cpuinfo, none where there is no such file."""
+    path = Path("/proc/cpuinfo")
+    if not path.is_file():
+        return {}
+    first = path.read_text().split("\n\n", 1)[0]
+    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
+
+
+def _commit() -> str:
+    """Return the commit, with "+changes" where tracked files differ from it."""
+    root = Path(__file__).parents[1]
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, check=True, capture_output=True, text=True).stdout.strip()
+    changes = subprocess.run(
+        ["git", "status", "--porcelain", "--untracked-files=no"], cwd=root, check=True, capture_output=True, text=True
+    ).stdout.strip()
+    return commit + ("+changes" if changes else "")
