@@ -1,0 +1,127 @@
+"""Blocks of imagery in one LMDB file: 256 x 256 px of RGB as JPEG, with a packed mask where not all of it is valid.
+
+On disk (docs/formats.md): one LMDB environment without sub-folder or lock file, one unnamed database, written once in key order.
+Key: uint32 by + 2^31, uint32 bx + 2^31, big-endian. Value: version (1 byte, 1), three zero bytes, uint32 M little-endian,
+32 bytes of coverage cells, M bytes of mask (zlib of 8192 packed bits; M = 0: all valid), then a JPEG to the end.
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import cv2
+import lmdb
+import numpy as np
+from crossgeo.indexer.files import damaged
+from crossgeo.indexer.grid import BLOCK_PX, CELL_PX, CELLS, block_key, key_block
+from numpy.typing import NDArray
+
+_HEAD = struct.Struct("<B3xI32s")
+_VERSION = 1
+
+Pixels = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+
+def encode_block(rgb: Pixels, valid: Mask, quality: int) -> bytes:
+    """Return the bytes of a block of (256, 256, 3) RGB and (256, 256) valid, at least one of them."""
+    share = valid.reshape(CELLS, CELL_PX, CELLS, CELL_PX).sum(axis=(1, 3))  # (16, 16) valid pixels of each cell
+    cells = np.packbits(share >= CELL_PX * CELL_PX / 2).tobytes()
+    mask = b""
+    if not valid.all():
+        mask = zlib.compress(np.packbits(valid).tobytes(), 9)
+        rgb = np.where(valid[..., None], rgb, np.rint(rgb[valid].mean(axis=0)).astype(np.uint8))  # no hard edge for JPEG to ring at
+    flags = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    done, jpeg = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), flags)
+    assert done
+    return _HEAD.pack(_VERSION, len(mask), cells) + mask + jpeg.tobytes()
+
+
+def decode_block(value: bytes) -> tuple[Pixels, Mask | None]:
+    """Return (256, 256, 3) RGB, 0 where invalid, and the (256, 256) mask, None where all is valid; raise ValueError for other bytes."""
+    if len(value) < _HEAD.size:
+        raise ValueError("it is cut short")
+    version, mask_bytes, _ = _HEAD.unpack_from(value)
+    if version != _VERSION:
+        raise ValueError(f"it has version {version}")
+    bgr = cv2.imdecode(np.frombuffer(value, np.uint8, offset=_HEAD.size + mask_bytes), cv2.IMREAD_COLOR)
+    if bgr is None or bgr.shape != (BLOCK_PX, BLOCK_PX, 3):
+        raise ValueError("its JPEG does not decode")
+    rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+    if mask_bytes == 0:
+        return rgb, None
+    packed = zlib.decompress(value[_HEAD.size : _HEAD.size + mask_bytes])
+    valid = np.unpackbits(np.frombuffer(packed, np.uint8)).reshape(BLOCK_PX, BLOCK_PX).astype(bool)
+    rgb[~valid] = 0
+    return rgb, valid
+
+
+def block_cells(value: bytes) -> Mask:
+    """Return the (16, 16) coverage cells of a block: true where at least half of a cell's pixels are valid."""
+    return np.unpackbits(np.frombuffer(_HEAD.unpack_from(value)[2], np.uint8)).reshape(CELLS, CELLS).astype(bool)
+
+
+def write_blocks(path: Path, blocks: Iterable[tuple[tuple[int, int], bytes]], total_bytes: int, count: int) -> None:
+    """Write blocks ((bx, by), value), sorted by (by, bx), as a fresh LMDB file; raise OSError (ENOSPC) where the disk is full.
+
+    Everything goes into one transaction of a new file, so equal blocks give equal bytes.
+    """
+    page = 4096
+    room = 2 * total_bytes + (3 * count + 1024) * page
+    try:
+        with lmdb.open(str(path), map_size=room, subdir=False, lock=False, meminit=True, max_dbs=0) as environment:
+            with environment.begin(write=True) as transaction:
+                for (bx, by), value in blocks:
+                    added = transaction.put(block_key(bx, by), value, append=True)
+                    assert added
+            environment.sync(True)
+    except lmdb.Error as error:
+        full = "No space left" in str(error) or isinstance(error, lmdb.MapFullError)
+        raise OSError(errno.ENOSPC if full else errno.EIO, f"LMDB: {error}") from error
+
+
+class BlockStore:
+    """The blocks of one segment, read only; `store[bx, by]` gives the bytes of a block or None.
+
+    The file must have been checked against its checksum: LMDB maps it and would die of a damaged page.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._environment: Any = lmdb.open(str(path), subdir=False, readonly=True, lock=False, readahead=False, create=False)
+        except lmdb.Error as error:
+            raise damaged(path, f"does not open ({error})") from error
+
+    def __len__(self) -> int:
+        return int(self._environment.stat()["entries"])
+
+    def __getitem__(self, block: tuple[int, int]) -> bytes | None:
+        with self._environment.begin() as transaction:
+            value: bytes | None = transaction.get(block_key(*block))
+        return value
+
+    def __contains__(self, block: tuple[int, int]) -> bool:
+        return self[block] is not None
+
+    def items(self) -> Iterator[tuple[tuple[int, int], bytes]]:
+        """Yield every block ((bx, by), value) by row, then by column."""
+        with self._environment.begin() as transaction:
+            for key, value in transaction.cursor():
+                yield key_block(key), value
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._environment.close()
+
+    def __enter__(self) -> BlockStore:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()

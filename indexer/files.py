@@ -1,0 +1,125 @@
+"""All writing of an index to disk: whole files or none (temporary, fsync, rename, fsync of the folder), checksums, and points for faults.
+
+A kill, a full disk or a power cut leaves the old file or the new one, never half of one.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from crossgeo.errors import GeoError, InputError, LimitError, StoreError
+
+FAULT: Callable[[str], None] | None = None
+"""A test's hook, called with the name of each point that a build passes; it may raise or kill the process."""
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EFBIG}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+_PIECE_BYTES = 1 << 20
+
+
+def damaged(path: Path, what: str) -> StoreError:
+    """Return the error for a file of an index that is not what it should be; `what` follows its name."""
+    return StoreError(f"{path} {what}; restore the file or build the index again with --overwrite")
+
+
+def fault(point: str) -> None:
+    """Mark a point of a build at which a test may make it fail."""
+    if FAULT is not None:
+        FAULT(point)
+
+
+@contextmanager
+def guarded(path: Path) -> Iterator[None]:
+    """Turn an OSError about `path` into LimitError (full), InputError (forbidden) or StoreError (anything else)."""
+    try:
+        yield
+    except OSError as error:
+        raise _named(path, error) from error
+
+
+def _named(path: Path, error: OSError) -> GeoError:
+    if error.errno in _FULL:
+        return LimitError(f"{path}: {error.strerror or error}; free some room, then run the same command again: it goes on from there")
+    if error.errno in _FORBIDDEN:
+        return InputError(f"{path}: {error.strerror}; write somewhere else or change its permissions")
+    return StoreError(f"{path}: {error.strerror or error}; check the disk, then run the same command again")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path` to be written whole; afterwards it is synced and takes the place of `path` in one step."""
+    temporary = path.with_name(path.name + ".tmp")
+    with guarded(path):
+        try:
+            temporary.unlink(missing_ok=True)
+            yield temporary
+            fault(f"{path.name}: written")
+            sync(temporary)
+            fault(f"{path.name}: synced")
+            os.replace(temporary, path)  # noqa: PTH105  (os.replace is what the fault tests and the rules name)
+            fault(f"{path.name}: renamed")
+            sync(path.parent)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a whole file in one step; raise LimitError where the disk is full, leaving what was there."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(data)
+
+
+def sync(path: Path) -> None:
+    """Ask the disk to keep a file or a folder as it is now."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents, and keep its name on disk; an existing one is left alone."""
+    with guarded(path):
+        if not path.is_dir():
+            fault(f"{path.name}: folder")
+            path.mkdir(parents=True, exist_ok=True)
+            sync(path.parent)
+
+
+def move_folder(source: Path, target: Path) -> None:
+    """Give a finished folder its final name in one step."""
+    with guarded(target):
+        sync(source)
+        source.rename(target)
+        sync(target.parent)
+        sync(source.parent)
+    fault(f"{target.parent.name}: moved in")
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder and what it holds; a missing one is fine."""
+    with guarded(path):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def checksum(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal; raise StoreError when it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb", buffering=0) as file:
+            while piece := file.read(_PIECE_BYTES):
+                digest.update(piece)
+    except OSError as error:
+        raise damaged(path, f"cannot be read: {error.strerror}") from error
+    return digest.hexdigest()

@@ -1,0 +1,252 @@
+"""A finished index, opened for reading: tiles and their places, search over their descriptors, and windows of imagery.
+
+A tile id is global over the index's segments; a position is (segment, x, y) in metres of the segment's CRS, or lat, lon.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from crossgeo import geodesy
+from crossgeo.errors import GeoError, MismatchError, StoreError, UsageError
+from crossgeo.indexer.block_store import BlockStore, Mask, Pixels
+from crossgeo.indexer.descriptor_store import read_tiles
+from crossgeo.indexer.grid import BLOCK_PX, Bounds, Window
+from crossgeo.indexer.manifest import Manifest, ModelIdentity, SegmentRecord, check_file, read_manifest, segment_path
+from crossgeo.indexer.vector_index import VectorIndex, best
+from crossgeo.indexer.windows import BlockCache, read_window, read_windows, windows_at
+from numpy.typing import ArrayLike, NDArray
+from pyproj import CRS
+
+_EARTH_RADIUS_M = 6_371_008.8
+_ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of an index with its own metric CRS; `index.segments[number]`."""
+
+    number: int
+    name: str
+    crs: CRS
+    bounds: Bounds  # x_min, y_min, x_max, y_max of its imagery, metres
+    bounds_lat_lon: tuple[float, float, float, float]  # south, west, north, east, degrees
+    first_id: int  # its tiles are first_id ... first_id + tiles - 1
+    tiles: int
+
+
+class GeoIndex:
+    """One generation of an index, pinned: a build that replaces it meanwhile changes nothing here. Use `GeoIndex.open` and `close`."""
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.gsd_m = manifest.grid.gsd_m
+        self.tile_m = manifest.grid.tile_m
+        self.stride_m = manifest.grid.stride_m
+        self.tile_px = manifest.grid.tile_px
+        self._blocks: list[BlockStore] = []
+        self._vectors: list[VectorIndex] = []
+        self._cache = BlockCache()
+        segments, centres = [], []
+        try:
+            first_id = 0
+            for number, record in enumerate(manifest.segments):
+                tiles = self._open_segment(record)
+                segments.append(_segment(number, record, first_id))
+                centres.append(tiles.astype(np.float64) * self.stride_m)
+                first_id += record.tiles
+        except BaseException:
+            self.close()
+            raise
+        self.segments: tuple[Segment, ...] = tuple(segments)
+        self.centres: NDArray[np.float64] = np.concatenate(centres)
+        self.segment_numbers: NDArray[np.int32] = np.repeat(np.arange(len(segments), dtype=np.int32), [s.tiles for s in segments])
+
+    def _open_segment(self, record: SegmentRecord) -> NDArray[np.int32]:
+        folder = segment_path(self.path, record.name)
+        for name, file in record.files.items():
+            check_file(folder / name, file)  # before any library believes a byte of it
+        tiles = read_tiles(folder / "descriptors.h5")
+        vectors = VectorIndex(folder / "ann.faiss")
+        if tiles.shape != (record.tiles, 2) or (len(vectors), vectors.dim) != (record.tiles, self.manifest.dim):
+            raise StoreError(f"{folder}: its files do not hold the {record.tiles} tiles of the manifest; build the index again with --overwrite")
+        self._vectors.append(vectors)
+        self._blocks.append(BlockStore(folder / "blocks.lmdb"))
+        return tiles
+
+    @classmethod
+    def open(cls, path: str | Path) -> GeoIndex:
+        """Open the current generation; every file is checked against the manifest first.
+
+        Raise InputError where there is no index, StoreError naming the file that is damaged, MismatchError for a newer format.
+        """
+        folder = Path(path)
+        for attempt in range(_ATTEMPTS):
+            manifest = read_manifest(folder)
+            try:
+                return cls(folder, manifest)
+            except StoreError:
+                if attempt == _ATTEMPTS - 1 or read_manifest(folder).generation == manifest.generation:
+                    raise  # not a build that replaced this generation while it was being opened
+        raise AssertionError("unreachable")
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for store in self._blocks:
+            store.close()
+        self._blocks = []
+
+    def __enter__(self) -> GeoIndex:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return len(self.centres)
+
+    @property
+    def generation(self) -> int:
+        """The number of the generation that is open."""
+        return self.manifest.generation
+
+    def check_model(self, identity: ModelIdentity) -> None:
+        """Raise MismatchError unless a model is the one that described this index's tiles, weights and view alike."""
+        mine = self.manifest.identity
+        if identity != mine:
+            what = "weights" if identity.sha256 != mine.sha256 else "view" if identity.view != mine.view else "name"
+            raise MismatchError(
+                f"{self.path} was built with model {mine.name} (weights {mine.sha256[:12]}, view {mine.view[:12]}), not {identity.name} "
+                f"(weights {identity.sha256[:12]}, view {identity.view[:12]}): the {what} differ; query with its own model or build the index again"
+            )
+
+    # Places
+
+    def segment_of(self, tile: int) -> Segment:
+        """Return the segment that a tile id belongs to."""
+        return self.segments[int(self.segment_numbers[tile])]
+
+    @cached_property
+    def _lat_lon(self) -> NDArray[np.float64]:
+        out = np.empty((len(self), 2), np.float64)
+        for s in self.segments:
+            mine = slice(s.first_id, s.first_id + s.tiles)
+            lon, lat = geodesy.transform(s.crs, CRS.from_epsg(4326), self.centres[mine, 0], self.centres[mine, 1])
+            out[mine] = np.stack([lat, lon], axis=1)
+        return out
+
+    def lat_lon(self, ids: ArrayLike) -> NDArray[np.float64]:
+        """Return (n, 2) lat, lon in degrees of the centres of tiles (n,)."""
+        return self._lat_lon[np.asarray(ids, np.int64)]
+
+    @property
+    def bounds_lat_lon(self) -> tuple[float, float, float, float]:
+        """South, west, north, east of all segments together, degrees (not cut at the antimeridian)."""
+        south, west, north, east = zip(*(s.bounds_lat_lon for s in self.segments), strict=True)
+        return min(south), min(west), max(north), max(east)
+
+    def ids_near(self, lat: float, lon: float, radius_m: float) -> NDArray[np.int64]:
+        """Return the ids of the tiles whose centres lie within `radius_m` of a place (great circle, 0.5 % of the distance)."""
+        there = np.radians(self._lat_lon)
+        d_lat, d_lon = there[:, 0] - np.radians(lat), there[:, 1] - np.radians(lon)
+        h = np.sin(d_lat / 2) ** 2 + np.cos(there[:, 0]) * np.cos(np.radians(lat)) * np.sin(d_lon / 2) ** 2
+        return np.nonzero(2 * _EARTH_RADIUS_M * np.arcsin(np.sqrt(np.minimum(h, 1.0))) <= radius_m)[0].astype(np.int64)
+
+    def segment_at(self, lat: float, lon: float) -> tuple[Segment, float, float] | None:
+        """Return (segment, x, y) of a place that some segment has imagery of, the first such segment; None outside all."""
+        for s in self.segments:
+            south, west, north, east = s.bounds_lat_lon
+            if south - 0.1 <= lat <= north + 0.1 and west - 0.1 <= lon <= east + 0.1:
+                x, y = geodesy.from_lat_lon(s.crs, lat, lon)
+                if self.covers(s, x, y):
+                    return s, x, y
+        return None
+
+    # Search
+
+    def search(self, queries: ArrayLike, k: int, ids: ArrayLike | None = None) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Return scores (inner products) and tile ids (Q, K) of the tiles most like (Q, D) unit vectors, best first, K = min(k, searched).
+
+        With `ids` (n,), only those tiles are searched, exactly.
+        """
+        vectors = np.ascontiguousarray(queries, np.float32)
+        if vectors.ndim != 2 or vectors.shape[1] != self.manifest.dim:
+            raise UsageError(f"queries have shape {vectors.shape}, the index holds descriptors of length {self.manifest.dim}: give (Q, {self.manifest.dim})")
+        if k < 1:
+            raise UsageError(f"k is {k}; ask for at least one tile")
+        found = [self._search_segment(s, vectors, k, None if ids is None else np.unique(np.asarray(ids, np.int64))) for s in self.segments]
+        return best(np.concatenate([f[0] for f in found], axis=1), np.concatenate([f[1] for f in found], axis=1), k)
+
+    def _search_segment(
+        self, s: Segment, queries: NDArray[np.float32], k: int, ids: NDArray[np.int64] | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        if ids is None:
+            scores, rows = self._vectors[s.number].search(queries, k)
+        else:
+            mine = ids[(ids >= s.first_id) & (ids < s.first_id + s.tiles)] - s.first_id
+            scores, rows = self._vectors[s.number].search_among(queries, k, mine)
+        return scores, rows + s.first_id
+
+    def descriptors(self, ids: ArrayLike) -> NDArray[np.float32]:
+        """Return the (n, D) descriptors of tiles (n,)."""
+        wanted = np.asarray(ids, np.int64)
+        out = np.empty((len(wanted), self.manifest.dim), np.float32)
+        for s in self.segments:
+            mine = self.segment_numbers[wanted] == s.number
+            out[mine] = self._vectors[s.number].vectors(wanted[mine] - s.first_id)
+        return out
+
+    # Imagery
+
+    def read_window(self, segment: Segment, x: float, y: float, size_m: float, size_px: int) -> tuple[Pixels, Mask]:
+        """Return the imagery of the square of `size_m` about (x, y): RGB (size_px, size_px, 3), north up, 0 where invalid, and valid.
+
+        The square starts on a whole block pixel; `grid.Window.at(x, y, size_m, index.gsd_m)` is where it truly lies.
+        """
+        return read_window(self._store(segment), self._cache, Window.at(x, y, size_m, self.gsd_m), size_px)
+
+    def read_windows(self, segment: Segment, centres_xy: ArrayLike, size_m: float, size_px: int) -> tuple[Pixels, Mask]:
+        """Return `read_window` of each centre (n, 2): (n, size_px, size_px, 3) and (n, size_px, size_px); overlapping ones are read once."""
+        windows = windows_at(np.asarray(centres_xy, np.float64), size_m, self.gsd_m)
+        return read_windows(self._store(segment), self._cache, windows, size_px)
+
+    def covers(self, segment: Segment, x: float, y: float) -> bool:
+        """Say whether the pixel at (x, y) is valid imagery."""
+        if not (np.isfinite(x) and np.isfinite(y)):
+            return False
+        at = Window.at(x, y, self.gsd_m, self.gsd_m)
+        if abs(at.col) > BLOCK_PX << 30 or abs(at.row) > BLOCK_PX << 30:
+            return False
+        block = self._cache.get(self._store(segment), at.col // BLOCK_PX, at.row // BLOCK_PX)
+        if block is None:
+            return False
+        return block[1] is None or bool(block[1][at.row % BLOCK_PX, at.col % BLOCK_PX])
+
+    def _store(self, segment: Segment) -> BlockStore:
+        if not self._blocks:
+            raise UsageError(f"{self.path} is closed; open it again to read imagery")
+        return self._blocks[segment.number]
+
+
+def _segment(number: int, record: SegmentRecord, first_id: int) -> Segment:
+    try:
+        crs = geodesy.parse_crs(record.crs)
+    except GeoError as error:
+        raise StoreError(f"segment {record.name}: {error}") from error
+    return Segment(number, record.name, crs, record.bounds, bounds_lat_lon(crs, record.bounds), first_id, record.tiles)
+
+
+def bounds_lat_lon(crs: CRS, bounds: Bounds) -> tuple[float, float, float, float]:
+    """Return south, west, north, east of a box of a CRS, its edges followed."""
+    x_min, y_min, x_max, y_max = bounds
+    t = np.linspace(0.0, 1.0, 21)
+    x = np.concatenate([x_min + t * (x_max - x_min), np.full(21, x_max), x_max - t * (x_max - x_min), np.full(21, x_min)])
+    y = np.concatenate([np.full(21, y_min), y_min + t * (y_max - y_min), np.full(21, y_max), y_max - t * (y_max - y_min)])
+    lon, lat = geodesy.transform(crs, CRS.from_epsg(4326), x, y)
+    return float(lat.min()), float(lon.min()), float(lat.max()), float(lon.max())
+
