@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from crossgeo import __version__
-from crossgeo.commands import batch, demo, doctor, index, query, town, train, weights
+from crossgeo.commands import doctor, index, query, town
 from crossgeo.commands.guard import GuardedGroup
+
+ORDER = ("query", "batch", "index", "train", "town", "demo", "doctor", "weights")
+
+
+class Geo(GuardedGroup):
+    """The top command, its commands listed in the order people meet them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names in that order."""
+        return sorted(super().list_commands(ctx), key=ORDER.index)
+
 
 app = typer.Typer(
     name="geo",
-    cls=GuardedGroup,
+    cls=Geo,
     help="Point at something in a photo; get its place on the map, in your own orthophoto. Offline, on your own machine.",
     epilog="Start with: geo demo.  Then: geo index build ortho.tif --out city.geo, and geo query photo.jpg --index city.geo",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 LOCATE, PREPARE, LOOK = "Locate photos", "Prepare", "Look around"
 app.command("query", rich_help_panel=LOCATE)(query.query)
-app.command("batch", rich_help_panel=LOCATE)(batch.batch)
 app.add_typer(index.app, name="index", rich_help_panel=PREPARE)
-app.add_typer(train.app, name="train", rich_help_panel=PREPARE)
 app.add_typer(town.app, name="town", rich_help_panel=PREPARE)
-app.command("demo", rich_help_panel=LOOK)(demo.demo)
 app.command("doctor", rich_help_panel=LOOK)(doctor.doctor)
-app.add_typer(weights.app, name="weights", rich_help_panel=LOOK)
 
 
 def _version(asked: bool) -> None:

@@ -22,7 +22,12 @@ def print_json(value: Any) -> None:
 
 
 def print_rows(rows: list[tuple[str, str]]) -> None:
-    """Print name and value, a row each, aligned; names in bold on a terminal."""
+    """Print name and value, a row each, aligned; names in bold and long values folded on a terminal."""
+    if not sys.stdout.isatty():
+        width = max((len(name) for name, _ in rows), default=0)
+        for name, value in rows:
+            print(f"{name:<{width}}  {value}")
+        return
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -91,3 +96,26 @@ class Progress:
             self._bar.start()
             self._task = self._bar.add_task(self.what, total=total, rate="")
         self._bar.update(self._task, completed=done, total=total, rate=f"{rate:.1f} {self.unit}/s")
+
+
+class Stages:
+    """The progress of a job with several stages, one after the other; call it with (stage, done, total)."""
+
+    def __init__(self, unit: str = "tiles") -> None:
+        self.unit = unit
+        self._stage: str | None = None
+        self._progress: Progress | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._progress is not None:
+            self._progress.__exit__(kind, error, trace)
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Show that `done` of `total` of a stage are finished; a new name ends the stage before."""
+        if self._progress is None or stage != self._stage:
+            self.__exit__(None, None, None)
+            self._stage, self._progress = stage, Progress(stage, self.unit)
+        self._progress(done, total)

@@ -71,7 +71,8 @@ def shipped_weights() -> list[str]:
     """Return the names of the weights that came with the package."""
     from importlib.resources import files
 
-    return sorted(entry.name.removesuffix(".safetensors") for entry in files("crossgeo.models.weights").iterdir() if entry.name.endswith(".safetensors"))
+    names = [entry.name for entry in files("crossgeo.models.weights").iterdir()]
+    return sorted(name.removesuffix(".safetensors") for name in names if name.endswith(".safetensors"))
 
 
 def _version(name: str) -> str | None:

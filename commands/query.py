@@ -13,16 +13,29 @@ from crossgeo.errors import NotLocatedError, UsageError
 if TYPE_CHECKING:
     from crossgeo.engine.photo import Photo
 
+CAMERA, WHERE, MODELS, OUTPUT = "What is known of the camera (else EXIF, else unknown)", "Where to look", "Models", "Output"
+
 Index = Annotated[Path, typer.Option(help="The index to search.", envvar="GEO_INDEX", show_envvar=True)]
-Weights = Annotated[str, typer.Option(help="Place model: a name that `geo weights list` shows, or a file.")]
-ObjectWeights = Annotated[str, typer.Option(help="Object model: a name that `geo weights list` shows, or a file.")]
-Heading = Annotated[float | None, typer.Option("--heading", help="Where the photo's upper edge points, degrees clockwise from north.")]
-Fov = Annotated[float | None, typer.Option("--fov", help="Horizontal field of view in degrees.")]
-HeightM = Annotated[float | None, typer.Option(help="Height of the camera above ground in metres.")]
-Near = Annotated[str | None, typer.Option(metavar="LAT,LON", help="Search only around this place; needs --radius-m.")]
-RadiusM = Annotated[float | None, typer.Option(help="Radius of the search in metres, around --near or the EXIF position.")]
-UseExif = Annotated[bool, typer.Option("--use-exif-position", help="Search only around the position in the photo's EXIF.")]
+Point = Annotated[str | None, typer.Option(metavar="X,Y", help="Pixel of the object wanted, from the top left of the upright photo.")]
 Top = Annotated[int, typer.Option(min=1, max=100, help="How many places to return at most.")]
+Heading = Annotated[
+    float | None, typer.Option("--heading", help="Where its upper edge points, degrees clockwise from north.", rich_help_panel=CAMERA)
+]
+Fov = Annotated[float | None, typer.Option("--fov", help="Horizontal field of view in degrees.", rich_help_panel=CAMERA)]
+HeightM = Annotated[float | None, typer.Option(help="Height above ground in metres.", rich_help_panel=CAMERA)]
+Tilt = Annotated[float | None, typer.Option("--tilt", help="Tilt from straight down, in degrees.", rich_help_panel=CAMERA)]
+Near = Annotated[str | None, typer.Option(metavar="LAT,LON", help="Search only around this place.", rich_help_panel=WHERE)]
+RadiusM = Annotated[float | None, typer.Option(help="How far around it, in metres (250 unless told).", rich_help_panel=WHERE)]
+UseExif = Annotated[
+    bool, typer.Option("--use-exif-position", help="Search only around the position in the photo's EXIF.", rich_help_panel=WHERE)
+]
+Weights = Annotated[str, typer.Option(help="Place model: a name that `geo weights list` shows, or a file.", rich_help_panel=MODELS)]
+ObjectWeights = Annotated[str, typer.Option(help="Object model: likewise.", rich_help_panel=MODELS)]
+Json = Annotated[bool, typer.Option("--json", help="Print the answer as one JSON object.", rich_help_panel=OUTPUT)]
+SavePlot = Annotated[Path | None, typer.Option(help="Save a picture: the photo, its place, the box, the rivals.", rich_help_panel=OUTPUT)]
+FailOnMiss = Annotated[
+    bool, typer.Option("--fail-on-miss", help="End with code 10 unless the status is `located`.", rich_help_panel=OUTPUT)
+]
 
 SAYS = {
     "located": "located",
@@ -33,21 +46,22 @@ SAYS = {
 
 
 def query(
-    photo: Annotated[str, typer.Argument(help="JPEG, PNG, WebP or TIFF; `-` reads it from stdin.")],
+    photo: Annotated[str, typer.Argument(metavar="PHOTO", help="JPEG, PNG, WebP or TIFF; `-` reads it from stdin.")],
     index: Index,
-    point: Annotated[str | None, typer.Option(metavar="X,Y", help="Pixel of the object wanted, from the top left of the upright photo.")] = None,
+    point: Point = None,
+    top: Top = 5,
     heading: Heading = None,
     fov: Fov = None,
     height_m: HeightM = None,
+    tilt: Tilt = None,
     near: Near = None,
     radius_m: RadiusM = None,
     use_exif_position: UseExif = False,
-    top: Top = 5,
+    json: Json = False,
+    save_plot: SavePlot = None,
+    fail_on_miss: FailOnMiss = False,
     weights: Weights = "egotr-s-drone",
     object_weights: ObjectWeights = "attengeo-s-drone",
-    json: Annotated[bool, typer.Option("--json", help="Print the answer as one JSON object.")] = False,
-    save_plot: Annotated[Path | None, typer.Option(help="Save a picture: the photo, its place, the box, the rivals.")] = None,
-    fail_on_miss: Annotated[bool, typer.Option("--fail-on-miss", help="End with code 10 unless the status is `located`.")] = False,
 ) -> None:
     """Find where a photo was taken, and the object at a point of it."""
     clicked, around = parse.point(point), parse.lat_lon(near)
@@ -58,8 +72,8 @@ def query(
     picture = _read(photo)
     with GeoSearch.open(index, weights=weights, object_weights=object_weights) as search:
         answer = search.query(
-            picture, point=clicked, top=top, heading_deg=heading, fov_deg=fov, height_m=height_m, near=around, radius_m=radius_m,
-            use_exif_position=use_exif_position,
+            picture, point=clicked, top=top, heading_deg=heading, fov_deg=fov, height_m=height_m, tilt_deg=tilt, near=around,
+            radius_m=radius_m, use_exif_position=use_exif_position,
         )  # fmt: skip
         if save_plot is not None:
             from crossgeo.engine.plot import save_plot as draw
@@ -69,25 +83,25 @@ def query(
     if json:
         console.print_json(found)
     else:
-        console.print_rows(describe(found, index))
+        console.print_rows(describe(found, index, clicked is not None))
     if save_plot is not None:
         console.say(f"picture: {save_plot}")
     if fail_on_miss and answer.status != "located":
         raise NotLocatedError(f"{picture.name}: {SAYS[answer.status]}")
 
 
-def describe(answer: dict[str, Any], index: Path) -> list[tuple[str, str]]:
+def describe(answer: dict[str, Any], index: Path, clicked: bool) -> list[tuple[str, str]]:
     """Return an answer's JSON as rows for people."""
     rows = [("photo", answer["photo"]), ("status", SAYS[answer["status"]])]
     for rank, place in enumerate(answer["places"], start=1):
-        name = "place" if rank == 1 else f"rival {rank - 1}"
-        rows.append(
-            (name, f"{place['lat']:.7f}, {place['lon']:.7f}  within {place['radius_m']:g} m, heading {place['heading_deg']:.0f}°, score {place['score']:.3f}")
-        )
+        quality = f"within {place['radius_m']:g} m, heading {place['heading_deg']:.0f}°, score {place['score']:.3f}"
+        rows.append(("place" if rank == 1 else f"rival {rank - 1}", f"{place['lat']:.7f}, {place['lon']:.7f}  {quality}"))
     thing = answer["object"]
     if thing is not None:
         size = f"{thing['width_m']:.1f} m east-west, {thing['height_m']:.1f} m north-south"
         rows.append(("object", f"{thing['lat']:.7f}, {thing['lon']:.7f}  {size}, confidence {thing['confidence']:.2f}"))
+    elif clicked:
+        rows.append(("object", "not looked for: the place is too uncertain"))
     rows.append(("index", f"{index}, generation {answer['index']['generation']}, model {answer['index']['model']}"))
     rows.append(("took", ", ".join(f"{stage} {took:.0f} ms" for stage, took in answer["timings_ms"].items())))
     return rows

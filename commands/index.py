@@ -1,0 +1,117 @@
+"""`geo index`: make an index of imagery, look at it, check it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from crossgeo.commands import console
+from crossgeo.errors import StoreError, UsageError
+
+if TYPE_CHECKING:
+    from crossgeo.indexer.index import Segment
+
+app = typer.Typer(no_args_is_help=True, help="Make an index of your imagery, look at it, check it.")
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+IndexPath = Annotated[Path, typer.Argument(metavar="INDEX", envvar="GEO_INDEX", help="The index.")]
+
+
+@app.command()
+def build(
+    sources: Annotated[list[Path], typer.Argument(help="GeoTIFFs or COGs, folders of XYZ tiles named x-y-z, images with a world file.")],
+    out: Annotated[Path, typer.Option(help="The index to make, a folder like city.geo.")],
+    tile_m: Annotated[float | None, typer.Option(min=1.0, help="Side of a tile in metres; without it, what the model reads.")] = None,
+    stride_m: Annotated[float, typer.Option(min=0.5, help="From one tile to the next in metres.")] = 15.0,
+    gsd_m: Annotated[float, typer.Option(min=0.01, help="Metres of ground a pixel of the index covers.")] = 0.2,
+    crs: Annotated[str | None, typer.Option(help="One metric CRS for all, like EPSG:32645; else each place gets its UTM zone.")] = None,
+    source_crs: Annotated[str | None, typer.Option(help="CRS of sources that name none.")] = None,
+    min_valid: Annotated[float, typer.Option(min=0.0, max=1.0, help="Leave out a tile with less imagery than this share.")] = 0.5,
+    weights: Annotated[str, typer.Option(help="Place model: a name that `geo weights list` shows, or a file.")] = "egotr-s-drone",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an index that is there.")] = False,
+    json: Json = False,
+) -> None:
+    """Cut imagery into tiles, describe them, write an index; the same command goes on after an interruption."""
+    from crossgeo.engine.describe import DroneDescriber
+    from crossgeo.indexer.build import BuildOptions, build_index
+
+    began = time.monotonic()
+    describer = DroneDescriber.load(weights)
+    view = describer.view
+    if tile_m is not None and tile_m != view.extent_m:
+        raise UsageError(f"--tile-m {tile_m:g}: {weights} reads tiles of {view.extent_m:g} m; leave --tile-m out or give other --weights")
+    options = BuildOptions(
+        gsd_m=gsd_m, tile_m=view.extent_m, stride_m=stride_m, tile_px=view.size_px, min_valid=min_valid, crs=crs, source_crs=source_crs,
+        overwrite=overwrite,
+    )  # fmt: skip
+    with console.Stages() as stages:
+        build_index(sources, out, describer.tiles, describer.identity, options, progress=lambda at: stages(at.stage, at.done, at.total))
+    found = summary(out)
+    if json:
+        console.print_json(found)
+    else:
+        console.say(f"{out}: {found['tiles']} tiles in {time.monotonic() - began:.0f} s; ask it with: geo query photo.jpg --index {out}")
+@app.command()
+def info(index: IndexPath, json: Json = False) -> None:
+    """Show what an index holds: model, ground, sources, tiles, size."""
+    found = summary(index)
+    if json:
+        console.print_json(found)
+        return
+    model = found["model"]
+    rows = [
+        ("index", f"{found['path']}, generation {found['generation']}, {found['bytes'] / 1e6:.1f} MB, made {found['created']}"),
+        ("model", f"{model['name']}, weights {model['sha256'][:12]}, view {model['view']}"),
+        ("tiles", f"{found['tiles']}, {found['tile_m']:g} m wide every {found['stride_m']:g} m, pixels of {found['gsd_m']:g} m"),
+    ]
+    for segment in found["segments"]:
+        south, west, north, east = segment["bounds_lat_lon"]
+        rows.append(("ground", f"{south:.6f}, {west:.6f} to {north:.6f}, {east:.6f} in {segment['crs']}, {segment['tiles']} tiles"))
+    for source in found["sources"]:
+        rows.append(("source", f"{source['name']} ({source['kind']}, {source['crs']}, pixels of {source['gsd_m']:.3g} m)"))
+    rows.append(("content", found["manifest_sha256"]))
+    console.print_rows(rows)
+
+
+@app.command()
+def verify(index: IndexPath, json: Json = False) -> None:
+    """Read every file of an index and compare it with its checksum."""
+    from crossgeo.indexer.verify import verify_index
+
+    problems = verify_index(index)
+    if json:
+        console.print_json({"index": str(index), "problems": problems})
+    else:
+        for problem in problems:
+            print(problem)
+    if problems:
+        raise StoreError(f"{index}: {len(problems)} problem{'s' * (len(problems) > 1)} found; build it again from its imagery")
+    console.say(f"{index}: whole")
+
+
+def summary(path: Path) -> dict[str, Any]:
+    """Return what `geo index info --json` prints."""
+    from crossgeo.indexer.index import GeoIndex
+
+    with GeoIndex.open(path) as index:
+        manifest = index.manifest
+        return {
+            "path": str(path),
+            "generation": manifest.generation,
+            "created": manifest.created,
+            "manifest_sha256": manifest.hash,
+            "model": {"name": manifest.identity.name, "sha256": manifest.identity.sha256, "view": manifest.identity.view},
+            "tiles": len(index),
+            "tile_m": index.tile_m,
+            "stride_m": index.stride_m,
+            "gsd_m": index.gsd_m,
+            "segments": [_segment(segment) for segment in index.segments],
+            "sources": [{"name": s.name, "kind": s.kind, "crs": s.crs, "gsd_m": s.gsd_m} for s in manifest.sources],
+            "bytes": sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
+        }
+
+
+def _segment(segment: Segment) -> dict[str, Any]:
+    bounds = [round(edge, 7) for edge in segment.bounds_lat_lon]
+    return {"name": segment.name, "crs": segment.crs.to_string(), "tiles": segment.tiles, "bounds_lat_lon": bounds}
