@@ -1,0 +1,96 @@
+"""Batches for EgoTR: sites in neighbourhoods, so that a batch holds near ground (hard) and far ground (easy) alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossgeo.models.views import DroneView
+from crossgeo.training.augment import change_tile
+from crossgeo.training.grounds import Ground, usable_centres
+from crossgeo.training.render import Cameras, World, random_world, render_tile, render_view
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B photos and M = 2 B tiles with the distances between them."""
+
+    views: NDArray[np.uint8]  # (B, S, S, 3)
+    masks: NDArray[np.bool_]  # (B, S, S)
+    tiles: NDArray[np.uint8]  # (M, S, S, 3)
+    distance_m: NDArray[np.float32]  # (B, M), inf on other ground
+    ignore: NDArray[np.bool_]  # (B, M), the same ground under another turn
+
+
+@dataclass(frozen=True)
+class SiteSampling:
+    """How sites are drawn."""
+
+    groups: int = 8
+    sites: int = 8  # per group
+    neighbourhood_m: float = 130.0  # half side of the square that a group is drawn from
+    near_m: float = 5.0  # standard deviation of the first tile's offset
+    far_m: tuple[float, float] = (8.0, 40.0)  # distance of the second tile
+
+
+class SiteSampler:
+    """Draws batches from grounds, each ground as often as the root of its area says (real ground `real_weight` times as often)."""
+
+    def __init__(self, grounds: Sequence[Ground], view: DroneView, cameras: Cameras, sampling: SiteSampling, real_weight: float = 2.0) -> None:
+        self.grounds = list(grounds)
+        self.view, self.cameras, self.sampling = view, cameras, sampling
+        self.centres = [usable_centres(g, view.extent_m / 2 + 5.0) for g in self.grounds]
+        weight = np.array([np.sqrt(max(len(c), 1)) * (real_weight if g.real else 1.0) for g, c in zip(self.grounds, self.centres, strict=True)])
+        weight[[len(c) < sampling.sites for c in self.centres]] = 0.0
+        if not weight.sum():
+            raise ValueError("no ground has room for a tile")
+        self.weight = weight / weight.sum()
+
+    def _group(self, rng: np.random.Generator) -> tuple[int, World, NDArray[np.float32]]:
+        number = int(rng.choice(len(self.grounds), p=self.weight))
+        ground, centres = self.grounds[number], self.centres[number]
+        middle = centres[rng.integers(len(centres))]
+        reach = self.sampling.neighbourhood_m / ground.gsd_m
+        near = centres[(np.abs(centres - middle) <= reach).all(axis=1)]
+        picks = rng.choice(len(near), self.sampling.sites, replace=len(near) < self.sampling.sites)
+        return number, random_world(ground, rng), near[picks]
+
+    def batch(self, rng: np.random.Generator) -> Batch:
+        """Draw one batch."""
+        views, masks, near_tiles, far_tiles, photo_at, near_at, far_at, group_of, ground_of = [], [], [], [], [], [], [], [], []
+        for group in range(self.sampling.groups):
+            number, world, sites = self._group(rng)
+            gsd_m = world.ground.gsd_m
+            for site in sites:
+                centre = (float(site[0]), float(site[1]))
+                view, mask = render_view(world, centre, self.view, self.cameras, rng)
+                views.append(view)
+                masks.append(mask)
+                photo_at.append(centre)
+                group_of.append(group)
+                ground_of.append(number)
+                angle, reach = rng.uniform(0, 2 * np.pi), rng.uniform(*self.sampling.far_m)
+                offsets = (rng.normal(0, self.sampling.near_m, 2), reach * np.array([np.cos(angle), np.sin(angle)]))
+                for offset, tiles, places in zip(offsets, (near_tiles, far_tiles), (near_at, far_at), strict=True):
+                    shift = world.offset_px(float(offset[0]), float(offset[1]))
+                    at = (centre[0] + shift[0], centre[1] + shift[1])
+                    tiles.append(change_tile(render_tile(world, at, self.view.extent_m, self.view.size_px), rng))
+                    places.append((at[0] * gsd_m, at[1] * gsd_m))
+                photo_at[-1] = (centre[0] * gsd_m, centre[1] * gsd_m)
+        photo_xy, tile_xy = np.array(photo_at), np.array(near_at + far_at)
+        distance = np.linalg.norm(photo_xy[:, None] - tile_xy[None], axis=2).astype(np.float32)  # (B, M)
+        group, number_of = np.array(group_of), np.array(ground_of)
+        same_group = group[:, None] == np.tile(group, 2)[None]
+        same_ground = number_of[:, None] == np.tile(number_of, 2)[None]
+        ignore = same_ground & ~same_group & (distance < self.view.extent_m)
+        distance[~same_group] = np.inf
+        return Batch(np.stack(views), np.stack(masks), np.stack(near_tiles + far_tiles), distance, ignore)
+
+    def stream(self, seed: int) -> Iterator[Batch]:
+        """Yield batches without end."""
+        rng = np.random.default_rng(seed)
+        while True:
+            yield self.batch(rng)
