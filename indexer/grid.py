@@ -97,7 +97,8 @@ def select_tiles(
         rows_of.setdefault(by, []).append((bx, cells))
     kept: list[NDArray[np.int32]] = []
     for j, cell_rows, centre_row in _tile_rows(sorted(rows_of), gsd_m, tile_m, stride_m):
-        blocks = [(bx, by, cells) for by in range(cell_rows[0] // CELLS, (cell_rows[1] - 1) // CELLS + 1) for bx, cells in rows_of.get(by, ())]
+        block_rows = range(cell_rows[0] // CELLS, (cell_rows[1] - 1) // CELLS + 1)
+        blocks = [(bx, by, cells) for by in block_rows for bx, cells in rows_of.get(by, ())]
         if blocks:
             kept.append(_tiles_of_row(j, cell_rows, centre_row, blocks, gsd_m, tile_m, stride_m, min_valid))
     if not kept:
@@ -108,7 +109,7 @@ def select_tiles(
 
 
 def _tile_rows(block_rows: list[int], gsd_m: float, tile_m: float, stride_m: float) -> Iterator[tuple[int, tuple[int, int], int]]:
-    """Yield, for each row j of tiles whose centres lie in the given rows of blocks: j, its span of cell rows, the cell row of its centre."""
+    """Yield, for each row j of tiles centred in the given rows of blocks: j, its span of cell rows, the cell row of its centre."""
     cell_m, side_m = CELL_PX * gsd_m, BLOCK_PX * gsd_m
     wanted = {j for by in block_rows for j in range(math.floor(-(by + 1) * side_m / stride_m), math.ceil(-by * side_m / stride_m) + 1)}
     for j in sorted(wanted, reverse=True):

@@ -15,6 +15,7 @@ from crossgeo import geodesy
 from crossgeo.errors import GeoError, MismatchError, StoreError, UsageError
 from crossgeo.indexer.block_store import BlockStore, Mask, Pixels
 from crossgeo.indexer.descriptor_store import read_tiles
+from crossgeo.indexer.files import damaged
 from crossgeo.indexer.grid import BLOCK_PX, Bounds, Window
 from crossgeo.indexer.manifest import Manifest, ModelIdentity, SegmentRecord, check_file, read_manifest, segment_path
 from crossgeo.indexer.vector_index import VectorIndex, best
@@ -74,7 +75,7 @@ class GeoIndex:
         tiles = read_tiles(folder / "descriptors.h5")
         vectors = VectorIndex(folder / "ann.faiss")
         if tiles.shape != (record.tiles, 2) or (len(vectors), vectors.dim) != (record.tiles, self.manifest.dim):
-            raise StoreError(f"{folder}: its files do not hold the {record.tiles} tiles of the manifest; build the index again with --overwrite")
+            raise damaged(folder, f"does not hold the {record.tiles} tiles of the manifest")
         self._vectors.append(vectors)
         self._blocks.append(BlockStore(folder / "blocks.lmdb"))
         return tiles
@@ -119,10 +120,10 @@ class GeoIndex:
         """Raise MismatchError unless a model is the one that described this index's tiles, weights and view alike."""
         mine = self.manifest.identity
         if identity != mine:
-            what = "weights" if identity.sha256 != mine.sha256 else "view" if identity.view != mine.view else "name"
+            what = "set of weights" if identity.sha256 != mine.sha256 else "view" if identity.view != mine.view else "name"
             raise MismatchError(
-                f"{self.path} was built with model {mine.name} (weights {mine.sha256[:12]}, view {mine.view[:12]}), not {identity.name} "
-                f"(weights {identity.sha256[:12]}, view {identity.view[:12]}): the {what} differ; query with its own model or build the index again"
+                f"{self.path} was built with model {mine.name} (weights {mine.sha256[:12]}, view {mine.view[:12]}), not with {identity.name} "
+                f"(weights {identity.sha256[:12]}, view {identity.view[:12]}): another {what}; query with its own model or build it again"
             )
 
     # Places
@@ -176,7 +177,7 @@ class GeoIndex:
         """
         vectors = np.ascontiguousarray(queries, np.float32)
         if vectors.ndim != 2 or vectors.shape[1] != self.manifest.dim:
-            raise UsageError(f"queries have shape {vectors.shape}, the index holds descriptors of length {self.manifest.dim}: give (Q, {self.manifest.dim})")
+            raise UsageError(f"queries have shape {vectors.shape}, but this index's descriptors have length {self.manifest.dim}")
         if k < 1:
             raise UsageError(f"k is {k}; ask for at least one tile")
         found = [self._search_segment(s, vectors, k, None if ids is None else np.unique(np.asarray(ids, np.int64))) for s in self.segments]
@@ -211,7 +212,7 @@ class GeoIndex:
         return read_window(self._store(segment), self._cache, Window.at(x, y, size_m, self.gsd_m), size_px)
 
     def read_windows(self, segment: Segment, centres_xy: ArrayLike, size_m: float, size_px: int) -> tuple[Pixels, Mask]:
-        """Return `read_window` of each centre (n, 2): (n, size_px, size_px, 3) and (n, size_px, size_px); overlapping ones are read once."""
+        """Return `read_window` of each centre (n, 2): (n, size_px, size_px, 3) and (n, size_px, size_px); what overlaps is read once."""
         windows = windows_at(np.asarray(centres_xy, np.float64), size_m, self.gsd_m)
         return read_windows(self._store(segment), self._cache, windows, size_px)
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from crossgeo.errors import InputError, MismatchError, StoreError
+from crossgeo.errors import InputError, MismatchError
 from crossgeo.indexer import files
 from crossgeo.indexer.grid import Bounds
 
@@ -79,7 +79,7 @@ class GridRecord:
 
 @dataclass(frozen=True)
 class Manifest:
-    """One generation; `hash` is over all but `generation` and `created`, so equal builds have equal hashes wherever and whenever they ran."""
+    """One generation; `hash` is over all but `generation` and `created`, so equal builds have equal hashes wherever they ran."""
 
     generation: int
     created: str  # UTC, ISO 8601
@@ -145,13 +145,13 @@ def read_manifest(index: Path) -> Manifest:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}, but {index / 'CURRENT'} names it; restore the file or build the index again") from error
+        raise files.damaged(path, f"is named by CURRENT, but cannot be read: {error.strerror}") from error
     if hashlib.sha256(data).hexdigest() != expected:
-        raise StoreError(f"{path} does not match the checksum in {index / 'CURRENT'}: one of the two is damaged; build the index again with --overwrite")
+        raise files.damaged(path, "does not match the checksum in CURRENT: one of the two is damaged")
     try:
         return _parse(path, json.loads(data))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise StoreError(f"{path} is not a manifest of this format ({error!r}); build the index again with --overwrite") from error
+        raise files.damaged(path, f"is not a manifest of this format ({error!r})") from error
 
 
 def has_index(index: Path) -> bool:
@@ -165,23 +165,24 @@ def _read_current(index: Path) -> tuple[str, str]:
         text = pointer.read_bytes().decode("ascii", errors="replace")
     except FileNotFoundError as error:
         if (index / "segments").is_dir() and any((index / "segments").iterdir()) and not (index / "work").exists():
-            raise StoreError(f"{pointer} is missing, but there are segments; restore it or build the index again") from error
+            raise files.damaged(pointer, "is missing, but there are segments") from error
         if (index / "work").exists():
             raise InputError(f"{index} holds an unfinished build; run the same `geo index build` again to finish it") from error
-        raise InputError(f"{index} is not an index: it has no file CURRENT; make one with `geo index build IMAGERY --out {index}`") from error
+        raise InputError(f"{index} is not an index: it has no CURRENT; make one: `geo index build IMAGERY --out {index}`") from error
     except OSError as error:
         raise InputError(f"{pointer}: {error.strerror}; give the folder that `geo index build` made") from error
     match = _CURRENT.fullmatch(text)
     if match is None:
-        raise StoreError(f"{pointer} is damaged; build the index again with --overwrite")
+        raise files.damaged(pointer, "is damaged")
     return match[1], match[3]
 
 
 def _parse(path: Path, document: dict[str, Any]) -> Manifest:
     if document["format"] != FORMAT:
-        raise StoreError(f"{path} is not the manifest of an index")
+        raise files.damaged(path, "is not the manifest of an index")
     if document["version"] != VERSION or document["features"]:
-        raise MismatchError(f"{path} has format version {document['version']} with features {document['features']}; this program reads version {VERSION}: update it")
+        found = f"version {document['version']} with features {document['features']}"
+        raise MismatchError(f"{path} has {found}; this program reads version {VERSION} without any: update it")
     content = document["content"]
     manifest = Manifest(
         generation=int(document["generation"]),
@@ -193,7 +194,7 @@ def _parse(path: Path, document: dict[str, Any]) -> Manifest:
         segments=tuple(parse_segment(s) for s in content["segments"]),
     )
     if manifest.hash != document["hash"]:
-        raise StoreError(f"{path}: its content does not have the hash it names; build the index again with --overwrite")
+        raise files.damaged(path, "has content of another hash than it names")
     return manifest
 
 
@@ -216,9 +217,9 @@ def check_file(path: Path, record: FileRecord) -> None:
     try:
         size = path.stat().st_size
     except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}; restore the file or build the index again with --overwrite") from error
+        raise files.damaged(path, f"cannot be read: {error.strerror}") from error
     if size != record.bytes:
-        raise StoreError(f"{path} is {size} bytes long, the manifest says {record.bytes}; restore the file or build the index again with --overwrite")
+        raise files.damaged(path, f"is {size} bytes long, the manifest says {record.bytes}")
     found = files.checksum(path)
     if found != record.sha256:
-        raise StoreError(f"{path} has checksum {found[:12]}, the manifest says {record.sha256[:12]}; restore it or build the index again with --overwrite")
+        raise files.damaged(path, f"has checksum {found[:12]}, the manifest says {record.sha256[:12]}")

@@ -9,8 +9,8 @@ from threading import Lock
 
 import cv2
 import numpy as np
-from crossgeo.errors import StoreError
 from crossgeo.indexer.block_store import BlockStore, Mask, Pixels, decode_block
+from crossgeo.indexer.files import damaged
 from crossgeo.indexer.grid import BLOCK_PX, Window
 from numpy.typing import NDArray
 
@@ -37,7 +37,7 @@ class BlockCache:
         try:
             block = None if value is None else decode_block(value)
         except (ValueError, zlib.error) as error:
-            raise StoreError(f"{store.path}: block ({bx}, {by}) is damaged: {error}; build the index again with --overwrite") from error
+            raise damaged(store.path, f"has a damaged block ({bx}, {by}): {error}") from error
         with self._lock:
             if key not in self._blocks:
                 self._blocks[key] = block
