@@ -55,12 +55,18 @@ def test_descriptors_stay_within_1e_5_in_float32(preset: str) -> None:
     assert (given - expected).abs().max() < 1e-5
 
 
-def test_bfloat16_weights_stay_close_to_float32() -> None:
-    branch = _branch("egotr-s")
+@pytest.mark.parametrize("position", [True, False])
+def test_bfloat16_weights_and_autocast_stay_close_to_float32(position: bool) -> None:
+    branch = _branch("egotr-s", position=position)
+    folded = fold_branch(branch)
     with torch.no_grad():
-        expected, given = branch(_images()), fold_branch(branch).bfloat16()(_images(torch.bfloat16))
-    assert given.dtype == torch.float32
-    assert torch.nn.functional.cosine_similarity(expected, given).min() > 0.999
+        expected = branch(_images())
+        with torch.autocast("cpu", torch.bfloat16):
+            cast = folded(_images())
+        halved = folded.bfloat16()(_images(torch.bfloat16))
+    for given in (cast, halved):
+        assert given.dtype == torch.float32
+        assert torch.nn.functional.cosine_similarity(expected, given).min() > 0.999
 
 
 def test_the_branch_itself_is_left_alone() -> None:
