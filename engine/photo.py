@@ -15,7 +15,7 @@ import numpy as np
 from crossgeo.engine.exif import PhotoExif, read_exif
 from crossgeo.errors import InputError, LimitError, UsageError
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
@@ -61,7 +61,7 @@ class Photo:
                 return _decode(image, label, long_px)
         except Image.DecompressionBombError as error:
             raise LimitError(f"{where}: the picture is larger than {max_px / 1e6:g} megapixels; make it smaller first") from error
-        except Image.UnidentifiedImageError as error:
+        except UnidentifiedImageError as error:
             raise InputError(f"{where}: not an image that we read; give a JPEG, PNG, WebP or TIFF") from error
         except MemoryError as error:
             raise LimitError(f"{where}: not enough memory to decode it; make it smaller first") from error
@@ -78,14 +78,14 @@ class Photo:
     @property
     def scale(self) -> float:
         """Decoded pixels per full-size pixel, at most 1."""
-        return self.pixels.shape[1] / self.width_px
+        return float(self.pixels.shape[1] / self.width_px)
 
     def check_point(self, point: tuple[float, float]) -> tuple[float, float]:
         """Return a point (x, y) of the full-size upright photo in decoded pixels; raise UsageError when it lies outside."""
         x, y = point
         if not (0.0 <= x < self.width_px and 0.0 <= y < self.height_px):  # also refuses NaN
-            size = f"{self.width_px} x {self.height_px} px"
-            raise UsageError(f"the point {x:g},{y:g} is outside the photo {self.name}, which is {size} once upright; count from its top left")
+            size = f"{self.width_px} x {self.height_px} px once upright"
+            raise UsageError(f"the point {x:g},{y:g} is outside the photo {self.name}, which is {size}; count from its top left")
         return x * self.pixels.shape[1] / self.width_px, y * self.pixels.shape[0] / self.height_px
 
 
@@ -111,7 +111,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         values = np.nan_to_num(np.asarray(image, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
         top = float(values.max(initial=0.0))
-        full = next((depth for depth in (1.0 if image.mode == "F" else 255.0, 255.0, 1023.0, 4095.0, 65535.0) if top <= depth), max(top, 1.0))
+        depths = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
+        full = next((depth for depth in depths if top <= depth), max(top, 1.0))
         return Image.fromarray(np.clip(values * (255.0 / full), 0.0, 255.0).astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         layer = image.convert("RGBA")

@@ -30,17 +30,18 @@ class TorchRuntime:
         self._module = module.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Describe (B, 3, H, W) normalised float32 images as (B, D) float32 unit vectors; B may be any number, also 0 after the first."""
-        parts = [self._run_part(batch[start : start + self.batch]) for start in range(0, max(len(batch), 1), self.batch)]
-        return np.concatenate(parts)
+        """Describe (B, 3, H, W) normalised float32 images, B at least 1, as (B, D) float32 unit vectors."""
+        if len(batch) == 0:
+            raise ValueError("an empty batch has no descriptors")
+        return np.concatenate([self._run_part(batch[start : start + self.batch]) for start in range(0, len(batch), self.batch)])
 
     def _run_part(self, part: NDArray[np.float32]) -> NDArray[np.float32]:
-        count = len(part)
-        size = min(self.batch, 1 << max(count - 1, 0).bit_length())
-        if size > count:
-            part = np.concatenate([part, np.zeros((size - count, *part.shape[1:]), np.float32)])
-        images = torch.from_numpy(np.ascontiguousarray(part)).to(self.device, memory_format=torch.channels_last)
+        images = torch.from_numpy(part)
+        size = min(self.batch, 1 << (len(part) - 1).bit_length())
+        if size > len(part):
+            images = torch.cat([images, images.new_zeros((size - len(part), *part.shape[1:]))])
+        images = images.to(self.device, memory_format=torch.channels_last)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             described = self._module(images)
-        rows: NDArray[np.float32] = described[:count].float().cpu().numpy()
+        rows: NDArray[np.float32] = described[: len(part)].float().cpu().numpy()
         return rows

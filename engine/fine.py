@@ -1,0 +1,201 @@
+"""The 5 m step: tiles of a 5 m grid around the best rivals and finer poses of the photo, described on the fly, climbed to the best pair."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from crossgeo.engine.describe import Describer, Pose
+from crossgeo.engine.photo import Photo
+from crossgeo.indexer.index import GeoIndex, Segment
+from numpy.typing import NDArray
+
+Cell = tuple[int, int]  # column, row of the fine grid: centred on (column * step_m, row * step_m)
+Turn = tuple[int, int]  # heading steps, scale steps from the rival's pose
+Vector = NDArray[np.float32]  # (D,)
+MIN_RADIUS_M = 2.5
+RING = tuple((a, b) for a in (-1, 0, 1) for b in (-1, 0, 1))
+
+
+@dataclass(frozen=True)
+class FineSettings:
+    """How far and how finely the 5 m step looks."""
+
+    step_m: float = 5.0
+    reach_m: float = 15.0  # to each side of a rival's tile
+    heading_step_deg: float = 5.0
+    heading_reach: int = 3  # steps
+    scale_step: float = 1.1
+    scale_reach: int = 3  # steps
+    min_valid: float = 0.5  # of a cell's pixels
+    temperature: float = 0.02  # of scores, for the radius; the card's thresholds may name another
+    cached_cells: int = 16_384
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A place in a segment with the pose and score at which the photo fits there."""
+
+    segment: Segment
+    x: float  # m, in the segment's CRS
+    y: float
+    pose: Pose
+    score: float
+    radius_m: float
+    tile: int
+
+
+@dataclass
+class _Climb:
+    """One rival being refined: what has been described so far, and where the best pair stands."""
+
+    start: Spot
+    origin: Cell
+    cells: dict[Cell, Vector | None] = field(default_factory=dict)  # None: too little imagery
+    turns: dict[Turn, Vector] = field(default_factory=dict)
+    cell: Cell = (0, 0)
+    turn: Turn = (0, 0)
+
+    def scores(self) -> dict[tuple[Cell, Turn], float]:
+        cells = [(cell, row) for cell, row in self.cells.items() if row is not None]
+        if not cells:
+            return {}
+        table = np.stack([row for _, row in cells]) @ np.stack(list(self.turns.values())).T  # (cells, turns)
+        return {(cell, turn): float(table[i, j]) for i, (cell, _) in enumerate(cells) for j, turn in enumerate(self.turns)}
+
+
+class FineStep:
+    """Refines rivals; keeps the descriptors of cells between questions."""
+
+    def __init__(self, index: GeoIndex, describer: Describer, settings: FineSettings | None = None) -> None:
+        self.settings = settings or FineSettings()
+        self._index, self._describer = index, describer
+        self._cache: OrderedDict[tuple[int, Cell], Vector | None] = OrderedDict()
+
+    def refine(self, photo: Photo, rivals: Sequence[Spot]) -> list[Spot]:
+        """Return each rival moved to its best 5 m cell and pose, with sub-cell position and an honest radius, in the given order.
+
+        A rival without enough imagery around it is returned as it came.
+        """
+        step_m = self.settings.step_m
+        climbs = [_Climb(spot, (round(spot.x / step_m), round(spot.y / step_m))) for spot in rivals]
+        for climb in climbs:
+            climb.cell = climb.origin
+        active = climbs
+        while active:  # ends: every round describes something new, and the reach is finite
+            wanted = [(climb, self._new_cells(climb), self._new_turns(climb)) for climb in active]
+            self._describe_cells([(climb, cell) for climb, cells, _ in wanted for cell in cells])
+            self._describe_turns(photo, [(climb, turn) for climb, _, turns in wanted for turn in turns])
+            active = [climb for climb, cells, turns in wanted if cells or turns]
+            for climb in active:
+                scores = climb.scores()
+                if scores:
+                    climb.cell, climb.turn = max(scores, key=lambda pair: scores[pair])
+        return [self._finish(climb) for climb in climbs]
+
+    def _new_cells(self, climb: _Climb) -> list[Cell]:
+        """The best cell and its neighbours within reach that are not described yet."""
+        reach = int(self.settings.reach_m / self.settings.step_m)
+        ring = [(climb.cell[0] + a, climb.cell[1] + b) for a, b in RING]
+        near = [cell for cell in ring if max(abs(cell[0] - climb.origin[0]), abs(cell[1] - climb.origin[1])) <= reach]
+        return [cell for cell in near if cell not in climb.cells]
+
+    def _new_turns(self, climb: _Climb) -> list[Turn]:
+        """The best turn and its neighbours within reach that are not described yet."""
+        ring = [(climb.turn[0] + a, climb.turn[1] + b) for a, b in RING]
+        near = [turn for turn in ring if abs(turn[0]) <= self.settings.heading_reach and abs(turn[1]) <= self.settings.scale_reach]
+        return [turn for turn in near if turn not in climb.turns]
+
+    def _describe_cells(self, wanted: list[tuple[_Climb, Cell]]) -> None:
+        keys = list(dict.fromkeys((climb.start.segment.number, cell) for climb, cell in wanted))
+        segments = {climb.start.segment.number: climb.start.segment for climb, _ in wanted}
+        for number, segment in segments.items():
+            missing = [cell for owner, cell in keys if owner == number and (owner, cell) not in self._cache]
+            if missing:
+                self._read_cells(segment, missing)
+        for climb, cell in wanted:
+            key = (climb.start.segment.number, cell)
+            climb.cells[cell] = self._cache[key]
+            self._cache.move_to_end(key)
+        while len(self._cache) > self.settings.cached_cells:
+            self._cache.popitem(last=False)
+
+    def _read_cells(self, segment: Segment, cells: list[Cell]) -> None:
+        centres = np.array(cells, np.float64) * self.settings.step_m
+        tiles, valid = self._index.read_windows(segment, centres, self._index.tile_m, self._index.tile_px)
+        seen = valid.reshape(len(cells), -1).mean(axis=1) >= self.settings.min_valid
+        rows = iter(self._describer.tiles(tiles[seen])) if seen.any() else iter(())
+        for cell, shown in zip(cells, seen, strict=True):
+            self._cache[segment.number, cell] = next(rows) if shown else None
+
+    def _describe_turns(self, photo: Photo, wanted: list[tuple[_Climb, Turn]]) -> None:
+        if wanted:
+            rows = self._describer.photo(photo, [self._pose(climb.start.pose, *turn) for climb, turn in wanted])
+            for (climb, turn), row in zip(wanted, rows, strict=True):
+                climb.turns[turn] = row
+
+    def _pose(self, pose: Pose, heading_steps: float, scale_steps: float) -> Pose:
+        heading = (pose.heading_deg + heading_steps * self.settings.heading_step_deg) % 360.0
+        return replace(pose, heading_deg=heading, width_m=pose.width_m * self.settings.scale_step**scale_steps)
+
+    def _finish(self, climb: _Climb) -> Spot:
+        scores = climb.scores()
+        if not scores:
+            return climb.start
+        (i, j), (a, b) = climb.cell, climb.turn
+        around = {(di, dj): scores.get(((i + di, j + dj), climb.turn)) for di, dj in RING}
+        east, north = peak_of_surface(around)
+        turn_a = peak_of_line(*(scores.get((climb.cell, (a + d, b))) for d in (-1, 0, 1)))
+        turn_b = peak_of_line(*(scores.get((climb.cell, (a, b + d))) for d in (-1, 0, 1)))
+        step_m = self.settings.step_m
+        x, y = (i + east) * step_m, (j + north) * step_m
+        return Spot(
+            climb.start.segment,
+            x,
+            y,
+            self._pose(climb.start.pose, a + turn_a, b + turn_b),
+            scores[climb.cell, climb.turn],
+            self._radius_m(scores, x, y),
+            climb.start.tile,
+        )
+
+    def _radius_m(self, scores: dict[tuple[Cell, Turn], float], x: float, y: float) -> float:
+        """Radius that holds two of three places: the spread of the cells weighted by their scores, and that of a place within a cell."""
+        step_m = self.settings.step_m
+        best: dict[Cell, float] = {}
+        for (cell, _), score in scores.items():
+            best[cell] = max(score, best.get(cell, -1.0))
+        top = max(best.values())
+        weights = {cell: math.exp((score - top) / self.settings.temperature) for cell, score in best.items()}
+        spread = sum(w * ((c[0] * step_m - x) ** 2 + (c[1] * step_m - y) ** 2) for c, w in weights.items()) / sum(weights.values())
+        return max(MIN_RADIUS_M, 1.5 * math.sqrt(spread / 2.0 + step_m**2 / 12.0 / 4.0))
+
+
+def peak_of_line(below: float | None, middle: float | None, above: float | None) -> float:
+    """Offset in steps, -0.5 to 0.5, of the peak of a parabola through three scores one step apart; 0 where one is missing or it is flat."""
+    if below is None or middle is None or above is None:
+        return 0.0
+    bend = below - 2.0 * middle + above
+    return float(np.clip(0.5 * (below - above) / bend, -0.5, 0.5)) if bend < -1e-9 else 0.0
+
+
+def peak_of_surface(around: dict[tuple[int, int], float | None]) -> tuple[float, float]:
+    """Offset in steps of the peak of a paraboloid fitted to the 3 x 3 scores around the best cell, each axis within -0.5 to 0.5.
+
+    With fewer than nine scores the two axes are fitted by themselves.
+    """
+    if any(score is None for score in around.values()):
+        lines = [[around.get((d, 0)) for d in (-1, 0, 1)], [around.get((0, d)) for d in (-1, 0, 1)]]
+        return peak_of_line(*lines[0]), peak_of_line(*lines[1])
+    steps = np.array(list(around), np.float64)
+    u, v = steps[:, 0], steps[:, 1]
+    terms = np.stack([np.ones_like(u), u, v, u * u, u * v, v * v], axis=1)
+    fit = np.linalg.lstsq(terms, np.array(list(around.values()), np.float64), rcond=None)[0]
+    bend = np.array([[2.0 * fit[3], fit[4]], [fit[4], 2.0 * fit[5]]])
+    if np.linalg.eigvalsh(bend).max() >= -1e-9:  # no peak within reach of the fit
+        return peak_of_line(*(around[d, 0] for d in (-1, 0, 1))), peak_of_line(*(around[0, d] for d in (-1, 0, 1)))
+    east, north = np.clip(np.linalg.solve(bend, -fit[1:3]), -0.5, 0.5)
+    return float(east), float(north)

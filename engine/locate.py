@@ -1,0 +1,103 @@
+"""The object step: AttenGeo on a window of imagery around the clicked ground gives the object's box, polygon and place."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Protocol
+
+import numpy as np
+import torch
+from crossgeo.engine.fine import Spot
+from crossgeo.engine.photo import Photo
+from crossgeo.engine.place import FoundObject
+from crossgeo.engine.runtime.torch import Precision, cpu_has_fast_bf16
+from crossgeo.errors import UsageError
+from crossgeo.geodesy import geojson_polygon, to_lat_lon
+from crossgeo.indexer.grid import Window
+from crossgeo.indexer.index import GeoIndex, Segment
+from crossgeo.kernels.box_decode import decode_best
+from crossgeo.models.attengeo import AttenGeo, ReferenceFeatures
+from crossgeo.models.views import ObjectView
+from numpy.typing import NDArray
+
+CENTRE_STEP_M = 8.0  # windows are centred on this grid, so that clicks near each other share one
+CACHED_WINDOWS = 256
+
+
+class Locator(Protocol):
+    """What the search needs to answer a click."""
+
+    def find(self, photo: Photo, click_px: tuple[float, float], spot: Spot) -> FoundObject | None:
+        """Return the object under a click (decoded pixels) of a photo that lies at a spot; None where there is no imagery."""
+        ...
+
+
+class ObjectFinder:
+    """AttenGeo with its view; the reference half runs once a window and its features are kept."""
+
+    def __init__(self, index: GeoIndex, model: AttenGeo, view: ObjectView, precision: Precision = "auto") -> None:
+        self.view = view
+        self._index, self._model = index, model.eval()
+        self._bf16 = precision == "bf16" or (precision == "auto" and cpu_has_fast_bf16())
+        self._cache: OrderedDict[tuple[int, int, int], ReferenceFeatures | None] = OrderedDict()
+
+    @classmethod
+    def load(cls, index: GeoIndex, weights: str = "attengeo-s-drone") -> ObjectFinder:
+        """Load weights by shipped name or path; raise WeightsError when they are missing or damaged."""
+        from crossgeo.models.checkpoint import load_attengeo
+
+        model = load_attengeo(weights)
+        return cls(index, model.module, ObjectView.from_dict(model.card["view"]))
+
+    def find(self, photo: Photo, click_px: tuple[float, float], spot: Spot) -> FoundObject | None:
+        """Return the object under a click (decoded pixels) of a photo that lies at a spot.
+
+        None where the index has no imagery there; UsageError when the click shows sky.
+        """
+        try:
+            canvas, mask, click, (east_m, north_m) = self.view.query(photo.pixels, spot.pose.geometry(photo), click_px)
+        except ValueError as error:
+            raise UsageError(f"{photo.name}: the point shows sky, not ground; choose one on the ground") from error
+        column, row = round((spot.x + east_m) / CENTRE_STEP_M), round((spot.y + north_m) / CENTRE_STEP_M)
+        features = self._features(spot.segment, column, row)
+        if features is None:
+            return None
+        images = torch.from_numpy(fill(canvas, mask, self.view.mean)[None]).permute(0, 3, 1, 2)  # (1, 3, S, S)
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self._bf16):
+            raw = self._model.query(features, images, torch.tensor([click]))  # (1, A, 5, g, g)
+            boxes, confidence = decode_best(raw, self._model.anchors, self._model.config.stride)
+        box = np.clip(boxes[0].float().numpy().astype(np.float64), 0.0, self.view.window_px)
+        return self._object(spot.segment, column, row, box, float(confidence[0]))
+
+    def _features(self, segment: Segment, column: int, row: int) -> ReferenceFeatures | None:
+        key = (segment.number, column, row)
+        if key not in self._cache:
+            centre = (column * CENTRE_STEP_M, row * CENTRE_STEP_M)
+            window, valid = self._index.read_window(segment, *centre, self.view.window_extent_m, self.view.window_px)
+            self._cache[key] = self._encode(fill(window, valid, self.view.mean)) if valid.any() else None
+            if len(self._cache) > CACHED_WINDOWS:
+                self._cache.popitem(last=False)
+        self._cache.move_to_end(key)
+        return self._cache[key]
+
+    def _encode(self, window: NDArray[np.uint8]) -> ReferenceFeatures:
+        images = torch.from_numpy(window[None]).permute(0, 3, 1, 2)  # (1, 3, S, S)
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self._bf16):
+            return self._model.encode_reference(images)
+
+    def _object(self, segment: Segment, column: int, row: int, box: NDArray[np.float64], confidence: float) -> FoundObject:
+        """The box, in pixels of a window, as a place."""
+        bounds = Window.at(column * CENTRE_STEP_M, row * CENTRE_STEP_M, self.view.window_extent_m, self._index.gsd_m)
+        metres = bounds.size_m / self.view.window_px
+        x0, x1 = (bounds.x_min + edge * metres for edge in (box[0], box[2]))
+        y0, y1 = (bounds.y_max - edge * metres for edge in (box[3], box[1]))
+        lat, lon = to_lat_lon(segment.crs, 0.5 * (x0 + x1), 0.5 * (y0 + y1))
+        polygon = geojson_polygon(segment.crs, [(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
+        edges = (float(box[0]), float(box[1]), float(box[2]), float(box[3]))
+        return FoundObject(lat, lon, edges, polygon, x1 - x0, y1 - y0, confidence)
+
+
+def fill(image: NDArray[np.uint8], mask: NDArray[np.bool_], mean: tuple[float, float, float]) -> NDArray[np.uint8]:
+    """Return an (S, S, 3) image whose unseen pixels hold the model's mean colour, so that they normalise to about 0."""
+    colour = np.round(np.array(mean) * 255.0).astype(np.uint8)
+    return np.where(mask[..., None], image, colour)
