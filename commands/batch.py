@@ -37,8 +37,8 @@ def batch(
         top=top, heading_deg=heading, fov_deg=fov, height_m=height_m, near=around, radius_m=radius_m, use_exif_position=use_exif_position
     )
     photos = photos_in(folder)
-    with GeoSearch.open(index, weights=weights, object_weights=object_weights) as search, console.Progress("locating", "photos") as progress:
-        report = run_batch(search, photos, output, options, overwrite, progress=lambda done, total, _failed: progress(done, total))
+    with GeoSearch.open(index, weights=weights, object_weights=object_weights) as search, console.Progress("locating", "photos") as shown:
+        report = run_batch(search, photos, output, options, overwrite, progress=lambda done, total, _failed: shown(done, total))
     before = f", {report.resumed} of them before an interruption" if report.resumed else ""
     console.say(f"{output}: {report.total - report.failed} of {report.total} photos answered{before}")
     if report.failed:
