@@ -18,6 +18,7 @@ from crossgeo.indexer.descriptor_store import read_tiles
 from crossgeo.indexer.files import damaged
 from crossgeo.indexer.grid import BLOCK_PX, Bounds, Window
 from crossgeo.indexer.manifest import Manifest, ModelIdentity, SegmentRecord, check_file, read_manifest, segment_path
+from crossgeo.indexer.places import LAT_LON, carry_bounds
 from crossgeo.indexer.vector_index import VectorIndex, best
 from crossgeo.indexer.windows import BlockCache, read_window, read_windows, windows_at
 from numpy.typing import ArrayLike, NDArray
@@ -122,7 +123,7 @@ class GeoIndex:
         if identity != mine:
             what = "set of weights" if identity.sha256 != mine.sha256 else "view" if identity.view != mine.view else "name"
             raise MismatchError(
-                f"{self.path} was built with model {mine.name} (weights {mine.sha256[:12]}, view {mine.view[:12]}), not with {identity.name} "
+                f"{self.path} was built with {mine.name} (weights {mine.sha256[:12]}, view {mine.view[:12]}), not with {identity.name} "
                 f"(weights {identity.sha256[:12]}, view {identity.view[:12]}): another {what}; query with its own model or build it again"
             )
 
@@ -137,7 +138,7 @@ class GeoIndex:
         out = np.empty((len(self), 2), np.float64)
         for s in self.segments:
             mine = slice(s.first_id, s.first_id + s.tiles)
-            lon, lat = geodesy.transform(s.crs, CRS.from_epsg(4326), self.centres[mine, 0], self.centres[mine, 1])
+            lon, lat = geodesy.transform(s.crs, LAT_LON, self.centres[mine, 0], self.centres[mine, 1])
             out[mine] = np.stack([lat, lon], axis=1)
         return out
 
@@ -239,15 +240,5 @@ def _segment(number: int, record: SegmentRecord, first_id: int) -> Segment:
         crs = geodesy.parse_crs(record.crs)
     except GeoError as error:
         raise StoreError(f"segment {record.name}: {error}") from error
-    return Segment(number, record.name, crs, record.bounds, bounds_lat_lon(crs, record.bounds), first_id, record.tiles)
-
-
-def bounds_lat_lon(crs: CRS, bounds: Bounds) -> tuple[float, float, float, float]:
-    """Return south, west, north, east of a box of a CRS, its edges followed."""
-    x_min, y_min, x_max, y_max = bounds
-    t = np.linspace(0.0, 1.0, 21)
-    x = np.concatenate([x_min + t * (x_max - x_min), np.full(21, x_max), x_max - t * (x_max - x_min), np.full(21, x_min)])
-    y = np.concatenate([np.full(21, y_min), y_min + t * (y_max - y_min), np.full(21, y_max), y_max - t * (y_max - y_min)])
-    lon, lat = geodesy.transform(crs, CRS.from_epsg(4326), x, y)
-    return float(lat.min()), float(lon.min()), float(lat.max()), float(lon.max())
-
+    west, south, east, north = carry_bounds(record.bounds, crs, LAT_LON)
+    return Segment(number, record.name, crs, record.bounds, (south, west, north, east), first_id, record.tiles)
