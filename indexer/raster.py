@@ -11,7 +11,7 @@ import numpy as np
 import rasterio
 from affine import Affine
 from crossgeo import geodesy
-from crossgeo.errors import GeoError, InputError
+from crossgeo.errors import InputError
 from crossgeo.indexer import worldfile
 from crossgeo.indexer.block_store import Mask, Pixels
 from crossgeo.indexer.grid import Bounds
@@ -23,8 +23,8 @@ from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterWindow
 
-DRIVERS = ["GTiff", "JPEG", "PNG"]  # no driver that follows a path or an address written inside a file
-_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# No driver that follows a path or an address written inside a file, and none chosen by a file's name.
+_DRIVERS = {b"II*\0": "GTiff", b"MM\0*": "GTiff", b"II+\0": "GTiff", b"MM\0+": "GTiff", b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG"}
 _OVERVIEW_PX = 1024
 _MARGIN_PX = 4
 _MAX_PIECE_PX = 16384 * 16384
@@ -189,22 +189,33 @@ class RasterSource:
 
 def is_placed_tiff(path: Path) -> bool:
     """Say whether a file is a TIFF that names its own CRS, whatever its file name looks like."""
-    with path.open("rb") as file:
-        if file.read(4) not in _TIFF_MAGIC:
-            return False
+    if _driver(path) != "GTiff":
+        return False
     with _open(path) as data:
         return bool(data.crs)
 
 
+def _driver(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    return next((driver for start, driver in _DRIVERS.items() if magic.startswith(start)), None)
+
+
 def _open(path: Path) -> Any:
+    driver = _driver(path)
+    if driver is None:
+        raise InputError(f"{path} is not an image of a kind that is read; give GeoTIFF, JPEG or PNG")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            data = rasterio.open(path, driver=DRIVERS)
+            data = rasterio.open(path, driver=driver)
             _ = data.transform
             return data
-    except (RasterioError, GeoError) as error:
-        raise InputError(f"{path} is not an image that can be read ({_cause(error)}); give GeoTIFF, JPEG or PNG") from error
+    except RasterioError as error:
+        raise InputError(f"{path} is damaged: {_cause(error)}; get the file again") from error
 
 
 def _cause(error: BaseException) -> str:
