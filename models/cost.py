@@ -18,6 +18,6 @@ def count_macs(forward: Callable[..., object], *shapes: tuple[int, ...]) -> int:
     inputs: list[Tensor] = [torch.empty(shape, device="meta") for shape in shapes]
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         forward(*inputs)
-    flops = counter.get_total_flops()
+    flops: int = counter.get_total_flops()
     assert flops % 2 == 0
     return flops // 2

@@ -104,12 +104,12 @@ def warp(image: Image, target_to_source: Matrix, size_px: int | tuple[int, int],
         target_to_source = scale @ target_to_source
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     matrix = _centres(target_to_source)
-    out = cv2.warpPerspective(image, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    warped = cv2.warpPerspective(image, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
     u, v, w = (target_to_source[k, 0] * x + target_to_source[k, 1] * y + target_to_source[k, 2] for k in range(3))
     with np.errstate(divide="ignore", invalid="ignore"):
         inside = (w > 0) & (u >= 0) & (v >= 0) & (u <= image.shape[1] * w) & (v <= image.shape[0] * w)
-    out = np.asarray(out, np.uint8)
+    out = np.asarray(warped, np.uint8)
     out[~inside] = 0
     return out, np.asarray(inside, np.bool_)
 

@@ -1,0 +1,75 @@
+"""The paper's own view: a north-aligned panorama and an aerial square, plain or polar-transformed (Yang, Lu and Zhu 2021)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import torch
+from crossgeo.errors import InputError
+from crossgeo.kernels.polar import polar_transform
+from crossgeo.models.egotr import EgoTRConfig
+from crossgeo.models.views import Image, normalise
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class PanoramaView:
+    """The view of the presets `egotr-b` and `polar-egotr-b`; sizes are (height, width) in px, mean and std those of ImageNet."""
+
+    ground_hw: tuple[int, int] = (128, 512)
+    aerial_hw: tuple[int, int] = (256, 256)
+    polar: bool = False
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    @classmethod
+    def of(cls, config: EgoTRConfig) -> PanoramaView:
+        """Return the view that a model of this configuration reads."""
+        return cls(config.ground_hw, config.aerial_hw, config.polar)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for a card."""
+        return {"kind": "panorama", **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> PanoramaView:
+        """Read what `to_dict` gave (JSON turns tuples into lists)."""
+        ground_hw, aerial_hw, mean, std = (tuple(values[name]) for name in ("ground_hw", "aerial_hw", "mean", "std"))
+        return cls(ground_hw, aerial_hw, bool(values["polar"]), mean, std)
+
+    @property
+    def digest(self) -> str:
+        """A short hash of everything that shapes the model's input."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def ground_input(self, panorama: Image) -> Image:
+        """Resize an (H, W, 3) panorama, its middle column facing north, to `ground_hw`."""
+        return _resize(panorama, self.ground_hw)
+
+    def aerial_input(self, tile: Image) -> Image:
+        """Turn an (S, S, 3) north-up tile into `aerial_hw`, resized, or seen from its centre where `polar` is set.
+
+        The polar transform reads the tile at its own size, and what falls outside is black.
+        """
+        if tile.shape[0] != tile.shape[1]:
+            raise InputError(f"the aerial tile is {tile.shape[1]} x {tile.shape[0]} px; give a square one")
+        if not self.polar:
+            return _resize(tile, self.aerial_hw)
+        pixels = torch.from_numpy(np.ascontiguousarray(tile)).permute(2, 0, 1)[None].double()  # (1, 3, S, S)
+        unrolled = polar_transform(pixels, *self.aerial_hw)[0].permute(1, 2, 0)  # (H, W, 3)
+        return np.asarray(unrolled.round().numpy(), np.uint8)
+
+    def normalise(self, images: Image) -> Tensor:
+        """Turn (B, H, W, 3) uint8 images into (B, 3, H, W) float32."""
+        return normalise(images, None, self.mean, self.std)
+
+
+def _resize(image: Image, target_hw: tuple[int, int]) -> Image:
+    """Resize by Pillow's bilinear filter, which widens when it shrinks, as the published training did."""
+    height, width = target_hw
+    return np.array(PIL.Image.fromarray(image).resize((width, height), PIL.Image.Resampling.BILINEAR), np.uint8)  # a copy, writable

@@ -1,0 +1,92 @@
+"""models/panorama.py: what the paper's presets are fed, pinned."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from crossgeo.errors import InputError
+from crossgeo.models.egotr import PRESETS, EgoTR
+from crossgeo.models.panorama import PanoramaView
+from numpy.typing import NDArray
+
+
+def _noise(height: int, width: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def _triangle(source: int, target: int) -> NDArray[np.float64]:
+    """The (target, source) weights of a bilinear filter that widens by the ratio when it shrinks."""
+    scale = max(source / target, 1.0)
+    centres = (np.arange(target) + 0.5) * source / target
+    weights = np.clip(1 - np.abs(np.arange(source) + 0.5 - centres[:, None]) / scale, 0, None)
+    return np.asarray(weights / weights.sum(1, keepdims=True))
+
+
+@pytest.mark.parametrize(("height", "width"), [(224, 1232), (97, 401), (256, 1024)])
+def test_a_panorama_is_resized_by_a_widened_triangle_filter(height: int, width: int) -> None:
+    photo = _noise(height, width)
+    given = PanoramaView().ground_input(photo)
+    expected = np.einsum("rh,cw,hwk->rck", _triangle(height, 128), _triangle(width, 512), photo.astype(np.float64), optimize=True)
+    assert given.shape == (128, 512, 3) and given.dtype == np.uint8
+    assert np.abs(given - expected).max() <= 1.5
+
+
+def test_a_tile_is_resized_unless_the_view_is_polar() -> None:
+    tile = _noise(300, 300)
+    expected = np.einsum("rh,cw,hwk->rck", _triangle(300, 256), _triangle(300, 256), tile.astype(np.float64), optimize=True)
+    assert np.abs(PanoramaView().aerial_input(tile) - expected).max() <= 1.5
+
+
+def test_the_polar_flag_unrolls_the_tile_around_its_centre() -> None:
+    view = PanoramaView(aerial_hw=(32, 128), polar=True)
+    tile = np.zeros((64, 64, 3), np.uint8)
+    tile[:24] = (255, 0, 0)  # the north
+    tile[:, 40:, 1] = 255  # the east
+    unrolled = view.aerial_input(tile)
+    assert unrolled.shape == (32, 128, 3) and unrolled.dtype == np.uint8
+    assert unrolled[2, 64].tolist() == [255, 0, 0]  # the middle column looks north
+    assert unrolled[2, 96].tolist() == [0, 255, 0]  # three quarters: east
+    assert not unrolled[2, 0].any() and not unrolled[2, 32].any()  # south and west
+    assert not unrolled[-1].any()  # the centre
+
+
+def test_polar_values_are_rounded_to_the_nearest_grey_level() -> None:
+    tile = _noise(51, 51)
+    unrolled = PanoramaView(aerial_hw=(16, 64), polar=True).aerial_input(tile)
+    i, j = 5, 11
+    row = 25.5 + 25.5 / 16 * (16 - 1 - i) * np.cos(2 * np.pi * j / 64)
+    column = 25.5 - 25.5 / 16 * (16 - 1 - i) * np.sin(2 * np.pi * j / 64)
+    y, x = int(row), int(column)
+    b, a = row - y, column - x
+    p = tile.astype(np.float64)
+    expected = (1 - b) * ((1 - a) * p[y, x] + a * p[y, x + 1]) + b * ((1 - a) * p[y + 1, x] + a * p[y + 1, x + 1])
+    assert unrolled[i, j].tolist() == np.rint(expected).tolist()
+
+
+def test_a_tile_that_is_not_square_is_refused() -> None:
+    with pytest.raises(InputError, match="300 x 200 px; give a square one"):
+        PanoramaView().aerial_input(np.zeros((200, 300, 3), np.uint8))
+
+
+@pytest.mark.parametrize("preset", ["egotr-b", "polar-egotr-b"])
+def test_the_presets_read_what_their_view_gives(preset: str) -> None:
+    config = PRESETS[preset]
+    view = PanoramaView.of(config)
+    ground = view.normalise(view.ground_input(_noise(224, 1232))[None])
+    aerial = view.normalise(view.aerial_input(_noise(750, 750))[None])
+    with torch.device("meta"):
+        model = EgoTR(config).eval()
+    assert [tuple(d.shape) for d in model(ground.to("meta"), aerial.to("meta"))] == [(1, 768), (1, 768)]
+
+
+def test_it_normalises_with_the_mean_and_deviation_of_imagenet() -> None:
+    image = np.array([[[124, 116, 104]]], np.uint8)
+    expected = [(124 / 255 - 0.485) / 0.229, (116 / 255 - 0.456) / 0.224, (104 / 255 - 0.406) / 0.225]
+    assert PanoramaView().normalise(image[None])[0, :, 0, 0].tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_view_survives_its_card_and_the_polar_flag_changes_its_digest() -> None:
+    plain, polar = (PanoramaView.of(PRESETS[name]) for name in ("egotr-b", "polar-egotr-b"))
+    assert PanoramaView.from_dict(json.loads(json.dumps(polar.to_dict()))) == polar
+    assert plain.digest != polar.digest != PanoramaView((128, 512), (128, 512)).digest
