@@ -97,6 +97,8 @@ def run_batch(
         resumed = sum(key in journal.done for key in keys)
         todo = [(item, key) for item, key in zip(items, keys, strict=True) if key not in journal.done]
         done, failed = resumed, 0
+        if progress and resumed:
+            progress(done, len(items), failed)
         for item, key, photo in _decoded(todo):
             record = _ask(search, item, photo, options)
             failed += "error" in record

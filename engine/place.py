@@ -20,7 +20,9 @@ class Place:
     heading_deg: float  # of the photo's upper edge, clockwise from true north
     score: float  # cosine of photo and tile, -1 to 1
     tile: int  # id in the index of the tile that led here
-    width_m: float  # of ground across the photo, as matched
+    width_m: float  # of ground across the photo, as matched; this and what follows is not in the JSON
+    tilt_deg: float  # as matched with, 0 where unknown
+    fov_deg: float  # horizontal, as matched with
     camera: tuple[float, float] | None = None  # (lat, lon) of the camera, where tilt and height are known
 
     def to_json(self) -> dict[str, Any]:

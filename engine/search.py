@@ -99,7 +99,8 @@ class GeoSearch:
         """Find where a photo was taken and, with a `point` (x, y) in its upright full-size pixels, the object there.
 
         heading_deg: of the photo's upper edge against true north; fov_deg: horizontal; height_m: above ground; tilt_deg: 0 is
-        straight down; each one given wins over EXIF. near (lat, lon) with radius_m keeps the search there; use_exif_position takes it from the photo.
+        straight down; each one given wins over EXIF. near (lat, lon) with radius_m (250 unless given) keeps the search there;
+        use_exif_position takes near from the photo.
         Raises UsageError for arguments out of range or a point outside the photo, InputError or LimitError for a photo that we cannot read.
         """
         timings: dict[str, float] = {}
@@ -194,7 +195,8 @@ class GeoSearch:
             back_m = camera.height_m * math.tan(math.radians(camera.tilt_deg))  # the camera stands behind the ground it looks at
             angle = math.radians(spot.pose.heading_deg)
             above = to_lat_lon(crs, spot.x - back_m * math.sin(angle), spot.y - back_m * math.cos(angle))
-        return Place(lat, lon, spot.radius_m, heading, spot.score, spot.tile, spot.pose.width_m, above)
+        pose = spot.pose
+        return Place(lat, lon, spot.radius_m, heading, spot.score, spot.tile, pose.width_m, pose.tilt_deg, pose.fov_deg, above)
 
 
 @contextmanager

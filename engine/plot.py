@@ -1,0 +1,193 @@
+"""The picture of one answer: the photo with its click, the aerial window with place and object, the rivals, and whose imagery it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from crossgeo.engine.aerial_map import BLUE, INK, ROSE, WHITE, AerialMap, geometry_of
+from crossgeo.engine.pen import Pen, Point
+from crossgeo.engine.photo import Photo
+from crossgeo.engine.place import Answer, Place
+from crossgeo.errors import LimitError
+from crossgeo.geodesy import distance_m, from_lat_lon
+from crossgeo.indexer.index import GeoIndex, Segment
+from crossgeo.models.views import photo_to_ground
+from PIL import Image
+
+WIDTH, HEIGHT, MARGIN = 1600, 1092, 36
+_PHOTO = (MARGIN, 128, 900, 768)  # x0, y0, x1, y1
+_AERIAL = (924, 128, WIDTH - MARGIN, 768)
+_STRIP = (MARGIN, 846, 900, 1026)
+_THUMBS = 5
+_PAPER, _GREY, _NIGHT = "#F7F6F2", "#66717D", "#10161D"
+_STATUS = {
+    "located": ("#15803D", "located"),
+    "ambiguous": ("#B45309", "ambiguous"),
+    "low_confidence": ("#B91C1C", "low confidence"),
+    "outside_coverage": ("#57606A", "outside coverage"),
+}
+
+
+def save_plot(path: str | Path, photo: Photo, answer: Answer, index: GeoIndex, point: tuple[float, float] | None = None) -> None:
+    """Draw an answer and write it as PNG or JPEG, by the path's suffix; raise LimitError when it cannot be written."""
+    out = Path(path)
+    picture = draw_answer(photo, answer, index, point)
+    partial = out.with_name(f".{out.name}.writing")
+    try:
+        picture.save(partial, format="JPEG" if out.suffix.lower() in (".jpg", ".jpeg") else "PNG", quality=92)
+        partial.replace(out)
+    except OSError as error:
+        raise LimitError(f"{out}: cannot be written ({error.strerror or error}); free some space or choose another place") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def draw_answer(photo: Photo, answer: Answer, index: GeoIndex, point: tuple[float, float] | None = None) -> Image.Image:
+    """Return the picture of an answer, 1600 px wide; `point` is the click in the photo's upright full-size pixels."""
+    pen = Pen(WIDTH, HEIGHT, _PAPER)
+    _header(pen, answer)
+    click = photo.check_point(point) if point is not None else None
+    _photo(pen, photo, answer, click)
+    if answer.places:
+        _aerial(pen, photo, answer, index, click)
+        _rivals(pen, answer, index)
+    else:
+        pen.panel(_AERIAL, "#E2E4E6", radius=0.0)
+        middle = ((_AERIAL[0] + _AERIAL[2]) / 2, (_AERIAL[1] + _AERIAL[3]) / 2)
+        pen.text(middle, "no imagery in this index where the photo may be", 18, _GREY, "mm")
+    _footer(pen, answer, index)
+    return pen.finish()
+
+
+def _header(pen: Pen, answer: Answer) -> None:
+    colour, words = _STATUS[answer.status]
+    pen.text((MARGIN, 62), pen.fitted(answer.photo, 30, 860), 30, INK, bold=True)
+    left = MARGIN
+    width = pen.text_width(words, 15) + 26
+    pen.panel((left, 78, left + width, 106), colour, radius=14)
+    pen.text((left + width / 2, 92), words, 15, WHITE, "mm")
+    if not answer.places:
+        return
+    best = answer.places[0]
+    facts = f"score {best.score:.3f}"
+    if len(answer.places) > 1:
+        facts += f",  {best.score - answer.places[1].score:+.3f} over the next place"
+    pen.text((left + width + 16, 92), facts, 15, _GREY, "lm")
+    pen.text((_AERIAL[0], 62), f"{best.lat:.6f}, {best.lon:.6f}", 30, INK, bold=True)
+    seen = f"within {best.radius_m:.1f} m,  heading {best.heading_deg:.0f}°,  photo {best.width_m:.0f} m across"
+    pen.text((_AERIAL[0], 92), seen, 15, _GREY, "lm")
+
+
+def _photo(pen: Pen, photo: Photo, answer: Answer, click: Point | None) -> None:
+    x0, y0, x1, y1 = _PHOTO
+    inner = Pen(x1 - x0, y1 - y0, _NIGHT)
+    height, width = photo.pixels.shape[:2]
+    scale = min(inner.width / width, inner.height / height)
+    left, top = (inner.width - width * scale) / 2, (inner.height - height * scale) / 2
+    inner.paste(Image.fromarray(photo.pixels), (left, top, left + width * scale, top + height * scale))
+    if click is not None:
+        _target(inner, (left + click[0] * scale, top + click[1] * scale))
+    pen.inset(inner, (x0, y0))
+    caption = f"photo, {photo.width_px} x {photo.height_px} px"
+    if click is not None:
+        caption += f";  clicked at {click[0] / photo.scale:.0f}, {click[1] / photo.scale:.0f}"
+    pen.text((x0, y1 + 24), caption, 15, _GREY)
+
+
+def _target(pen: Pen, centre: Point) -> None:
+    """A ring with four ticks, open in the middle so that what was clicked stays in sight."""
+    x, y = centre
+    for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+        pen.line([(x + 9 * dx, y + 9 * dy), (x + 24 * dx, y + 24 * dy)], ROSE, 2.6, casing=WHITE)
+    pen.disc(centre, 16.6, None, rim=WHITE, rim_width=5.2)
+    pen.disc(centre, 15.4, None, rim=ROSE, rim_width=2.8)
+    pen.disc(centre, 2.6, ROSE, rim=WHITE, rim_width=0.8)
+
+
+def _aerial(pen: Pen, photo: Photo, answer: Answer, index: GeoIndex, click: Point | None) -> None:
+    x0, y0, x1, y1 = _AERIAL
+    best, segment = answer.places[0], index.segment_of(answer.places[0].tile)
+    x, y = from_lat_lon(segment.crs, best.lat, best.lon)
+    shape = (photo.pixels.shape[0], photo.pixels.shape[1])
+    size_m = min(max(1.3 * best.width_m, 60.0), 220.0)
+    view = AerialMap(index, segment, x, y, size_m, x1 - x0, y1 - y0)
+    outline = view.footprint(best, shape)
+    if outline:
+        view.pen.dashes([*outline, outline[0]], WHITE, 1.8, casing=(12, 18, 26, 130))
+    view.place(best)
+    if click is not None:
+        _clicked_ground(view, best, segment, shape, click)
+    if answer.found is not None:
+        thing = answer.found
+        corners = [(lat, lon) for lon, lat in thing.polygon["coordinates"][0][:-1]]
+        view.box(corners, f"{thing.width_m:.1f} x {thing.height_m:.1f} m,  confidence {thing.confidence:.2f}")
+    view.scale_bar()
+    view.north()
+    pen.inset(view.pen, (x0, y0))
+    caption = "aerial image:  place and heading,  photo's outline"
+    if answer.found is not None:
+        caption += f";  object at {answer.found.lat:.6f}, {answer.found.lon:.6f}"
+    pen.text((x0, y1 + 24), caption, 15, _GREY)
+
+
+def _clicked_ground(view: AerialMap, best: Place, segment: Segment, shape: tuple[int, int], click: Point) -> None:
+    try:
+        east, north = photo_to_ground(geometry_of(best, segment, shape), *click)
+    except ValueError:  # sky
+        return
+    x, y = from_lat_lon(segment.crs, best.lat, best.lon)
+    at = view.at(x + east, y + north)
+    if view.holds(at):
+        view.pen.disc(at, 6.0, ROSE, rim=WHITE, rim_width=1.8)
+
+
+def _rivals(pen: Pen, answer: Answer, index: GeoIndex) -> None:
+    """The overview strip with numbered places, and a picture of each of the best five."""
+    best, segment = answer.places[0], index.segment_of(answer.places[0].tile)
+    x0, y0, x1, y1 = _STRIP
+    pen.text((x0, y0 - 12), "best place and rivals", 15, INK, bold=True)
+    here = [place for place in answer.places if index.segment_of(place.tile) == segment and _away_m(best, place) < 2500.0]
+    spots = np.array([from_lat_lon(segment.crs, place.lat, place.lon) for place in here])
+    (west, south), (east, north) = spots.min(axis=0), spots.max(axis=0)
+    aspect = (x1 - x0) / (y1 - y0)
+    width_m = max(1.12 * (east - west) + 40.0, aspect * (1.25 * (north - south) + 50.0), 320.0)
+    view = AerialMap(index, segment, (west + east) / 2.0, (south + north) / 2.0, width_m, x1 - x0, y1 - y0)
+    for number, place in reversed(list(enumerate(answer.places, start=1))):
+        if place in here:
+            view.marker(view.at_lat_lon(place.lat, place.lon), number, number == 1)
+    view.scale_bar()
+    pen.inset(view.pen, (x0, y0))
+    side = 120
+    step = (_AERIAL[2] - _AERIAL[0] - side) / (_THUMBS - 1)
+    for number, place in enumerate(answer.places[:_THUMBS], start=1):
+        _thumb(pen, index, place, number, best, (_AERIAL[0] + (number - 1) * step, float(y0)), side)
+
+
+def _thumb(pen: Pen, index: GeoIndex, place: Place, number: int, best: Place, corner: Point, side: int) -> None:
+    segment = index.segment_of(place.tile)
+    x, y = from_lat_lon(segment.crs, place.lat, place.lon)
+    view = AerialMap(index, segment, x, y, index.tile_m, side, side)
+    view.marker((17.0, 17.0), number, number == 1)
+    pen.inset(view.pen, corner)
+    if number == 1:
+        pen.panel((corner[0] - 2, corner[1] - 2, corner[0] + side + 2, corner[1] + side + 2), None, radius=2.0, rim=BLUE)
+    pen.text((corner[0], corner[1] + side + 24), f"{place.score:.3f}", 17, INK, bold=True)
+    away = _away_m(best, place)
+    words = "best" if number == 1 else f"{away:.0f} m away" if away < 1000.0 else f"{away / 1000.0:,.0f} km away"
+    pen.text((corner[0], corner[1] + side + 46), words, 14, _GREY)
+
+
+def _away_m(best: Place, place: Place) -> float:
+    return distance_m(best.lat, best.lon, place.lat, place.lon)
+
+
+def _footer(pen: Pen, answer: Answer, index: GeoIndex) -> None:
+    names = list(dict.fromkeys(source.name for source in index.manifest.sources))
+    shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    took = f"{answer.timings_ms['total'] / 1000.0:.1f} s" if "total" in answer.timings_ms else ""
+    right = f"index generation {answer.generation},  {answer.model}" + (f",  {took}" if took else "")
+    pen.line([(MARGIN, HEIGHT - 44), (WIDTH - MARGIN, HEIGHT - 44)], "#DAD8D0", 1.0)
+    room = WIDTH - 2 * MARGIN - pen.text_width(right, 13) - 30
+    pen.text((MARGIN, HEIGHT - 20), pen.fitted(f"imagery: {shown or 'unnamed'}", 13, room), 13, _GREY)
+    pen.text((WIDTH - MARGIN, HEIGHT - 20), right, 13, _GREY, "rs")
