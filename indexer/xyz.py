@@ -14,7 +14,7 @@ from crossgeo.errors import InputError
 from crossgeo.indexer.block_store import Mask, Pixels
 from crossgeo.indexer.grid import Bounds
 from crossgeo.indexer.places import affine_of, carry_bounds, ground_m
-from crossgeo.indexer.source import files_fingerprint, resample
+from crossgeo.indexer.source import files_fingerprint, fill, resample
 from numpy.typing import NDArray
 from PIL import Image
 from pyproj import CRS
@@ -75,10 +75,7 @@ class XyzSource:
             level = self._mosaic(zoom, box)
             if level is None:
                 continue
-            new_rgb, new_valid = resample(*level, self.crs, crs, bounds, shape)
-            new_valid &= ~valid
-            rgb[new_valid] = new_rgb[new_valid]
-            valid |= new_valid
+            fill(rgb, valid, *resample(*level, self.crs, crs, bounds, shape))
         return rgb, valid
 
     def _mosaic(self, zoom: int, box: Bounds) -> tuple[Pixels, Mask, Affine] | None:

@@ -1,0 +1,99 @@
+"""The journal of a running build: finished pieces of work as small files in `work/`, each whole and checksummed, so that a killed build goes on.
+
+A piece is a payload followed by its SHA-256; a piece that does not match is dropped and made again. `work/plan.json` says which command the
+pieces belong to. Pieces are numbered in a fixed order, so what they hold does not depend on where an earlier run ended.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from crossgeo.errors import UsageError
+from crossgeo.indexer import files
+from crossgeo.indexer.manifest import canonical
+
+_DIGEST_BYTES = 32
+
+
+class Journal:
+    """The folder `work/` of an index while it is being built; its writer holds the index's lock."""
+
+    def __init__(self, index: Path, plan: dict[str, Any], *, restart: bool) -> None:
+        """Go on with the work that was begun for `plan`, or begin it.
+
+        With `restart` work begun for another plan is thrown away; without it, it raises UsageError saying what differs.
+        """
+        self.folder = index / "work"
+        path = self.folder / "plan.json"
+        if self.folder.exists():
+            begun = _read_json(path)
+            if begun is not None and canonical(begun) != canonical(plan):
+                if not restart:
+                    raise UsageError(
+                        f"{index} holds an unfinished build of another command ({_difference(begun, plan)}); "
+                        "run that one again, choose another --out, or pass --overwrite"
+                    )
+                begun = None
+            if begun is None:
+                files.remove(self.folder)
+        if not self.folder.exists():
+            files.make_folder(self.folder)
+            files.write(path, canonical(plan))
+        for litter in self.folder.rglob("*.tmp"):
+            files.remove(litter)
+
+    def get(self, name: str) -> bytes | None:
+        """Return a piece, None where it is not there or not whole."""
+        path = self.folder / name
+        with files.guarded(path):
+            if not path.is_file():
+                return None
+            data = path.read_bytes()
+        payload, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
+        if hashlib.sha256(payload).digest() == digest:
+            return payload
+        files.remove(path)
+        return None
+
+    def put(self, name: str, payload: bytes) -> None:
+        """Keep a piece."""
+        path = self.folder / name
+        files.make_folder(path.parent)
+        files.write(path, payload + hashlib.sha256(payload).digest())
+
+    def get_json(self, name: str) -> Any:
+        """Return a piece of plain data, None where it is not there or not whole."""
+        payload = self.get(name)
+        return None if payload is None else json.loads(payload)
+
+    def put_json(self, name: str, data: Any) -> None:
+        """Keep a piece of plain data."""
+        self.put(name, canonical(data))
+
+    def drop(self, name: str) -> None:
+        """Forget a piece or a folder of pieces."""
+        files.remove(self.folder / name)
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        data = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None  # the plan is written first and whole: without one, nothing was begun
+    return data if isinstance(data, dict) else None
+
+
+def _difference(begun: dict[str, Any], plan: dict[str, Any]) -> str:
+    """Say which parts of two plans differ."""
+    names = sorted(name for name in begun.keys() | plan.keys() if begun.get(name) != plan.get(name))
+    said = []
+    for name in names:
+        was, now = begun.get(name), plan.get(name)
+        if isinstance(was, dict) and isinstance(now, dict):
+            said += [f"{k}: {was.get(k)!r}, now {now.get(k)!r}" for k in sorted(was.keys() | now.keys()) if was.get(k) != now.get(k)]
+        else:
+            said.append(f"other {name}")
+    return "; ".join(said)

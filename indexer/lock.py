@@ -1,0 +1,32 @@
+"""One writer at a time: an advisory lock on the index's file LOCK, which the system drops when its holder ends, however it ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from crossgeo.errors import LockedError
+from crossgeo.indexer import files
+
+
+@contextmanager
+def locked(index: Path) -> Iterator[None]:
+    """Hold the lock of an index; raise LockedError, naming the process that has it, where another does."""
+    path = index / "LOCK"
+    with files.guarded(path):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(handle, 32, 0).decode("ascii", errors="replace").strip() or "unknown"
+            raise LockedError(f"{index} is being written by process {holder}; wait for it, or end it and run the same command again") from error
+        with files.guarded(path):
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(handle)
