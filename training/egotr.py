@@ -12,9 +12,6 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset
-
 from crossgeo.models.efficientnet_lite import EfficientNetLite
 from crossgeo.models.egotr import PRESETS, EgoTR, EgoTRConfig
 from crossgeo.models.views import DroneView
@@ -22,6 +19,8 @@ from crossgeo.training.contrastive import metric_contrastive_loss
 from crossgeo.training.grounds import Ground
 from crossgeo.training.render import Cameras
 from crossgeo.training.sampling import Batch, SiteSampler, SiteSampling
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
 
 
 @dataclass(frozen=True)
@@ -151,7 +150,7 @@ def train_egotr(
             optimiser.step()
             step += 1
             mean = loss.item() if step == 1 else 0.95 * mean + 0.05 * loss.item()
-            if step % 20 == 0:
+            if step % 10 == 0:
                 row = {"step": step, "minutes": round(elapsed_s / 60, 2), "loss": round(mean, 4), "temperature": round(log_temperature.exp().item(), 4)}
                 journal.write(json.dumps(row) + "\n")
                 journal.flush()

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
-
 from crossgeo.models.views import DroneView, ObjectView, PhotoGeometry, canvas_to_ground, ground_to_photo, photo_to_ground, warp
 from crossgeo.training.augment import change_photo, change_tile
 from crossgeo.training.grounds import Ground, Image, Outline
+from numpy.typing import NDArray
 
 Mask = NDArray[np.bool_]
 Matrix = NDArray[np.float64]
+UNSEEN = 127  # AttenGeo's mean grey, what the engine fills unseen pixels with
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class ObjectSample:
 
 
 def render_object(
-    world: World, outline: Outline, view: ObjectView, cameras: Cameras, rng: np.random.Generator, place_error_m: float = 3.0
+    world: World, outline: Outline, view: ObjectView, cameras: Cameras, rng: np.random.Generator, place_error_m: float = 3.5
 ) -> ObjectSample:
     """Render a click on a building: a photo somewhere above it, placed as a retrieval that is a few metres off would place it."""
     true = random_geometry(rng, cameras)
@@ -171,7 +171,7 @@ def render_object(
     canvas_map = canvas_to_ground(view.photo_px, view.photo_extent_m, (believed[0] + wander[0], believed[1] + wander[1]))
     photo, mask = render_canvas(world, centre_px, true, assumed, canvas_map, view.photo_px)
     photo = change_photo(photo, rng)
-    photo[~mask] = 0
+    photo[~mask] = UNSEEN
     click = np.linalg.inv(canvas_map) @ (believed[0], believed[1], 1.0)
     error = rng.normal(0, place_error_m, 2)
     window_offset = world.offset_px(believed[0] + error[0], believed[1] + error[1])
