@@ -46,6 +46,7 @@ def examine() -> dict[str, Any]:
     """Gather what the command shows."""
     import rasterio
     import torch
+    from crossgeo.models.checkpoint import shipped_weights
     from pyproj import proj_version_str
 
     return {
@@ -65,14 +66,6 @@ def examine() -> dict[str, Any]:
         "weights": shipped_weights(),
         "geo_index": os.environ.get("GEO_INDEX"),
     }
-
-
-def shipped_weights() -> list[str]:
-    """Return the names of the weights that came with the package."""
-    from importlib.resources import files
-
-    names = [entry.name for entry in files("crossgeo.models.weights").iterdir()]
-    return sorted(name.removesuffix(".safetensors") for name in names if name.endswith(".safetensors"))
 
 
 def _version(name: str) -> str | None:

@@ -1,0 +1,136 @@
+"""`geo index`: what it makes, shows and checks; damage, a full disk and Ctrl-C."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Refused = Callable[..., str]
+
+
+def files_of(index: Path) -> list[str]:
+    return sorted(str(file.relative_to(index)) for file in index.rglob("*") if file.is_file())
+
+
+def test_info_shows_model_ground_and_sources(city: Any, geo: Any) -> None:
+    shown = geo("index", "info", city.index)
+    assert shown.exit_code == 0
+    for word in ("untrained-egotr", "EPSG:32645", "ortho.tif", "9, 60 m wide every 30 m"):
+        assert word in shown.stdout
+
+
+def test_info_as_json_is_one_object(city: Any, geo: Any) -> None:
+    found = json.loads(geo("index", "info", city.index, "--json").stdout)
+    assert found["tiles"] == 9
+    assert found["model"]["name"] == "untrained-egotr"
+    (segment,) = found["segments"]
+    south, west, north, east = segment["bounds_lat_lon"]
+    assert 27.6 < south < north < 27.7
+    assert 85.6 < west < east < 85.7
+
+
+def test_the_index_may_come_from_the_environment(city: Any, geo: Any) -> None:
+    assert geo("index", "info", env={"GEO_INDEX": str(city.index)}).exit_code == 0
+
+
+def test_verify_finds_nothing_wrong_with_a_whole_index(city: Any, geo: Any) -> None:
+    done = geo("index", "verify", city.index)
+    assert done.exit_code == 0
+    assert json.loads(geo("index", "verify", city.index, "--json").stdout)["problems"] == []
+
+
+def test_a_build_says_on_stdout_only_what_json_asks_for(city: Any, geo: Any, tmp_path: Path) -> None:
+    out = tmp_path / "a.geo"
+    arguments = ("index", "build", city.ortho, "--stride-m", "30", *city.place_weights)
+    quiet = geo(*arguments, "--out", out)
+    assert quiet.exit_code == 0, quiet.output
+    assert quiet.stdout == ""
+    assert "9 tiles" in quiet.stderr
+    found = json.loads(geo(*arguments, "--out", tmp_path / "b.geo", "--json").stdout)
+    assert found["manifest_sha256"] == json.loads(geo("index", "info", out, "--json").stdout)["manifest_sha256"]
+
+
+def test_tiles_of_another_size_than_the_models_are_refused(city: Any, refused: Refused, tmp_path: Path) -> None:
+    line = refused(2, "index", "build", city.ortho, "--out", tmp_path / "a.geo", "--tile-m", "50", *city.place_weights)
+    assert "60 m" in line
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "gone"])
+def test_a_damaged_file_is_named_by_verify_and_never_believed(city: Any, refused: Refused, geo: Any, tmp_path: Path, damage: str) -> None:
+    for name in files_of(city.index):
+        if name == "LOCK" or name.startswith("work"):
+            continue
+        hurt = tmp_path / name.replace("/", "_") / "hurt.geo"
+        shutil.copytree(city.index, hurt)
+        file = hurt / name
+        data = bytearray(file.read_bytes())
+        if damage == "gone":
+            file.unlink()
+        elif damage == "cut":
+            file.write_bytes(data[: len(data) // 2])
+        else:
+            data[len(data) // 2] ^= 0x10
+            file.write_bytes(data)
+        code = 3 if (damage, name) == ("gone", "CURRENT") else 4
+        found = geo("index", "verify", hurt)
+        assert found.exit_code == code, (name, found.output)
+        assert Path(name).name in found.output or "CURRENT" in found.output, (name, found.output)
+        line = refused(code, "query", city.photo, "--index", hurt, *city.weights)
+        assert str(hurt) in line
+
+
+def wait_for(condition: Callable[[], bool], child: subprocess.Popen[str], seconds: float = 120.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert child.poll() is None, child.communicate()
+        assert time.monotonic() < deadline, "the build never began to write"
+        time.sleep(0.01)
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_build_with_130_and_the_same_command_goes_on(city: Any, geo: Any, start_geo: Any, tmp_path: Path) -> None:
+    out = tmp_path / "a.geo"
+    arguments = ("index", "build", str(city.ortho), "--out", str(out), "--stride-m", "1.5", *city.place_weights)
+    child = start_geo(*arguments)
+    wait_for(lambda: any(out.rglob("*.h5")), child)
+    child.send_signal(signal.SIGINT)
+    stdout, stderr = child.communicate(timeout=60)
+    assert child.returncode == 130, stderr
+    assert stdout == ""
+    assert "kept" in stderr
+    assert "Traceback" not in stderr
+    assert not (out / "CURRENT").exists()
+    again = geo(*arguments)
+    assert again.exit_code == 0, again.output
+    assert geo("index", "verify", out).exit_code == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 600 KB."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a small file system")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(folder)], capture_output=True, text=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip(f"no small file system here: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_disk_is_said_and_publishes_nothing(city: Any, refused: Refused, small_disk: Path) -> None:
+    line = refused(8, "index", "build", city.ortho, "--out", small_disk / "a.geo", "--stride-m", "5", *city.place_weights)
+    assert str(small_disk) in line
+    assert not (small_disk / "a.geo" / "CURRENT").exists()
+
+
+def test_a_folder_that_may_not_be_written(city: Any, refused: Refused) -> None:
+    assert "/proc" in refused(3, "index", "build", city.ortho, "--out", "/proc/a.geo", *city.place_weights)

@@ -1,0 +1,105 @@
+"""`geo query` and `geo batch`: what they print and write."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+Refused = Callable[..., str]
+
+
+def test_json_is_the_one_object_of_the_format(city: Any, geo: Any) -> None:
+    done = geo("query", city.photo, "--index", city.index, "--point", "160,120", "--top", "3", "--json", *city.weights)
+    assert done.exit_code == 0, done.output
+    answer = json.loads(done.stdout)
+    assert set(answer) == {"photo", "status", "places", "object", "index", "timings_ms"}
+    assert answer["photo"] == "photo.jpg"
+    assert 1 <= len(answer["places"]) <= 3
+    assert {"lat", "lon", "radius_m", "heading_deg", "score", "tile"} <= set(answer["places"][0])
+    assert answer["index"]["generation"] == 1
+
+
+def test_people_get_rows_with_the_place_first(city: Any, geo: Any) -> None:
+    done = geo("query", city.photo, "--index", city.index, *city.weights)
+    assert done.exit_code == 0, done.output
+    names = [line.split()[0] for line in done.stdout.splitlines()]
+    assert names[:3] == ["photo", "status", "place"]
+    assert "object" not in names
+
+
+def test_a_photo_may_come_from_stdin(city: Any, start_geo: Any) -> None:
+    import subprocess
+    import sys
+
+    code = "from crossgeo.cli import main; main()"
+    arguments = [sys.executable, "-c", code, "query", "-", "--index", str(city.index), "--json", *city.weights]
+    done = subprocess.run(arguments, input=city.photo.read_bytes(), capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["photo"] == "stdin"
+
+
+def test_a_plot_is_a_picture(city: Any, geo: Any, tmp_path: Path) -> None:
+    done = geo("query", city.photo, "--index", city.index, "--point", "160,120", "--save-plot", tmp_path / "answer.png", *city.weights)
+    assert done.exit_code == 0, done.output
+    with Image.open(tmp_path / "answer.png") as picture:
+        assert picture.width >= 800
+
+
+def test_a_place_far_from_the_index_is_outside_its_coverage(city: Any, geo: Any, refused: Refused) -> None:
+    arguments = ("query", city.photo, "--index", city.index, "--near", "-6.1,39.2", "--radius-m", "100", *city.weights)
+    done = geo(*arguments, "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout) | {"timings_ms": None} == {
+        "photo": "photo.jpg", "status": "outside_coverage", "places": [], "object": None,
+        "index": {"generation": 1, "model": "untrained-egotr"}, "timings_ms": None,
+    }  # fmt: skip
+    missed = geo(*arguments, "--json", "--fail-on-miss")
+    assert missed.exit_code == 10
+    assert json.loads(missed.stdout)["status"] == "outside_coverage", "the answer is printed all the same"
+    assert "outside coverage" in missed.stderr
+
+
+@pytest.fixture
+def folder(city: Any, tmp_path: Path) -> Path:
+    """Two good photos and a bad one."""
+    made = tmp_path / "photos"
+    (made / "more").mkdir(parents=True)
+    shutil.copy(city.photo, made / "a.jpg")
+    (made / "b.jpg").write_bytes(city.photo.read_bytes()[:2000])
+    shutil.copy(city.photo, made / "more" / "c.jpg")
+    return made
+
+
+@pytest.mark.parametrize("suffix", [".geojson", ".csv", ".jsonl"])
+def test_one_bad_photo_never_stops_a_batch(city: Any, geo: Any, folder: Path, tmp_path: Path, suffix: str) -> None:
+    out = tmp_path / f"answers{suffix}"
+    done = geo("batch", folder, "--index", city.index, "-o", out, *city.weights)
+    assert done.exit_code == 5, done.output
+    assert "1 of 3 photos failed" in done.stderr
+    text = out.read_text()
+    assert all(name in text for name in ("a.jpg", "b.jpg", "more/c.jpg", "InputError"))
+    if suffix == ".geojson":
+        collection = json.loads(text)
+        assert [f["properties"]["photo"] for f in collection["features"]] == ["a.jpg", "b.jpg", "more/c.jpg"]
+        assert collection["features"][1]["properties"]["error"]["type"] == "InputError"
+
+
+def test_a_batch_of_good_photos_ends_with_0_and_keeps_an_older_file(
+    city: Any, geo: Any, refused: Refused, folder: Path, tmp_path: Path
+) -> None:
+    (folder / "b.jpg").unlink()
+    arguments = ("batch", folder, "--index", city.index, "-o", tmp_path / "answers.jsonl", *city.weights)
+    assert geo(*arguments).exit_code == 0
+    before = (tmp_path / "answers.jsonl").read_text()
+    assert "answers.jsonl" in refused(2, *arguments)
+    assert (tmp_path / "answers.jsonl").read_text() == before
+    assert geo(*arguments, "--overwrite").exit_code == 0
+
+
+def test_a_batch_refuses_what_it_cannot_do(city: Any, refused: Refused, folder: Path, tmp_path: Path) -> None:
+    assert "answers.xlsx" in refused(2, "batch", folder, "--index", city.index, "-o", tmp_path / "answers.xlsx", *city.weights)
+    assert "nowhere" in refused(3, "batch", tmp_path / "nowhere", "--index", city.index, "-o", tmp_path / "a.csv", *city.weights)
