@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from crossgeo.kernels.click_map import click_map
 from crossgeo.models import convnextv2, efficientnet_lite
-from crossgeo.models.convnextv2 import ConvNeXtV2
+from crossgeo.models.click_backbone import BackboneName, freeze_first, make_backbone
 from crossgeo.models.cvcam import CVCAM
-from crossgeo.models.efficientnet_lite import EfficientNetLite
 from crossgeo.models.mhsam import KERNELS, MHSAM
+from crossgeo.models.views import ObjectView
 from torch import Tensor, nn
 
 AnchorSizes = tuple[tuple[float, float], ...]
@@ -25,13 +24,13 @@ class AttenGeoConfig:
     """What shapes the network and says what its pixels are; saved with its weights."""
 
     name: str
-    backbone: Literal["convnextv2", "efficientnet-lite0"]
+    backbone: BackboneName
     depths: tuple[int, ...]  # ConvNeXt V2: blocks of each stage; EfficientNet-Lite0: one number, its stages
     widths: tuple[int, ...]  # ConvNeXt V2: channels of each stage; EfficientNet-Lite0: none
     stride: int  # px of the window for a cell of the grid
     window_px: int  # side of the window
     window_gsd_m: float  # metres for a pixel of the window
-    photo_hw: tuple[int, int]  # px
+    photo_px: int  # side of a drone photo's canvas; the network takes any shape
     channels: int  # C of both views after their 1x1 maps
     heads: int
     hidden: int  # of the FFN of each CAB
@@ -52,9 +51,9 @@ class AttenGeoConfig:
             raise ValueError(f"{self.name} has no anchors")
 
     @property
-    def window_m(self) -> float:
-        """Side of the window in metres."""
-        return self.window_px * self.window_gsd_m
+    def view(self) -> ObjectView:
+        """How drone photos and windows become this model's input."""
+        return ObjectView(self.photo_px, self.window_px, self.window_gsd_m, self.mean, self.std)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for a card."""
@@ -63,7 +62,7 @@ class AttenGeoConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> AttenGeoConfig:
         """Read what `to_dict` gave (JSON turns tuples into lists)."""
-        tuples = {key: tuple(values[key]) for key in ("depths", "widths", "photo_hw", "mean", "std")}
+        tuples = {key: tuple(values[key]) for key in ("depths", "widths", "mean", "std")}
         return cls(**{**values, **tuples, "anchors": tuple((float(w), float(h)) for w, h in values["anchors"])})
 
 
@@ -79,12 +78,12 @@ _SMALL_ANCHORS = (
 PRESETS = {
     "attengeo": AttenGeoConfig(
         "attengeo", "convnextv2", convnextv2.TINY_DEPTHS, convnextv2.TINY_WIDTHS, stride=32, window_px=1024, window_gsd_m=300 / 1024,
-        photo_hw=(256, 256), channels=256, heads=8, hidden=1024, iterations=4, spatial_hidden=512, anchors=_DETGEO_ANCHORS,
+        photo_px=256, channels=256, heads=8, hidden=1024, iterations=4, spatial_hidden=512, anchors=_DETGEO_ANCHORS,
         mean=convnextv2.MEAN, std=convnextv2.STD,
     ),
     "attengeo-s": AttenGeoConfig(
         "attengeo-s", "efficientnet-lite0", (5,), (), stride=16, window_px=384, window_gsd_m=0.2,
-        photo_hw=(256, 256), channels=128, heads=4, hidden=512, iterations=2, spatial_hidden=128, anchors=_SMALL_ANCHORS,
+        photo_px=256, channels=128, heads=4, hidden=512, iterations=2, spatial_hidden=128, anchors=_SMALL_ANCHORS,
         mean=efficientnet_lite.MEAN, std=efficientnet_lite.STD,
     ),
 }  # fmt: skip
@@ -109,29 +108,6 @@ class ReferenceFeatures:
         return len(self.grid)
 
 
-class _LiteStem(efficientnet_lite.Conv):
-    """A first convolution with SAME padding that also takes images without the click channel."""
-
-    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return F.conv2d(input, weight[:, : input.shape[1]], bias, self.stride, self.padding)
-
-
-def _make_backbone(config: AttenGeoConfig) -> ConvNeXtV2 | EfficientNetLite:
-    backbone: ConvNeXtV2 | EfficientNetLite
-    if config.backbone == "convnextv2":
-        backbone = ConvNeXtV2(config.depths, config.widths, in_channels=4)
-    else:
-        backbone = EfficientNetLite(stages=config.depths[0], in_channels=4)
-        backbone.stem = _LiteStem(4, efficientnet_lite.STEM_CHANNELS, 3, 2)
-    if backbone.stride != config.stride:
-        raise ValueError(f"{config.name} asks for stride {config.stride}, its backbone gives {backbone.stride}")
-    stem = backbone.stem[0] if isinstance(backbone, ConvNeXtV2) else backbone.stem
-    assert isinstance(stem, nn.Conv2d)
-    with torch.no_grad():
-        stem.weight[:, 3] = 0.0  # the click starts without a say, so a pretrained backbone starts as it was
-    return backbone
-
-
 class AttenGeo(nn.Module):
     """Photo and click against a window: shared backbone, CVCAM, MHSAM, nine anchors.
 
@@ -146,7 +122,9 @@ class AttenGeo(nn.Module):
     def __init__(self, config: AttenGeoConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone = _make_backbone(config)
+        self.backbone = make_backbone(config.backbone, config.depths, config.widths)
+        if self.backbone.stride != config.stride:
+            raise ValueError(f"{config.name} asks for stride {config.stride}, its backbone gives {self.backbone.stride}")
         self.reference_map = nn.Conv2d(self.backbone.channels, config.channels, 1)
         self.query_map = nn.Conv2d(self.backbone.channels, config.channels, 1)
         self.cvcam = CVCAM(config.channels, config.heads, config.hidden, config.iterations) if config.cvcam else None
@@ -207,6 +185,10 @@ class AttenGeo(nn.Module):
     def load_backbone(self, state: dict[str, Tensor]) -> None:
         """Start the backbone from its published ImageNet weights; the click channel starts at zero."""
         self.backbone.load_published(state)
+
+    def freeze_backbone(self, layers: int) -> None:
+        """Take the stem and the next `layers - 1` blocks out of training; the click channel goes on learning."""
+        freeze_first(self.backbone, layers)
 
     def _normalise(self, images: Tensor) -> Tensor:
         return (images.to(self.mean.dtype) - self.mean) / self.std

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from crossgeo.errors import WeightsError
 from torch import Tensor, nn
 
@@ -23,13 +22,6 @@ class LayerNorm2d(nn.LayerNorm):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise each pixel of (B, C, H, W)."""
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-
-
-class InputConv2d(nn.Conv2d):
-    """A first convolution that takes fewer channels than it has weights for: the missing ones count as zero and cost nothing."""
-
-    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return F.conv2d(input, weight[:, : input.shape[1]], bias, self.stride)
 
 
 class GlobalResponseNorm(nn.Module):
@@ -95,11 +87,11 @@ class Stage(nn.Module):
 class ConvNeXtV2(nn.Module):
     """Stem of stride 4 and a stage for each depth; four stages give stride 32."""
 
-    def __init__(self, depths: Sequence[int] = TINY_DEPTHS, widths: Sequence[int] = TINY_WIDTHS, in_channels: int = 3) -> None:
+    def __init__(self, depths: Sequence[int] = TINY_DEPTHS, widths: Sequence[int] = TINY_WIDTHS) -> None:
         super().__init__()
         if len(depths) != len(widths) or not depths:
             raise ValueError(f"one width for each depth, not depths {tuple(depths)} and widths {tuple(widths)}")
-        self.stem = nn.Sequential(InputConv2d(in_channels, widths[0], 4, stride=4), LayerNorm2d(widths[0], eps=NORM_EPS))
+        self.stem = nn.Sequential(nn.Conv2d(3, widths[0], 4, stride=4), LayerNorm2d(widths[0], eps=NORM_EPS))
         inputs = (widths[0], *widths[:-1])
         self.stages = nn.Sequential(*(Stage(inputs[i], widths[i], depths[i], halve=i > 0) for i in range(len(depths))))
         self.channels = widths[-1]
@@ -107,26 +99,23 @@ class ConvNeXtV2(nn.Module):
         self.apply(_initialise)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map (B, 3, H, W) normalised images, or (B, in_channels, H, W), to (B, channels, H / stride, W / stride)."""
+        """Map (B, 3, H, W) normalised images to (B, channels, H / stride, W / stride)."""
         return cast(Tensor, self.stages(self.stem(images)))
 
     def load_published(self, state: Mapping[str, Tensor]) -> None:
-        """Take ImageNet weights under timm's names, leaving the head aside; further input channels start at zero.
+        """Take ImageNet weights under timm's names, leaving the head aside; a click channel keeps what it has.
 
         Raises WeightsError when tensors are missing, unknown or of other sizes.
         """
         taken = {name: tensor for name, tensor in state.items() if not name.startswith(("head.", "norm_pre."))}
-        own = self.state_dict()
+        own = {name: tensor for name, tensor in self.state_dict().items() if name != "stem.0.click"}
         missing, unknown = sorted(own.keys() - taken.keys()), sorted(taken.keys() - own.keys())
         if missing or unknown:
             raise WeightsError(f"no ConvNeXt V2 of this size: missing {missing[:3]}, unknown {unknown[:3]}; give one of timm's convnextv2")
-        name = "stem.0.weight"
-        extra = own[name].shape[1] - taken[name].shape[1]
-        taken[name] = F.pad(taken[name], (0, 0, 0, 0, 0, max(extra, 0)))
         for key, tensor in own.items():
             if taken[key].shape != tensor.shape:
                 raise WeightsError(f"{key} is {tuple(taken[key].shape)}, this model has {tuple(tensor.shape)}; give weights of its size")
-        self.load_state_dict(taken)
+        self.load_state_dict(taken, strict=False)
 
 
 def _initialise(module: nn.Module) -> None:

@@ -1,11 +1,10 @@
-"""Training of AttenGeo on clicks: one loop with a budget, averaged weights, checkpoints and resume; evaluation by accu@0.25 and accu@0.5."""
+"""Training of AttenGeo on clicks: one loop with a budget, averaged weights, checkpoints, resume; evaluation by accu@0.25 and accu@0.5."""
 
 from __future__ import annotations
 
 import copy
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -61,7 +60,7 @@ def evaluate_attengeo(model: AttenGeo, batches: Iterable[ObjectBatch], *, bf16: 
     device = model.anchors.device
     overlaps = []
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-        for batch in (b.pin(device) for b in batches):
+        for batch in (b.on(device) for b in batches):
             boxes, _ = decode_best(model(batch.windows, batch.photos, batch.clicks), model.anchors, model.config.stride)  # (B, 4)
             overlaps.append(box_iou(boxes.clamp(0.0, float(batch.windows.shape[-1])), batch.boxes).cpu())
     iou = torch.cat(overlaps)
@@ -129,13 +128,13 @@ class _Run:
             "config": self.model.config.to_dict(),
         }
         torch.save(state, path.with_suffix(".tmp"))
-        os.replace(path.with_suffix(".tmp"), path)
+        path.with_suffix(".tmp").replace(path)
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint; MismatchError when it is of another model."""
         saved: dict[str, Any] = torch.load(path, map_location=self.config.device, weights_only=True)
         if AttenGeoConfig.from_dict(saved["config"]) != self.model.config:
-            raise MismatchError(f"{path} is of another model ({saved['config']['name']} with other settings); give a new folder or remove it")
+            raise MismatchError(f"{path} holds another model ({saved['config']['name']}, other settings); give a new folder or remove it")
         self.model.load_state_dict(saved["model"])
         self.average.load_state_dict(saved["average"])
         self.optimiser.load_state_dict(saved["optimiser"])
@@ -166,7 +165,7 @@ def train_attengeo(
         model.load_backbone(backbone_state)
     if start_from is not None:
         model.load_state_dict(start_from)
-    model = cast(AttenGeo, model.to(device, memory_format=torch.channels_last))
+    model = cast(AttenGeo, model.to(device).to(memory_format=torch.channels_last))  # type: ignore[call-overload]
     model.freeze_backbone(config.frozen_layers)
     run = _Run(config, model)
     out.mkdir(parents=True, exist_ok=True)
@@ -194,7 +193,7 @@ def train_attengeo(
         batches, saved_at = iter(loader), run.elapsed_s
         clock = time.monotonic()
         while run.done < 1.0:
-            loss = training_step(model, next(batches).pin(device), bf16=config.bf16)
+            loss = training_step(model, next(batches).on(device), bf16=config.bf16)
             run.update(loss.total(config.box_weight))
             run.elapsed_s, clock = run.elapsed_s + time.monotonic() - clock, time.monotonic()
             if run.step % config.log_steps == 0:

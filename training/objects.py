@@ -21,14 +21,14 @@ SMALLEST_SIDE_PX = 4.0  # what is left of a building at the window's rim must st
 
 @dataclass(frozen=True)
 class ObjectBatch:
-    """B clicks as the network takes them; images are (B, 3, S, S) uint8 in channels-last memory, unseen pixels in the view's mean colour."""
+    """B clicks as the network takes them; images are (B, 3, S, S) uint8, channels last in memory, unseen pixels in the mean colour."""
 
     photos: Tensor
     clicks: Tensor  # (B, 2) float32, px
     windows: Tensor
     boxes: Tensor  # (B, 4) float32, xyxy px inside the window
 
-    def pin(self, device: torch.device) -> ObjectBatch:
+    def on(self, device: torch.device) -> ObjectBatch:
         """Return the batch on a device."""
         return ObjectBatch(*(t.to(device, non_blocking=True) for t in (self.photos, self.clicks, self.windows, self.boxes)))
 
@@ -50,7 +50,12 @@ class ObjectSampler:
     """Draws clicks from grounds with outlines, each ground as often as the root of its number of usable buildings says."""
 
     def __init__(
-        self, grounds: Sequence[Ground], view: ObjectView, cameras: Cameras | None = None, real_weight: float = 2.0, place_error_m: float = 3.0
+        self,
+        grounds: Sequence[Ground],
+        view: ObjectView,
+        cameras: Cameras | None = None,
+        real_weight: float = 2.0,
+        place_error_m: float = 3.0,
     ) -> None:
         self.view, self.cameras, self.place_error_m = view, cameras or Cameras(), place_error_m
         self.grounds = [ground for ground in grounds if ground.outlines]
