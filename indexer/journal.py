@@ -1,4 +1,4 @@
-"""The journal of a running build: finished pieces of work as small files in `work/`, each whole and checksummed, so that a killed build goes on.
+"""The journal of a running build: finished pieces of work as small checksummed files in `work/`, so that a killed build goes on.
 
 A piece is a payload followed by its SHA-256; a piece that does not match is dropped and made again. `work/plan.json` says which command the
 pieces belong to. Pieces are numbered in a fixed order, so what they hold does not depend on where an earlier run ended.

@@ -23,7 +23,7 @@ def locked(index: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             holder = os.pread(handle, 32, 0).decode("ascii", errors="replace").strip() or "unknown"
-            raise LockedError(f"{index} is being written by process {holder}; wait for it, or end it and run the same command again") from error
+            raise LockedError(f"{index} is being written by process {holder}; wait for it to end, then run this again") from error
         with files.guarded(path):
             os.ftruncate(handle, 0)
             os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)

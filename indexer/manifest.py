@@ -49,6 +49,7 @@ class SegmentRecord:
     bounds: Bounds  # metres, of its blocks' valid cells
     blocks: int
     tiles: int
+    dim: int  # D, the length of a descriptor
     files: dict[str, FileRecord]
 
 
@@ -84,7 +85,6 @@ class Manifest:
     generation: int
     created: str  # UTC, ISO 8601
     identity: ModelIdentity
-    dim: int
     grid: GridRecord
     sources: tuple[SourceRecord, ...]
     segments: tuple[SegmentRecord, ...]
@@ -93,6 +93,11 @@ class Manifest:
     def hash(self) -> str:
         """The SHA-256 of the canonical JSON of the content."""
         return hashlib.sha256(canonical(self.content())).hexdigest()
+
+    @property
+    def dim(self) -> int:
+        """D, the length of a descriptor."""
+        return self.segments[0].dim
 
     @property
     def tiles(self) -> int:
@@ -188,11 +193,12 @@ def _parse(path: Path, document: dict[str, Any]) -> Manifest:
         generation=int(document["generation"]),
         created=str(document["created"]),
         identity=ModelIdentity(**content["identity"]),
-        dim=int(content["dim"]),
         grid=GridRecord(**content["grid"]),
         sources=tuple(SourceRecord(**{**s, "bounds": _bounds(s["bounds"])}) for s in content["sources"]),
         segments=tuple(parse_segment(s) for s in content["segments"]),
     )
+    if len({s.dim for s in manifest.segments}) != 1:
+        raise ValueError("segments of several descriptor lengths")
     if manifest.hash != document["hash"]:
         raise files.damaged(path, "has content of another hash than it names")
     return manifest

@@ -36,7 +36,7 @@ class RasterSource:
     def __init__(self, path: Path, crs: CRS | None = None) -> None:
         self.path = path
         self._world = worldfile.find_world_file(path)
-        self._data = _open(path)
+        self._open_data: Any = None
         try:
             self._affine = self._place()
             self.crs = self._find_crs(crs)
@@ -48,9 +48,14 @@ class RasterSource:
             self._palette = self._read_palette()
             self._bands = self._choose_bands()
             self._range = self._find_range()
-        except BaseException:
-            self._data.close()
-            raise
+        finally:
+            self.close()
+
+    @property
+    def _data(self) -> Any:
+        if self._open_data is None:
+            self._open_data = _open(self.path)
+        return self._open_data
 
     def _place(self) -> Affine:
         affine: Affine = self._data.transform
@@ -183,8 +188,10 @@ class RasterSource:
         return files_fingerprint([self.path, *(p for p in beside if p is not None and p.is_file())])
 
     def close(self) -> None:
-        """Let go of the file."""
-        self._data.close()
+        """Let go of the file; reading opens it again."""
+        if self._open_data is not None:
+            self._open_data.close()
+            self._open_data = None
 
 
 def is_placed_tiff(path: Path) -> bool:

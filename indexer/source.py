@@ -50,7 +50,7 @@ class Source(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of its files."""
+        """Let go of its files and what it keeps of them; reading opens them again."""
         ...
 
 

@@ -1,0 +1,251 @@
+"""One segment in the making: the sources of one metric CRS, cut into blocks, then tiles, then descriptors, then moved into place.
+
+Every step leaves journal pieces (journal.py) whose number and content depend on the plan alone, so an interrupted build ends like an
+unbroken one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from crossgeo import geodesy
+from crossgeo.errors import InputError, StoreError, WeightsError
+from crossgeo.indexer import files, grid
+from crossgeo.indexer.block_store import BlockStore, block_cells, encode_block, write_blocks
+from crossgeo.indexer.descriptor_store import write_descriptors
+from crossgeo.indexer.grid import BLOCK_PX, Bounds
+from crossgeo.indexer.journal import Journal
+from crossgeo.indexer.manifest import (
+    SEGMENT_FILES,
+    FileRecord,
+    GridRecord,
+    SegmentRecord,
+    canonical,
+    check_file,
+    parse_segment,
+    segment_path,
+)
+from crossgeo.indexer.places import carry_bounds, crs_text
+from crossgeo.indexer.source import Source, fill
+from crossgeo.indexer.vector_index import write_vectors
+from crossgeo.indexer.windows import BlockCache, read_windows, windows_at
+from numpy.typing import NDArray
+from pyproj import CRS
+
+BLOCKS_PER_PIECE = 64
+BATCHES_PER_PIECE = 8
+_RECORD = struct.Struct("<iiI")
+
+Describe = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""(B, P, P, 3) uint8 RGB tiles -> (B, D) float32 unit vectors."""
+Step = Callable[[int], None]
+"""Called with how many more blocks or tiles are done."""
+
+
+class Area:
+    """The sources of one metric CRS on their way to a segment of `index`; earlier sources lie over later ones."""
+
+    def __init__(self, number: int, index: Path, journal: Journal, crs: CRS, sources: Sequence[Source], numbers: GridRecord) -> None:
+        self.crs = crs
+        self._index = index
+        self._journal = journal
+        self._name = f"area-{number}"
+        self._folder = journal.folder / self._name / "segment"
+        self._sources = sources
+        self._grid = numbers
+        self._parts = [metric_parts(s, crs) for s in sources]
+        self.blocks = grid.blocks_over(np.concatenate(self._parts), numbers.gsd_m)
+        self.tiles: NDArray[np.int32] = np.zeros((0, 2), np.int32)
+        self._bounds: Bounds = (0.0, 0.0, 0.0, 0.0)
+        self._block_count = 0
+
+    def finished(self) -> SegmentRecord | None:
+        """Return the segment's record where an earlier run finished it, moved into place; None where there is work to do."""
+        data = self._journal.get_json(f"{self._name}/segment.json")
+        if data is None:
+            return None
+        record = parse_segment(data)
+        if is_whole(segment_path(self._index, record.name), record):
+            return record
+        if is_whole(self._folder, record):
+            return self._move_in(record)
+        return None
+
+    # Blocks
+
+    def cut_blocks(self, step: Step) -> None:
+        """Resample the sources to blocks in the work folder's LMDB file, and choose the tiles; raise InputError where there are none."""
+        path = self._folder / "blocks.lmdb"
+        known = self._journal.get_json(f"{self._name}/blocks.json")
+        if known is None or not _matches(path, FileRecord(**known)):
+            self._write_blocks(path, step)
+            self._journal.put_json(f"{self._name}/blocks.json", asdict(_record(path)))
+        else:
+            step(len(self.blocks))
+        self._journal.drop(f"{self._name}/blocks")
+        with BlockStore(path) as store:
+            coverage = {block: block_cells(value) for block, value in store.items()}
+        self._block_count = len(coverage)
+        g = self._grid
+        self.tiles = grid.select_tiles(coverage, g.gsd_m, g.tile_m, g.stride_m, g.min_valid)
+        self._bounds = _covered(coverage, g.gsd_m)
+        if len(self.tiles) == 0:
+            raise InputError(self._no_tiles())
+
+    def _no_tiles(self) -> str:
+        names = ", ".join(str(s.path) for s in self._sources[:3])
+        width, height = self._bounds[2] - self._bounds[0], self._bounds[3] - self._bounds[1]
+        return (
+            f"{names}: the valid imagery, {width:.0f} x {height:.0f} m, fills no tile of {self._grid.tile_m:g} m to a share of "
+            f"{self._grid.min_valid:g}; give imagery of more ground, or lower --min-valid"
+        )
+
+    def _write_blocks(self, path: Path, step: Step) -> None:
+        pieces = [self.blocks[at : at + BLOCKS_PER_PIECE] for at in range(0, len(self.blocks), BLOCKS_PER_PIECE)]
+        total, count = 0, 0
+        for number, blocks in enumerate(pieces):
+            payload = self._journal.get(self._piece_name("blocks", number))
+            if payload is None:
+                payload = b"".join(_RECORD.pack(bx, by, len(v)) + v for bx, by, v in self._cut(blocks))
+                self._journal.put(self._piece_name("blocks", number), payload)
+            total += len(payload)
+            count += len(blocks)
+            step(len(blocks))
+        files.make_folder(path.parent)
+        with files.replacing(path) as temporary:
+            write_blocks(temporary, self._kept_blocks(len(pieces)), total, count)
+
+    def _piece_name(self, kind: str, number: int) -> str:
+        return f"{self._name}/{kind}/{number:06d}"
+
+    def _kept_blocks(self, pieces: int) -> Iterator[tuple[tuple[int, int], bytes]]:
+        for number in range(pieces):
+            payload = self._journal.get(self._piece_name("blocks", number))
+            if payload is None:
+                raise StoreError(f"{self._journal.folder}: a piece of this build is gone; check the disk, then run the same command again")
+            at = 0
+            while at < len(payload):
+                bx, by, size = _RECORD.unpack_from(payload, at)
+                at += _RECORD.size + size
+                yield (bx, by), payload[at - size : at]
+
+    def _cut(self, blocks: list[tuple[int, int]]) -> Iterator[tuple[int, int, bytes]]:
+        boxes = np.asarray([[*p[:, :2].min(axis=0), *p[:, 2:].max(axis=0)] for p in self._parts])  # (sources, 4)
+        used: set[int] = set()
+        for bx, by in blocks:
+            bounds = grid.block_bounds(bx, by, self._grid.gsd_m)
+            rgb, valid = np.zeros((BLOCK_PX, BLOCK_PX, 3), np.uint8), np.zeros((BLOCK_PX, BLOCK_PX), bool)
+            touching = (boxes[:, 0] < bounds[2]) & (boxes[:, 2] > bounds[0]) & (boxes[:, 1] < bounds[3]) & (boxes[:, 3] > bounds[1])
+            for number in np.flatnonzero(touching).tolist():
+                if valid.all():
+                    break
+                used.add(number)
+                fill(rgb, valid, *self._sources[number].read(self.crs, bounds, (BLOCK_PX, BLOCK_PX)))
+            if valid.any():
+                yield bx, by, encode_block(rgb, valid, self._grid.jpeg_quality)
+        for number, source in enumerate(self._sources):
+            if number not in used:
+                source.close()  # thousands of files may not all be open at once
+
+    # Descriptors
+
+    def describe(self, describe: Describe, batch: int, model: str, step: Step) -> SegmentRecord:
+        """Describe the tiles in batches of a fixed order, write the segment's files, move it into place and return its record."""
+        per_piece = batch * BATCHES_PER_PIECE
+        found: list[NDArray[np.float32]] = []
+        with BlockStore(self._folder / "blocks.lmdb") as store:
+            cache = BlockCache()
+            for number, at in enumerate(range(0, len(self.tiles), per_piece)):
+                tiles = self.tiles[at : at + per_piece]
+                payload = self._journal.get(self._piece_name("descriptors", number))
+                if payload is None:
+                    vectors = np.concatenate([self._describe_batch(describe, store, cache, b, model, step) for b in _batches(tiles, batch)])
+                    self._journal.put(self._piece_name("descriptors", number), vectors.tobytes())
+                else:
+                    vectors = np.frombuffer(payload, np.float32).reshape(len(tiles), -1)
+                    step(len(tiles))
+                found.append(vectors)
+        return self._finish(np.concatenate(found))
+
+    def _describe_batch(
+        self, describe: Describe, store: BlockStore, cache: BlockCache, tiles: NDArray[np.int32], model: str, step: Step
+    ) -> NDArray[np.float32]:
+        g = self._grid
+        rgb, _ = read_windows(store, cache, windows_at(tiles * np.float64(g.stride_m), g.tile_m, g.gsd_m), g.tile_px)
+        vectors = np.ascontiguousarray(describe(rgb), np.float32)
+        if vectors.ndim != 2 or len(vectors) != len(tiles) or not np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-2):
+            raise WeightsError(f"model {model} gives no finite unit vectors (shape {vectors.shape}); its weights are damaged")
+        step(len(tiles))
+        return vectors
+
+    def _finish(self, descriptors: NDArray[np.float32]) -> SegmentRecord:
+        with files.replacing(self._folder / "descriptors.h5") as temporary:
+            write_descriptors(temporary, descriptors, self.tiles)
+        with files.replacing(self._folder / "ann.faiss") as temporary:
+            write_vectors(temporary, descriptors)
+        found = {name: _record(self._folder / name) for name in SEGMENT_FILES}
+        name = "s-" + hashlib.sha256(canonical({n: f.sha256 for n, f in found.items()})).hexdigest()[:16]
+        dim = int(descriptors.shape[1])
+        record = SegmentRecord(name, crs_text(self.crs), self._bounds, self._block_count, len(self.tiles), dim, found)
+        self._journal.put_json(f"{self._name}/segment.json", asdict(record))
+        return self._move_in(record)
+
+    def _move_in(self, record: SegmentRecord) -> SegmentRecord:
+        target = segment_path(self._index, record.name)
+        files.make_folder(target.parent)
+        if not is_whole(target, record):
+            files.remove(target)
+            files.move_folder(self._folder, target)
+        return record
+
+
+def metric_parts(source: Source, crs: CRS) -> NDArray[np.float64]:
+    """Return boxes (n, 4) in a metric CRS that hold all imagery of a source."""
+    parts = source.parts()
+    if len(parts) == 1:
+        return np.asarray([carry_bounds(source.bounds, source.crs, crs)])
+    columns = [(0, 1), (0, 3), (2, 1), (2, 3)]  # tiles are small: their edges run straight
+    x, y = geodesy.transform(source.crs, crs, parts[:, [c[0] for c in columns]].ravel(), parts[:, [c[1] for c in columns]].ravel())
+    x, y = x.reshape(-1, 4), y.reshape(-1, 4)
+    return np.stack([x.min(axis=1), y.min(axis=1), x.max(axis=1), y.max(axis=1)], axis=1)
+
+
+def is_whole(folder: Path, record: SegmentRecord) -> bool:
+    """Say whether a folder holds a segment's files as its record has them."""
+    return all(_matches(folder / name, file) for name, file in record.files.items())
+
+
+def _matches(path: Path, record: FileRecord) -> bool:
+    try:
+        check_file(path, record)
+    except StoreError:
+        return False
+    return True
+
+
+def _record(path: Path) -> FileRecord:
+    return FileRecord(path.stat().st_size, files.checksum(path))
+
+
+def _batches(tiles: NDArray[np.int32], batch: int) -> Iterator[NDArray[np.int32]]:
+    for at in range(0, len(tiles), batch):
+        yield tiles[at : at + batch]
+
+
+def _covered(coverage: dict[tuple[int, int], NDArray[np.bool_]], gsd_m: float) -> Bounds:
+    """Return the bounds in metres of the valid cells; a point where there are none."""
+    cols, rows = [], []
+    for (bx, by), cells in coverage.items():
+        row, col = np.nonzero(cells)
+        if len(row):
+            cols += [bx * grid.CELLS + int(col.min()), bx * grid.CELLS + int(col.max()) + 1]
+            rows += [by * grid.CELLS + int(row.min()), by * grid.CELLS + int(row.max()) + 1]
+    if not cols:
+        return 0.0, 0.0, 0.0, 0.0
+    cell_m = grid.CELL_PX * gsd_m
+    return min(cols) * cell_m, -max(rows) * cell_m, max(cols) * cell_m, -min(rows) * cell_m

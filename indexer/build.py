@@ -1,0 +1,272 @@
+"""Building an index: imagery to blocks to tiles to descriptors to a committed generation; a killed build goes on where it ended."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from affine import Affine
+from crossgeo import geodesy
+from crossgeo.errors import GeoError, InputError, UsageError
+from crossgeo.indexer import files
+from crossgeo.indexer.area import Area, Describe, is_whole
+from crossgeo.indexer.imagery import open_sources
+from crossgeo.indexer.journal import Journal
+from crossgeo.indexer.lock import locked
+from crossgeo.indexer.manifest import (
+    GridRecord,
+    Manifest,
+    ModelIdentity,
+    SegmentRecord,
+    SourceRecord,
+    check_file,
+    has_index,
+    manifest_path,
+    read_manifest,
+    segment_path,
+    write_manifest,
+)
+from crossgeo.indexer.places import crs_text, ground_m
+from crossgeo.indexer.source import Source
+from pyproj import CRS
+
+_MAX_STRETCH = 0.01  # of lengths, that a metric CRS may have where imagery lies
+_MAX_BLOCKS = 20_000_000
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """How an index is cut; `tile_m` and `tile_px` are those of the model's view."""
+
+    gsd_m: float = 0.2  # metres of ground a pixel of a block covers
+    tile_m: float = 60.0  # side of a tile
+    stride_m: float = 15.0  # from one tile's centre to the next
+    tile_px: int = 192  # side of a tile as the model reads it
+    min_valid: float = 0.5  # share of a tile that must be imagery
+    crs: str | None = None  # one metric CRS for all sources; None: the UTM zone of each source's centre
+    source_crs: str | None = None  # CRS of sources that name none
+    batch: int = 32  # tiles described at once
+    jpeg_quality: int = 90  # of blocks
+    max_coarser: float = 4.0  # a source with pixels more than this many times gsd_m is refused
+    overwrite: bool = False  # replace a finished index or another command's unfinished one
+
+    def __post_init__(self) -> None:
+        checks = {
+            "gsd_m": 0.0 < self.gsd_m <= 100.0,
+            "tile_m": self.gsd_m <= self.tile_m <= 8192 * self.gsd_m,
+            "stride_m": 0.0 < self.stride_m < math.inf,
+            "tile_px": 1 <= self.tile_px <= 4096,
+            "min_valid": 0.0 <= self.min_valid <= 1.0,
+            "batch": self.batch >= 1,
+            "jpeg_quality": 1 <= self.jpeg_quality <= 100,
+            "max_coarser": self.max_coarser > 0.0,
+        }
+        for name, fine in checks.items():
+            if not fine:
+                raise UsageError(f"{name} = {getattr(self, name)} is out of range (gsd_m = {self.gsd_m}); see `geo index build --help`")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a build is: `done` of `total` blocks ("imagery") or tiles ("describe")."""
+
+    stage: str
+    done: int
+    total: int
+
+
+def build_index(
+    source_paths: Sequence[str | Path],
+    out: str | Path,
+    describe: Describe,
+    identity: ModelIdentity,
+    options: BuildOptions | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Manifest:
+    """Make the index `out` of imagery and return its manifest; the same call goes on after an interruption and ends at the same hash.
+
+    Earlier sources lie over later ones. An index that is already there and equal is returned as it is; any other is replaced
+    only with `options.overwrite`, in one step at the very end.
+    Raise InputError for imagery, UsageError for an output that is taken, LockedError where another build runs, LimitError for a full disk.
+    """
+    options = options or BuildOptions()
+    out = Path(out)
+    _check_out(out)
+    if not source_paths:
+        raise InputError("no imagery given; name GeoTIFFs or folders of tiles")
+    sources = open_sources(source_paths, options.source_crs)
+    try:
+        areas = _group(sources, options)
+        wanted = _wanted(sources, identity, options)
+        files.make_folder(out)
+        with locked(out):
+            done = _already_there(out, wanted, overwrite=options.overwrite)
+            if done is None:
+                segments = _make_segments(out, areas, wanted, describe, options, progress)
+                done = _commit(out, wanted, segments)
+            _tidy(out, done)
+            return done
+    finally:
+        for source in sources:
+            source.close()
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What decides the content of an index before any of it is made."""
+
+    identity: ModelIdentity
+    grid: GridRecord
+    sources: tuple[SourceRecord, ...]
+
+
+def _wanted(sources: Sequence[Source], identity: ModelIdentity, o: BuildOptions) -> _Wanted:
+    records = tuple(SourceRecord(s.path.resolve().name, s.kind, crs_text(s.crs), s.bounds, s.gsd_m, s.fingerprint()) for s in sources)
+    crs = None if o.crs is None else crs_text(geodesy.parse_crs(o.crs))
+    return _Wanted(identity, GridRecord(o.gsd_m, o.tile_m, o.stride_m, o.tile_px, o.min_valid, o.jpeg_quality, crs), records)
+
+
+def _check_out(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file; choose another --out")
+    if out.is_dir() and any(out.iterdir()) and not (out / "LOCK").exists() and not has_index(out):
+        raise UsageError(f"{out} is a folder of other things; choose another --out")
+
+
+def _group(sources: Sequence[Source], o: BuildOptions) -> dict[str, list[Source]]:
+    """Return the sources by the metric CRS (its text) of the segment they go to; raise InputError for one that cannot be used."""
+    groups: dict[str, list[Source]] = {}
+    one = None if o.crs is None else geodesy.parse_crs(o.crs)
+    if one is not None and not geodesy.is_metric(one):
+        raise UsageError(f"--crs {o.crs} is not a metric CRS of true scale; leave it out, or name a UTM zone like EPSG:32645")
+    for s in sources:
+        if s.gsd_m > o.max_coarser * o.gsd_m:
+            raise InputError(
+                f"{s.path} has pixels of {s.gsd_m:.3g} m, too coarse for an index of {o.gsd_m:g} m; give finer imagery, "
+                f"or a coarser index with --gsd-m {s.gsd_m:.2g} and a model made for it"
+            )
+        x, y = (s.bounds[0] + s.bounds[2]) / 2, (s.bounds[1] + s.bounds[3]) / 2
+        crs = one or geodesy.metric_crs_at(*geodesy.to_lat_lon(s.crs, x, y))
+        _check_scale(s, crs)
+        if not s.has_imagery():
+            raise InputError(f"{s.path}: every pixel is masked as no data; check its nodata value, mask or alpha band, or leave it out")
+        groups.setdefault(crs_text(crs), []).append(s)
+    return groups
+
+
+def _check_scale(source: Source, crs: CRS) -> None:
+    """Raise InputError where a source reaches so far from a CRS's own ground that its metres are none."""
+    corners = [source.bounds[i] for i in (0, 2)], [source.bounds[i] for i in (1, 3)]
+    for x in corners[0]:
+        for y in corners[1]:
+            to_x, to_y = geodesy.from_lat_lon(crs, *geodesy.to_lat_lon(source.crs, x, y))
+            if not (math.isfinite(to_x) and math.isfinite(to_y)):
+                stretch = math.inf
+            else:
+                stretch = abs(ground_m(crs, Affine(1.0, 0.0, to_x, 0.0, -1.0, to_y), 0.0, 0.0) - 1.0)
+            if stretch > _MAX_STRETCH:
+                raise InputError(
+                    f"{source.path} reaches ground where {crs.name} is no longer true to scale; "
+                    "leave --crs out, or split the imagery by place and give the parts as sources"
+                )
+
+
+def _already_there(out: Path, wanted: _Wanted, *, overwrite: bool) -> Manifest | None:
+    """Return the finished index's manifest where it is the one wanted and whole; None where there is one to make."""
+    if not has_index(out):
+        return None
+    try:
+        manifest = read_manifest(out)
+    except GeoError:
+        if overwrite:
+            return None
+        raise
+    if (manifest.identity, manifest.grid, manifest.sources) != (wanted.identity, wanted.grid, wanted.sources):
+        if overwrite:
+            return None
+        raise UsageError(f"{out} holds another index (imagery, options or model differ); pass --overwrite, or choose another --out")
+    if overwrite and not all(is_whole(segment_path(out, s.name), s) for s in manifest.segments):
+        return None
+    for segment in manifest.segments:
+        for name, record in segment.files.items():
+            check_file(segment_path(out, segment.name) / name, record)
+    return manifest
+
+
+def _make_segments(
+    out: Path,
+    groups: dict[str, list[Source]],
+    wanted: _Wanted,
+    describe: Describe,
+    options: BuildOptions,
+    progress: Callable[[Progress], None] | None,
+) -> list[SegmentRecord]:
+    plan: dict[str, Any] = {
+        "format": 1,
+        "model": asdict(wanted.identity),
+        "options": {**asdict(wanted.grid), "batch": options.batch},
+        "sources": [asdict(s) for s in wanted.sources],
+    }
+    journal = Journal(out, plan, restart=options.overwrite)
+    areas = [Area(n, out, journal, geodesy.parse_crs(crs), sources, wanted.grid) for n, (crs, sources) in enumerate(groups.items())]
+    count = sum(len(a.blocks) for a in areas)
+    if count > _MAX_BLOCKS:
+        raise InputError(f"the imagery spans {count} blocks, more than {_MAX_BLOCKS}; use a larger --gsd-m or fewer sources")
+    found = {n: record for n, a in enumerate(areas) if (record := a.finished()) is not None}
+    imagery = _Counter("imagery", count, progress)
+    for n, area in enumerate(areas):
+        if n in found:
+            imagery.step(len(area.blocks))
+        else:
+            area.cut_blocks(imagery.step)
+    tiles = _Counter("describe", sum(found[n].tiles if n in found else len(a.tiles) for n, a in enumerate(areas)), progress)
+    for n, area in enumerate(areas):
+        if n in found:
+            tiles.step(found[n].tiles)
+        else:
+            found[n] = area.describe(describe, options.batch, wanted.identity.name, tiles.step)
+    return [found[n] for n in range(len(areas))]
+
+
+class _Counter:
+    """Tells a stage's progress."""
+
+    def __init__(self, stage: str, total: int, progress: Callable[[Progress], None] | None) -> None:
+        self._stage, self._total, self._progress = stage, total, progress
+        self._done = 0
+
+    def step(self, more: int) -> None:
+        self._done += more
+        if self._progress is not None:
+            self._progress(Progress(self._stage, self._done, self._total))
+
+
+def _commit(out: Path, wanted: _Wanted, segments: Sequence[SegmentRecord]) -> Manifest:
+    generation = 1 + max((_generation(p) for p in out.glob("manifest-*.json")), default=0) if has_index(out) else 1
+    created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    manifest = Manifest(generation, created, wanted.identity, wanted.grid, wanted.sources, tuple(segments))
+    write_manifest(out, manifest)
+    files.fault("committed")
+    return manifest
+
+
+def _generation(path: Path) -> int:
+    number = path.stem.removeprefix("manifest-")
+    return int(number) if number.isdigit() else 0
+
+
+def _tidy(out: Path, manifest: Manifest) -> None:
+    """Remove what only older generations and the work of this one needed; readers that have them open keep them."""
+    files.remove(out / "work")
+    for path in out.glob("manifest-*.json*"):
+        if path != manifest_path(out, manifest.generation):
+            files.remove(path)
+    kept = {s.name for s in manifest.segments}
+    for path in (out / "segments").iterdir():
+        if path.name not in kept:
+            files.remove(path)
+    files.remove(out / "CURRENT.tmp")
