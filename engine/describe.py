@@ -11,6 +11,7 @@ from crossgeo.engine.photo import Photo
 from crossgeo.engine.runtime import Runtime
 from crossgeo.engine.runtime.torch import Precision, TorchRuntime
 from crossgeo.indexer.manifest import ModelIdentity
+from crossgeo.models.checkpoint import load_egotr
 from crossgeo.models.views import DEFAULT_HFOV_DEG, DroneView, PhotoGeometry
 from numpy.typing import NDArray
 
@@ -64,8 +65,6 @@ class DroneDescriber:
     @classmethod
     def load(cls, weights: str = "egotr-s-drone", precision: Precision = "auto", batch: int = 32) -> DroneDescriber:
         """Load weights by shipped name or path; raise WeightsError when they are missing or damaged."""
-        from crossgeo.models.checkpoint import load_egotr
-
         model = load_egotr(weights)
         view = DroneView.from_dict(model.card["view"])
         ground, aerial = (TorchRuntime(branch, batch, precision) for branch in (model.module.ground, model.module.aerial))

@@ -22,7 +22,6 @@ from crossgeo.geodesy import distance_m
 from numpy.typing import NDArray
 from shapely.errors import GEOSException
 from shapely.geometry import shape
-from shapely.ops import transform as map_points
 
 RECALL_M = (5.0, 10.0, 15.0, 25.0)
 RECALL_AT = (1, 5)
@@ -99,8 +98,8 @@ def summary(rows: Iterable[Row]) -> dict[str, Any]:
         raise InputError("there is nothing to evaluate: the truth list is empty")
     count = len(kept)
     metres = [row.metres for row in kept]
-    # A best place that ties with a wrong one is no hit, however near it is.
-    firm = [math.inf if row.metres is None or (row.margin is not None and row.margin <= 0.0 and row.rank != 1) else row.metres for row in kept]
+    # Rivals stand apart, so a best place that ties with another is no hit, however near it is.
+    firm = [math.inf if row.metres is None or (row.margin is not None and row.margin <= 0.0) else row.metres for row in kept]
     found = [m for m in metres if m is not None]
     clicked = [row.iou for row in kept if row.iou is not None]
     turned = [row.heading_error_deg for row in kept if row.heading_error_deg is not None]
@@ -128,15 +127,12 @@ def row_json(row: Row) -> dict[str, Any]:
 
 
 def polygon_iou(mine: dict[str, Any], other: dict[str, Any]) -> float:
-    """Return the intersection over union of two GeoJSON polygons on the ground (equirectangular about the second; they are small).
+    """Return the intersection over union of two GeoJSON polygons; as a ratio it is the same in degrees, for small polygons.
 
     Raises InputError when one is no valid polygon.
     """
     try:
         a, b = shape(mine), shape(other)
-        narrow = math.cos(math.radians(b.centroid.y))
-        east = b.centroid.x
-        a, b = (map_points(lambda x, y: ((x - east) * narrow, y), part) for part in (a, b))
         union = a.union(b).area
         return float(a.intersection(b).area / union) if union > 0.0 else 0.0
     except (GEOSException, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:

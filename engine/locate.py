@@ -17,6 +17,7 @@ from crossgeo.indexer.grid import Window
 from crossgeo.indexer.index import GeoIndex, Segment
 from crossgeo.kernels.box_decode import decode_best
 from crossgeo.models.attengeo import AttenGeo, ReferenceFeatures
+from crossgeo.models.checkpoint import load_attengeo
 from crossgeo.models.views import ObjectView
 from numpy.typing import NDArray
 
@@ -44,8 +45,6 @@ class ObjectFinder:
     @classmethod
     def load(cls, index: GeoIndex, weights: str = "attengeo-s-drone") -> ObjectFinder:
         """Load weights by shipped name or path; raise WeightsError when they are missing or damaged."""
-        from crossgeo.models.checkpoint import load_attengeo
-
         model = load_attengeo(weights)
         return cls(index, model.module, ObjectView.from_dict(model.card["view"]))
 

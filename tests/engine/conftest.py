@@ -1,0 +1,103 @@
+"""A small place to look for photos in: a random patchwork as imagery, its index, and a describer that needs no training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import rasterio
+from crossgeo.engine.describe import Pose
+from crossgeo.engine.photo import Photo
+from crossgeo.engine.search import GeoSearch
+from crossgeo.indexer.build import BuildOptions, build_index
+from crossgeo.indexer.index import GeoIndex
+from crossgeo.indexer.manifest import ModelIdentity
+from crossgeo.models.views import DroneView, PhotoGeometry, ground_to_photo, warp
+from numpy.typing import NDArray
+from rasterio.transform import from_origin
+
+GSD_M = 0.5
+WEST, NORTH = 363_000.0, 3_057_600.0  # in EPSG:32645
+SIDE_M = 300.0
+
+
+class ColourDescriber:
+    """Describes by the mean colours of a 12 x 12 grid: a stand-in for a trained model that is right wherever pixels agree."""
+
+    identity = ModelIdentity("colours", "0" * 64, "view")
+
+    def __init__(self, card: dict[str, Any] | None = None) -> None:
+        self.card = card or {"thresholds": {"score": 0.6, "margin": 0.05}}
+        self.view = DroneView(size_px=96)
+        self.tiles_described = 0
+
+    def photo(self, photo: Photo, poses: Sequence[Pose]) -> NDArray[np.float32]:
+        placed = [self.view.canvas(photo.pixels, pose.geometry(photo)) for pose in poses]
+        return np.stack([self._describe(canvas, mask) for canvas, mask in placed])
+
+    def tiles(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
+        self.tiles_described += len(tiles)
+        return np.stack([self._describe(self.view.tile_input(tile), None) for tile in tiles])
+
+    def _describe(self, image: NDArray[np.uint8], mask: NDArray[np.bool_] | None) -> NDArray[np.float32]:
+        weight = np.ones(image.shape[:2], np.float32) if mask is None else mask.astype(np.float32)
+        mean = (image * weight[..., None]).sum(axis=(0, 1)) / max(float(weight.sum()), 1.0)
+        cells = cv2.resize((image - mean) * weight[..., None], (12, 12), interpolation=cv2.INTER_AREA).reshape(-1)
+        return np.asarray(cells / max(float(np.linalg.norm(cells)), 1e-6), np.float32)
+
+
+def patchwork(seed: int, side_px: int) -> NDArray[np.uint8]:
+    """Coloured blobs of about 10 m."""
+    noise = np.random.default_rng(seed).uniform(0, 255, (side_px // 20, side_px // 20, 3)).astype(np.float32)
+    return np.clip(cv2.resize(noise, (side_px, side_px), interpolation=cv2.INTER_CUBIC), 0, 255).astype(np.uint8)
+
+
+def write_ortho(path: Path, rgb: NDArray[np.uint8]) -> None:
+    """Write a GeoTIFF at (WEST, NORTH)."""
+    height, width = rgb.shape[:2]
+    profile = {"driver": "GTiff", "width": width, "height": height, "count": 3, "dtype": "uint8", "crs": "EPSG:32645"}
+    with rasterio.open(path, "w", transform=from_origin(WEST, NORTH, GSD_M, GSD_M), **profile) as file:
+        file.write(rgb.transpose(2, 0, 1))
+
+
+class Ground:
+    """The imagery as an array, to take photos of."""
+
+    def __init__(self, rgb: NDArray[np.uint8]) -> None:
+        self.rgb = rgb
+
+    def photo(self, x: float, y: float, heading_deg: float, width_m: float, tilt_deg: float = 0.0, fov_deg: float = 70.0) -> Photo:
+        """Take a 200 x 150 photo whose centre shows (x, y)."""
+        geometry = PhotoGeometry(200, 150, width_m, heading_deg, tilt_deg, fov_deg)
+        to_ground = np.linalg.inv(ground_to_photo(geometry))
+        to_source = np.array([[1 / GSD_M, 0, (x - WEST) / GSD_M], [0, -1 / GSD_M, (NORTH - y) / GSD_M], [0, 0, 1.0]])
+        pixels, _ = warp(self.rgb, to_source @ to_ground, (200, 150))
+        return Photo.from_pixels(pixels, "made.png")
+
+
+@pytest.fixture(scope="session")
+def ground() -> Ground:
+    """The imagery that `index` holds."""
+    return Ground(patchwork(1, round(SIDE_M / GSD_M)))
+
+
+@pytest.fixture(scope="session")
+def index_path(tmp_path_factory: pytest.TempPathFactory, ground: Ground) -> Path:
+    """An index of the patchwork by ColourDescriber: 0.5 m, tiles of 60 m each 15 m."""
+    folder = tmp_path_factory.mktemp("ground")
+    write_ortho(folder / "ortho.tif", ground.rgb)
+    describer = ColourDescriber()
+    options = BuildOptions(gsd_m=GSD_M, tile_px=96)
+    build_index([folder / "ortho.tif"], folder / "index.geo", describer.tiles, describer.identity, options)
+    return folder / "index.geo"
+
+
+@pytest.fixture
+def search(index_path: Path) -> Iterator[GeoSearch]:
+    """A search over the patchwork."""
+    with GeoSearch(GeoIndex.open(index_path), ColourDescriber()) as opened:
+        yield opened
