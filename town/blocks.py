@@ -80,8 +80,23 @@ def houses(plan: Plan, block: Polygon, density: float) -> None:
                     _fence(plan, plot, walled)
                 _garden(plan, lot, plot)
             at += width
-    for rest in polygons_of(lot.rest(2.0), 60.0):
-        plan.trees_in(rest, int(rest.area / 260.0 * style.trees * rng.uniform(0.2, 1.5)), (1.5, 4.5))
+    _behind(plan, lot, types)
+
+
+def _behind(plan: Plan, lot: Lot, types: list[HouseType]) -> None:
+    """Fill what lies behind the front row: more houses on paths, allotments, or trees."""
+    rng, style = plan.rng, plan.style
+    use = rng.choice(("houses", "allotments", "trees"), p=(0.5, 0.2, 0.3))
+    if use == "houses":
+        _infill(plan, lot, int(lot.shape.area / 60.0), types, (0.75, 1.1), float(rng.uniform(3.0, 8.0)))
+    for rest in polygons_of(lot.rest(2.5), 60.0):
+        if use == "allotments":
+            for x, y in points_inside(rng, rest, int(rest.area / 70.0)):
+                bed = rectangle(float(x), float(y), float(rng.uniform(2.5, 7.0)), float(rng.uniform(1.5, 4.0)), long_axis(lot.shape))
+                ground = plan.shade(style.soil_rgb, 0.12)
+                if rest.contains(bed):
+                    plan.ground(bed, Material.CROP, ground, Rows(long_axis(lot.shape), 1.0, plan.pick(style.leaf_rgb), float(rng.uniform(0.2, 0.9))))
+        plan.trees_in(rest, int(rest.area / 160.0 * style.trees * rng.uniform(0.2, 1.5)), (1.2, 4.5))
 
 
 def _driveway(plan: Plan, start: FloatArray, inward: FloatArray, length_m: float) -> None:
@@ -145,14 +160,14 @@ def perimeter(plan: Plan, block: Polygon, density: float) -> None:
         plan.trees_in(court, int(rng.poisson(court.area / 170.0 * style.trees)), (1.2, 4.0))
 
 
-def _infill(plan: Plan, lot: Lot, tries: int, types: list[HouseType], scale: tuple[float, float]) -> None:
+def _infill(plan: Plan, lot: Lot, tries: int, types: list[HouseType], scale: tuple[float, float], gap_m: float = 0.7) -> None:
     """Set smaller buildings into what is left of a block, square to its long side."""
     rng = plan.rng
     turn = long_axis(lot.shape)
     for x, y in points_inside(rng, lot.shape, tries):
         kind = types[int(rng.integers(len(types)))]
         kind = resized(kind, kind.front_m * float(rng.uniform(*scale)), kind.depth_m * float(rng.uniform(*scale)))
-        lot.build(house(plan, kind, float(x), float(y), turn + float(rng.integers(4)) * math.pi / 2.0 + float(rng.normal(0.0, 0.05))), 0.7)
+        lot.build(house(plan, kind, float(x), float(y), turn + float(rng.integers(4)) * math.pi / 2.0 + float(rng.normal(0.0, 0.05))), gap_m)
 
 
 def informal(plan: Plan, block: Polygon, density: float) -> None:
@@ -162,8 +177,8 @@ def informal(plan: Plan, block: Polygon, density: float) -> None:
     plan.ground(block, Material.SOIL, plan.shade(style.soil_rgb))
     types = [draw_house_type(plan, float(rng.uniform(0.6, 1.0))) for _ in range(6)]
     turn = long_axis(block) + float(rng.normal(0.0, 0.2))
-    gap = float(rng.uniform(0.5, 1.6) + 5.0 * (1.0 - density) ** 2)
-    for x, y in points_inside(rng, block, int(block.area / 22.0 * (0.4 + density))):
+    gap = float(rng.uniform(0.5, 1.6) + 4.0 * max(0.0, 0.75 - density) ** 2)
+    for x, y in points_inside(rng, block, int(block.area / 16.0 * (0.5 + density))):
         kind = types[int(rng.integers(6))]
         kind = resized(kind, kind.front_m * float(rng.uniform(0.6, 1.3)), kind.depth_m * float(rng.uniform(0.6, 1.2)))
         angle = turn + float(rng.integers(4)) * math.pi / 2.0 + float(rng.normal(0.0, 0.09))

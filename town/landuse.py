@@ -14,13 +14,13 @@ from shapely import Polygon
 Builder = Callable[[Plan, Polygon, float], None]
 _DENSITIES = (0.0, 0.2, 0.45, 0.7, 1.0)
 _USES: tuple[tuple[Builder, tuple[float, ...]], ...] = (  # weights at the densities above
-    (greens.fields, (6.0, 3.0, 0.4, 0.05, 0.0)),
-    (greens.farm, (2.5, 1.0, 0.0, 0.0, 0.0)),
-    (greens.wood, (1.2, 0.9, 0.4, 0.1, 0.0)),
-    (greens.park, (0.1, 0.4, 0.8, 0.7, 0.4)),
-    (greens.sports, (0.0, 0.3, 0.6, 0.4, 0.15)),
+    (greens.fields, (6.0, 2.0, 0.15, 0.0, 0.0)),
+    (greens.farm, (2.5, 0.8, 0.0, 0.0, 0.0)),
+    (greens.wood, (1.0, 0.5, 0.15, 0.05, 0.0)),
+    (greens.park, (0.1, 0.4, 0.6, 0.5, 0.35)),
+    (greens.sports, (0.0, 0.3, 0.45, 0.35, 0.15)),
     (greens.square, (0.0, 0.0, 0.1, 0.3, 0.5)),
-    (blocks.houses, (0.8, 5.0, 6.0, 2.5, 0.4)),
+    (blocks.houses, (0.9, 6.0, 6.5, 2.5, 0.4)),
     (blocks.terraces, (0.0, 0.3, 1.8, 2.2, 1.0)),
     (blocks.slabs, (0.0, 0.1, 1.0, 1.5, 0.8)),
     (blocks.perimeter, (0.0, 0.0, 0.5, 3.0, 6.0)),

@@ -124,7 +124,7 @@ class Plan:
 
     def shade(self, rgb: Rgb, spread: float = 0.06) -> Rgb:
         """Return a colour near another: brightness and hue moved at random."""
-        moved = np.clip(np.asarray(rgb) * self.rng.normal(1.0, spread) * self.rng.normal(1.0, spread / 2.5, 3), 6.0, 250.0)
+        moved = np.clip(np.asarray(rgb) * self.rng.normal(1.0, spread) * self.rng.normal(1.0, spread / 4.0, 3), 6.0, 250.0)
         return float(moved[0]), float(moved[1]), float(moved[2])
 
     def pick(self, palette: tuple[Rgb, ...]) -> Rgb:

@@ -221,7 +221,7 @@ def pave(plan: Plan, streets: list[Street], districts: list[District]) -> list[B
 
 def _alleys(plan: Plan, shape: Polygon, district: District) -> list[Polygon]:
     """Cut a large block of a dense district into smaller ones by narrow alleys."""
-    limit = 2600.0 + 16000.0 * (1.0 - district.density) ** 1.5
+    limit = 2400.0 + 7000.0 * (1.0 - district.density) ** 1.5
     if district.pattern == "rural" or shape.area < limit * plan.rng.uniform(0.8, 2.0):
         return [shape]
     width_m = float(plan.rng.uniform(2.0, 4.5))

@@ -123,10 +123,10 @@ STYLE_NAMES = tuple(style.name for style in _STYLES)
 def draw_style(rng: np.random.Generator) -> Style:
     """Draw one region and move its colours and habits a little, so that two towns of one region differ too."""
     style = _STYLES[int(rng.integers(len(_STYLES)))]
-    cast = rng.normal(1.0, 0.035, 3) * rng.uniform(0.92, 1.07)
+    cast = rng.normal(1.0, 0.014, 3) * rng.uniform(0.92, 1.07)
 
     def tint(rgb: Rgb, spread: float = 0.05) -> Rgb:
-        moved = np.clip(np.asarray(rgb) * cast * rng.normal(1.0, spread, 3), 8.0, 245.0)
+        moved = np.clip(np.asarray(rgb) * cast * rng.normal(1.0, spread) * rng.normal(1.0, 0.4 * spread, 3), 8.0, 245.0)
         return float(moved[0]), float(moved[1]), float(moved[2])
 
     def tints(palette: Palette) -> Palette:
