@@ -12,6 +12,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Any
 
@@ -86,6 +87,34 @@ def write_blocks(path: Path, blocks: Iterable[tuple[tuple[int, int], bytes]], to
         raise OSError(errno.ENOSPC if full else errno.EIO, f"LMDB: {error}") from error
 
 
+# A process may open an LMDB file only once, so stores of the same file share it; by device and inode, with the number of stores.
+_shared: dict[tuple[int, int], tuple[Any, int]] = {}
+_sharing = Lock()
+
+
+def _open(path: Path) -> tuple[tuple[int, int], Any]:
+    with _sharing:
+        try:
+            status = path.stat()
+            file = status.st_dev, status.st_ino
+            environment, users = _shared.get(file, (None, 0))
+            if environment is None:
+                environment = lmdb.open(str(path), subdir=False, readonly=True, lock=False, readahead=False, create=False)
+        except (lmdb.Error, OSError) as error:
+            raise damaged(path, f"does not open ({error})") from error
+        _shared[file] = environment, users + 1
+        return file, environment
+
+
+def _close(file: tuple[int, int]) -> None:
+    with _sharing:
+        environment, users = _shared.pop(file)
+        if users > 1:
+            _shared[file] = environment, users - 1
+        else:
+            environment.close()
+
+
 class BlockStore:
     """The blocks of one segment, read only; `store[bx, by]` gives the bytes of a block or None.
 
@@ -94,10 +123,7 @@ class BlockStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            self._environment: Any = lmdb.open(str(path), subdir=False, readonly=True, lock=False, readahead=False, create=False)
-        except lmdb.Error as error:
-            raise damaged(path, f"does not open ({error})") from error
+        self._file, self._environment = _open(path)
 
     def __len__(self) -> int:
         return int(self._environment.stat()["entries"])
@@ -117,8 +143,10 @@ class BlockStore:
                 yield key_block(key), value
 
     def close(self) -> None:
-        """Let go of the file."""
-        self._environment.close()
+        """Let go of the file; closing again does nothing."""
+        if self._environment is not None:
+            self._environment = None
+            _close(self._file)
 
     def __enter__(self) -> BlockStore:
         return self
