@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from crossgeo.kernels.depthwise import depthwise_conv2d
+
 BATCH_NORM_EPS = 1e-3
 MEAN = (0.498, 0.498, 0.498)  # the published weights expect (x / 255 - 0.498) / 0.502
 STD = (0.502, 0.502, 0.502)
@@ -55,6 +57,8 @@ class Conv(nn.Conv2d):
         """Convolve (B, C, H, W)."""
         if self.stride[0] > 1:
             x = _same_pad(x, self.kernel_size[0], self.stride[0])
+        if self.groups > 1:
+            return depthwise_conv2d(x, self.weight, self.bias, self.stride[0], int(self.padding[0]))
         return super().forward(x)
 
 

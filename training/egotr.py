@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from crossgeo.models.egotr import PRESETS, EgoTR, EgoTRConfig
 from crossgeo.models.views import DroneView
 from crossgeo.training.contrastive import metric_contrastive_loss
 from crossgeo.training.grounds import Ground
+from crossgeo.training.memory import keep_freed_memory
 from crossgeo.training.render import Cameras
 from crossgeo.training.sampling import Batch, SiteSampler, SiteSampling
 from torch import Tensor, nn
@@ -83,6 +83,7 @@ def train_egotr(
 ) -> EgoTR:
     """Train and return the model; `out` gets `checkpoint.pt` (the resume point) and `log.jsonl`. A rerun goes on where it stopped."""
     torch.manual_seed(config.seed)
+    keep_freed_memory()
     view = view or DroneView()
     model = EgoTR(model_config or PRESETS[config.preset])
     if stem_state is not None:
@@ -125,12 +126,12 @@ def train_egotr(
             "training": asdict(config),
         }
         torch.save(state, checkpoint.with_suffix(".tmp"))
-        os.replace(checkpoint.with_suffix(".tmp"), checkpoint)
+        checkpoint.with_suffix(".tmp").replace(checkpoint)
 
     sampler = SiteSampler(grounds, view, cameras or Cameras(), sampling or SiteSampling())
     stream = _Stream(sampler, config.seed + step)
     loader = DataLoader(stream, batch_size=None, num_workers=config.workers, prefetch_factor=4 if config.workers else None)
-    budget_s, last_save, mean = config.minutes * 60.0, elapsed_s, 0.0
+    budget_s, last_save, mean = config.minutes * 60.0, elapsed_s, math.nan
     model.train()
     clock = time.monotonic()
     with (out / "log.jsonl").open("a") as journal:
@@ -149,7 +150,7 @@ def train_egotr(
             nn.utils.clip_grad_norm_([*others, *stem_parameters], config.clip)
             optimiser.step()
             step += 1
-            mean = loss.item() if step == 1 else 0.95 * mean + 0.05 * loss.item()
+            mean = loss.item() if math.isnan(mean) else 0.95 * mean + 0.05 * loss.item()
             if step % 10 == 0:
                 row = {"step": step, "minutes": round(elapsed_s / 60, 2), "loss": round(mean, 4), "temperature": round(log_temperature.exp().item(), 4)}
                 journal.write(json.dumps(row) + "\n")

@@ -28,8 +28,8 @@ class Batch:
 class SiteSampling:
     """How sites are drawn."""
 
-    groups: int = 8
-    sites: int = 8  # per group
+    groups: int = 6
+    sites: int = 6  # per group
     neighbourhood_m: float = 130.0  # half side of the square that a group is drawn from
     near_m: float = 5.0  # standard deviation of the first tile's offset
     far_m: tuple[float, float] = (8.0, 40.0)  # distance of the second tile
