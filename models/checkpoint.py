@@ -1,13 +1,14 @@
 """Weights on disk: safetensors in float16 with a card (JSON in the metadata key `card`); never a pickle.
 
-The card names the architecture (`kind`, `config`), the view, training data, metrics, licence and credits; `digest` is the SHA-256 of all tensors.
+The card names the architecture (`kind`, `config`), the view, training data, metrics, licence and credits. Its `digest` is the SHA-256 of
+all tensors; the metadata key `card_sha256` is that of the card's own text.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -50,14 +51,32 @@ def tensors_digest(state: Mapping[str, Tensor]) -> str:
 
 
 def save_weights(path: Path, state: Mapping[str, Tensor], card: Card, *, dtype: torch.dtype = torch.float16) -> str:
-    """Write tensors in `dtype` with their card; return the digest, which the card gets too."""
+    """Write tensors in `dtype` with their card, the whole file or none; return the digest, which the card gets too.
+
+    Raises ValueError for a card without name, kind, config or view, and for values that are not finite in `dtype`.
+    """
     for key in ("name", "kind", "config", "view"):
         if key not in card:
             raise ValueError(f"a card needs {key!r}")
-    small = {name: tensor.detach().cpu().to(dtype if tensor.is_floating_point() else tensor.dtype).contiguous() for name, tensor in state.items()}
+    small = {
+        name: tensor.detach().cpu().to(dtype if tensor.is_floating_point() else tensor.dtype).contiguous() for name, tensor in state.items()
+    }
+    for name, tensor in small.items():
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f"{name} holds values that are not finite as {dtype}")
     digest = tensors_digest(small)
-    save_file(small, path, metadata={"card": json.dumps({**card, "digest": digest}, sort_keys=True)})
+    text = json.dumps({**card, "digest": digest}, sort_keys=True)
+    part = path.with_name(path.name + ".part")
+    try:
+        save_file(small, part, metadata={"card": text, "card_sha256": _text_digest(text)})
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
     return digest
+
+
+def _text_digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def shipped_weights() -> list[str]:
@@ -71,11 +90,15 @@ def find_weights(name_or_path: str | Path) -> Path:
     given = Path(name_or_path)
     if given.suffix == ".safetensors" or given.exists():
         if not given.is_file():
-            raise WeightsError(f"{given}: no such weights file; give the path of a .safetensors file or one of: {', '.join(shipped_weights())}")
+            raise WeightsError(f"{given}: no such weights file; give the path of a .safetensors file or one of: {_shipped()}")
         return given
     if str(name_or_path) not in shipped_weights():
-        raise WeightsError(f"no weights are called {name_or_path!r}; shipped are: {', '.join(shipped_weights()) or 'none'}; or give a .safetensors path")
+        raise WeightsError(f"no weights are called {str(name_or_path)!r}; shipped are: {_shipped()}; or give a .safetensors path")
     return Path(str(resources.files("crossgeo.models.weights") / f"{name_or_path}.safetensors"))
+
+
+def _shipped() -> str:
+    return ", ".join(shipped_weights()) or "none"
 
 
 def read_card(name_or_path: str | Path) -> Card:
@@ -88,8 +111,14 @@ def read_card(name_or_path: str | Path) -> Card:
         raise WeightsError(f"{path}: not a whole safetensors file ({error}); fetch or train the weights again") from error
     if "card" not in metadata:
         raise WeightsError(f"{path}: the file has no card, so nobody knows what model it is for; convert it with `geo weights import`")
-    card = json.loads(metadata["card"])
-    assert isinstance(card, dict)
+    if _text_digest(metadata["card"]) != metadata.get("card_sha256", _text_digest(metadata["card"])):
+        raise WeightsError(f"{path}: its card does not match the card's checksum; the file is damaged, fetch it again")
+    try:
+        card = json.loads(metadata["card"])
+    except json.JSONDecodeError as error:
+        raise WeightsError(f"{path}: its card is not JSON ({error}); the file is damaged, fetch it again") from error
+    if not isinstance(card, dict) or not {"name", "kind", "config", "view", "digest"} <= card.keys():
+        raise WeightsError(f"{path}: its card lacks name, kind, config, view or digest; these are not weights that this program wrote")
     return card
 
 
@@ -103,8 +132,9 @@ def load_weights(name_or_path: str | Path) -> tuple[Card, dict[str, Tensor]]:
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: not a whole safetensors file ({error}); fetch or train the weights again") from error
     digest = tensors_digest(state)
-    if digest != card.get("digest"):
-        raise WeightsError(f"{path}: its tensors have SHA-256 {digest[:12]}, its card says {str(card.get('digest'))[:12]}; the file is damaged, fetch it again")
+    if digest != card["digest"]:
+        says = str(card["digest"])[:12]
+        raise WeightsError(f"{path}: its tensors have SHA-256 {digest[:12]}, its card says {says}; the file is damaged, fetch it again")
     return card, state
 
 
@@ -113,25 +143,35 @@ def _fill(module: Module, name_or_path: str | Path, card: Card, state: dict[str,
     missing, extra = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
     wrong = sorted(name for name in expected.keys() & state.keys() if expected[name].shape != state[name].shape)
     if missing or extra or wrong:
-        raise WeightsError(f"{name_or_path}: the tensors do not fit {card['name']}: missing {missing[:3]}, extra {extra[:3]}, other shape {wrong[:3]}")
+        found = f"missing {_few(missing)}, extra {_few(extra)}, of another shape {_few(wrong)}"
+        raise WeightsError(f"{name_or_path}: the tensors do not fit {card['name']}: {found}; fetch or train the weights again")
     module.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in state.items()})
     return LoadedModel(module.eval(), card, str(card["digest"]))
 
 
-def _expect_kind(name_or_path: str | Path, card: Card, kind: str) -> None:
-    if card.get("kind") != kind:
-        raise WeightsError(f"{name_or_path}: these are weights of {card.get('kind')!r}, not of {kind!r}; choose others")
+def _few(names: list[str]) -> str:
+    return (", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")) or "none"
+
+
+def _build(make: Callable[[dict[str, Any]], Module], kind: str, name_or_path: str | Path, card: Card) -> Module:
+    """Make the module that a card describes, untrained; raise WeightsError when it is of another kind or its configuration is not one."""
+    if card["kind"] != kind:
+        raise WeightsError(f"{name_or_path}: these are weights of {card['kind']!r}, not of {kind!r}; choose others")
+    try:
+        return make(card["config"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{name_or_path}: its card's config is none of {kind!r} ({error}); it may be of a newer version") from error
 
 
 def load_egotr(name_or_path: str | Path = "egotr-s-drone") -> LoadedModel[EgoTR]:
     """Load both branches of EgoTR in float32, ready for inference."""
     card, state = load_weights(name_or_path)
-    _expect_kind(name_or_path, card, "egotr")
-    return _fill(EgoTR(EgoTRConfig.from_dict(card["config"])), name_or_path, card, state)
+    module = _build(lambda config: EgoTR(EgoTRConfig.from_dict(config)), "egotr", name_or_path, card)
+    return _fill(module, name_or_path, card, state)
 
 
 def load_attengeo(name_or_path: str | Path = "attengeo-s-drone") -> LoadedModel[AttenGeo]:
     """Load AttenGeo in float32, ready for inference."""
     card, state = load_weights(name_or_path)
-    _expect_kind(name_or_path, card, "attengeo")
-    return _fill(AttenGeo(AttenGeoConfig.from_dict(card["config"])), name_or_path, card, state)
+    module = _build(lambda config: AttenGeo(AttenGeoConfig.from_dict(config)), "attengeo", name_or_path, card)
+    return _fill(module, name_or_path, card, state)

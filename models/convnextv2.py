@@ -33,8 +33,9 @@ class GlobalResponseNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, H, W, C) to the same shape; the sum of squares is taken in float32."""
-        energy = torch.sqrt(x.float().square().sum(dim=(1, 2), keepdim=True) + 1e-12)  # (B, 1, 1, C); a square root has no gradient at 0
+        """Map (B, H, W, C) to the same shape; the sum of squares is taken in float32 at least."""
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        energy = torch.sqrt(wide.square().sum(dim=(1, 2), keepdim=True) + 1e-12)  # (B, 1, 1, C); of a dead channel sqrt has no gradient
         scale = energy / (energy.mean(dim=-1, keepdim=True) + NORM_EPS)
         return x + self.bias.to(x.dtype) + (self.weight * scale).to(x.dtype) * x
 

@@ -70,7 +70,7 @@ def change_photo(image: Image, rng: np.random.Generator, strength: float = 1.0) 
     if rng.random() < 0.5:
         _, packed = cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 95))])
         out = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
-    return out
+    return np.asarray(out, np.uint8)
 
 
 def change_tile(image: Image, rng: np.random.Generator) -> Image:

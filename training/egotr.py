@@ -90,7 +90,7 @@ def train_egotr(
         model.load_stem(stem_state)
     if start_from is not None:
         model.load_state_dict(start_from)
-    model = cast(EgoTR, model.to(memory_format=torch.channels_last))
+    model = cast(EgoTR, model.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
     _freeze(model, config.frozen_blocks)
     log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
     stem_parameters = [p for b in (model.ground, model.aerial) for p in b.stem.parameters() if p.requires_grad]
@@ -152,7 +152,7 @@ def train_egotr(
             step += 1
             mean = loss.item() if math.isnan(mean) else 0.95 * mean + 0.05 * loss.item()
             if step % 10 == 0:
-                row = {"step": step, "minutes": round(elapsed_s / 60, 2), "loss": round(mean, 4), "temperature": round(log_temperature.exp().item(), 4)}
+                row = {"step": step, "minutes": round(elapsed_s / 60, 2), "loss": round(mean, 4)}
                 journal.write(json.dumps(row) + "\n")
                 journal.flush()
                 if log:

@@ -112,7 +112,9 @@ def render_tile(world: World, centre_px: tuple[float, float], extent_m: float, s
     return warp(image, world.to_pixels(centre_px, gsd_m) @ canvas_to_ground(size_px, extent_m), size_px)[0]
 
 
-def render_view(world: World, centre_px: tuple[float, float], view: DroneView, cameras: Cameras, rng: np.random.Generator) -> tuple[Image, Mask]:
+def render_view(
+    world: World, centre_px: tuple[float, float], view: DroneView, cameras: Cameras, rng: np.random.Generator
+) -> tuple[Image, Mask]:
     """Render one drone photo centred on `centre_px` as EgoTR's ground branch would get it."""
     true = random_geometry(rng, cameras)
     assumed = assumed_geometry(true, rng, cameras)

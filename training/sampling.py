@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from crossgeo.models.views import DroneView
 from crossgeo.training.augment import change_tile
-from crossgeo.training.grounds import Ground, usable_centres
-from crossgeo.training.render import Cameras, World, random_world, render_tile, render_view
+from crossgeo.training.grounds import Ground, Image, usable_centres
+from crossgeo.training.render import Cameras, Mask, World, random_world, render_tile, render_view
 from numpy.typing import NDArray
 
 
@@ -38,11 +38,14 @@ class SiteSampling:
 class SiteSampler:
     """Draws batches from grounds, each ground as often as the root of its area says (real ground `real_weight` times as often)."""
 
-    def __init__(self, grounds: Sequence[Ground], view: DroneView, cameras: Cameras, sampling: SiteSampling, real_weight: float = 2.0) -> None:
+    def __init__(
+        self, grounds: Sequence[Ground], view: DroneView, cameras: Cameras, sampling: SiteSampling, real_weight: float = 2.0
+    ) -> None:
         self.grounds = list(grounds)
         self.view, self.cameras, self.sampling = view, cameras, sampling
         self.centres = [usable_centres(g, view.extent_m / 2 + 5.0) for g in self.grounds]
-        weight = np.array([np.sqrt(max(len(c), 1)) * (real_weight if g.real else 1.0) for g, c in zip(self.grounds, self.centres, strict=True)])
+        shares = [real_weight if ground.real else 1.0 for ground in self.grounds]
+        weight = np.array([share * np.sqrt(max(len(c), 1)) for share, c in zip(shares, self.centres, strict=True)])
         weight[[len(c) < sampling.sites for c in self.centres]] = 0.0
         if not weight.sum():
             raise ValueError("no ground has room for a tile")
@@ -59,7 +62,15 @@ class SiteSampler:
 
     def batch(self, rng: np.random.Generator) -> Batch:
         """Draw one batch."""
-        views, masks, near_tiles, far_tiles, photo_at, near_at, far_at, group_of, ground_of = [], [], [], [], [], [], [], [], []
+        views: list[Image] = []
+        masks: list[Mask] = []
+        near_tiles: list[Image] = []
+        far_tiles: list[Image] = []
+        photo_at: list[tuple[float, float]] = []  # metres on the ground
+        near_at: list[tuple[float, float]] = []
+        far_at: list[tuple[float, float]] = []
+        groups: list[int] = []
+        numbers: list[int] = []
         for group in range(self.sampling.groups):
             number, world, sites = self._group(rng)
             gsd_m = world.ground.gsd_m
@@ -68,9 +79,9 @@ class SiteSampler:
                 view, mask = render_view(world, centre, self.view, self.cameras, rng)
                 views.append(view)
                 masks.append(mask)
-                photo_at.append(centre)
-                group_of.append(group)
-                ground_of.append(number)
+                photo_at.append((centre[0] * gsd_m, centre[1] * gsd_m))
+                groups.append(group)
+                numbers.append(number)
                 angle, reach = rng.uniform(0, 2 * np.pi), rng.uniform(*self.sampling.far_m)
                 offsets = (rng.normal(0, self.sampling.near_m, 2), reach * np.array([np.cos(angle), np.sin(angle)]))
                 for offset, tiles, places in zip(offsets, (near_tiles, far_tiles), (near_at, far_at), strict=True):
@@ -78,12 +89,11 @@ class SiteSampler:
                     at = (centre[0] + shift[0], centre[1] + shift[1])
                     tiles.append(change_tile(render_tile(world, at, self.view.extent_m, self.view.size_px), rng))
                     places.append((at[0] * gsd_m, at[1] * gsd_m))
-                photo_at[-1] = (centre[0] * gsd_m, centre[1] * gsd_m)
         photo_xy, tile_xy = np.array(photo_at), np.array(near_at + far_at)
         distance = np.linalg.norm(photo_xy[:, None] - tile_xy[None], axis=2).astype(np.float32)  # (B, M)
-        group, number_of = np.array(group_of), np.array(ground_of)
-        same_group = group[:, None] == np.tile(group, 2)[None]
-        same_ground = number_of[:, None] == np.tile(number_of, 2)[None]
+        group_of, ground_of = np.array(groups), np.array(numbers)
+        same_group = group_of[:, None] == np.tile(group_of, 2)[None]
+        same_ground = ground_of[:, None] == np.tile(ground_of, 2)[None]
         ignore = same_ground & ~same_group & (distance < self.view.extent_m)
         distance[~same_group] = np.inf
         return Batch(np.stack(views), np.stack(masks), np.stack(near_tiles + far_tiles), distance, ignore)
