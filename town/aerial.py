@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 from crossgeo.errors import UsageError
 from crossgeo.town.layout import Town
-from crossgeo.town.light import light_colours, shade
+from crossgeo.town.light import shade
 from crossgeo.town.scene import Scene
+from crossgeo.town.sensor import finish
 from crossgeo.town.traffic import draw_cars, park_cars
 from numpy.typing import NDArray
 
@@ -29,14 +30,3 @@ def render_ortho(town: Town, scene: Scene, gsd_m: float = 0.2) -> NDArray[np.uin
         picture = np.asarray(cv2.resize(picture, (side, side), interpolation=way), np.uint8)
     return finish(picture, scene, np.random.default_rng([town.seed, scene.traffic_seed, 5]), 0.5)
 
-
-def finish(picture: NDArray[np.uint8], scene: Scene, rng: np.random.Generator, haze: float) -> NDArray[np.uint8]:
-    """Return a picture seen through haze, with the noise of the sensor."""
-    veil = np.asarray(np.sqrt(light_colours(scene)[1] / 0.32), np.float32) * np.float32(196.0)
-    share = np.float32(min(0.9, scene.haze * haze))
-    out = np.empty_like(picture)
-    for r in range(0, picture.shape[0], 128):
-        band = picture[r : r + 128]
-        grain = rng.standard_normal(band.shape[:2], dtype=np.float32)[..., None] * np.float32(scene.noise)
-        out[r : r + 128] = np.clip(band * (1.0 - share) + np.minimum(veil, 235.0) * share + grain, 0.0, 255.0).astype(np.uint8)
-    return out

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +16,13 @@ def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], cell_px: floa
     height, width = shape
     if cell_px <= 1.0:
         return rng.standard_normal(shape, dtype=np.float32)
-    rows, cols = int(height / cell_px) + 4, int(width / cell_px) + 4
-    grid = rng.standard_normal((rows, cols), dtype=np.float32)
-    start = rng.uniform(0.5, 1.5, 2)
-    matrix = np.array([[1.0 / cell_px, 0.0, start[0]], [0.0, 1.0 / cell_px, start[1]]])
+    turn = rng.uniform(0.0, 2.0 * math.pi)  # or the lattice would show along rows and columns
+    side = int(math.hypot(height, width) / cell_px) + 5
+    grid = rng.standard_normal((side, side), dtype=np.float32)
+    ca, sa, middle = math.cos(turn) / cell_px, math.sin(turn) / cell_px, side / 2.0 + rng.uniform(-0.5, 0.5, 2)
+    matrix = np.array([
+        [ca, -sa, middle[0] - 0.5 * (ca * width - sa * height)],
+        [sa, ca, middle[1] - 0.5 * (sa * width + ca * height)],
+    ])  # fmt: skip
     field = cv2.warpAffine(grid, matrix, (width, height), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(field * np.float32(1.35), np.float32)  # interpolation takes variance away

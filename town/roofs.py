@@ -89,7 +89,7 @@ def _paint(building: Building, wing: Wing, u: Float32, v: Float32, stains: Float
         rusty = (np.clip(cells[iu, iv] * 6.0 + stains * 5.0, 0.0, 1.0) * rust)[..., None]
         rgb = rgb * (1.0 - rusty) + np.asarray((132.0, 84.0, 60.0), np.float32) * rusty
     else:
-        tone = tone + np.where(edge < 0.4, rng.uniform(-0.1, 0.16), 0.0) + 1.4 * np.minimum(stains, 0.0)
+        tone = tone + np.where(edge < 0.4, rng.uniform(-0.1, 0.16), 0.0) + 0.5 * np.minimum(stains, 0.0)
         bay = float(rng.uniform(3.0, 7.0))
         tone = tone - 0.05 * ((np.mod(u, bay) < 0.2) | (np.mod(v, bay) < 0.2)) * (rng.uniform() < 0.5)
         if rng.uniform() < 0.3:
