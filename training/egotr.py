@@ -30,11 +30,12 @@ class EgoTRTraining:
     minutes: float
     preset: str = "egotr-s"
     seed: int = 1
-    lr: float = 6e-4
+    lr: float = 8e-4
     stem_lr: float = 2e-4
     weight_decay: float = 0.03
     warmup_share: float = 0.04
     clip: float = 1.0
+    tied_share: float = 0.75  # of the budget in which both branches are one network (each then learns from both views), before they part
     frozen_blocks: int = 5  # of the stem: its first features are general enough, and cost most of a backward pass
     temperature: float = 0.06
     checkpoint_minutes: float = 4.0
@@ -59,11 +60,14 @@ def _freeze(model: EgoTR, blocks: int) -> None:
                 module.requires_grad_(False)
 
 
-def training_step(model: EgoTR, view: DroneView, batch: Batch, log_temperature: Tensor, *, bf16: bool) -> Tensor:
-    """Return the loss of one batch."""
+def training_step(model: EgoTR, view: DroneView, batch: Batch, log_temperature: Tensor, *, tied: bool, bf16: bool) -> Tensor:
+    """Return the loss of one batch; while `tied` the ground branch serves both views."""
+    photos, tiles = view.normalise(batch.views, batch.masks), view.normalise(batch.tiles)
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        ground = model.ground(view.normalise(batch.views, batch.masks))  # (B, D)
-        aerial = model.aerial(view.normalise(batch.tiles))  # (2 B, D)
+        if tied:
+            ground, aerial = model.ground(torch.cat([photos, tiles])).chunk(2)  # (B, D) each
+        else:
+            ground, aerial = model(photos, tiles)
     distance, ignore = torch.from_numpy(batch.distance_m), torch.from_numpy(batch.ignore)
     return metric_contrastive_loss(ground, aerial, distance, ignore, log_temperature.exp())
 
@@ -96,6 +100,7 @@ def train_egotr(
     stem_parameters = [p for b in (model.ground, model.aerial) for p in b.stem.parameters() if p.requires_grad]
     in_stem = {id(p) for p in stem_parameters}
     others = [p for p in model.parameters() if p.requires_grad and id(p) not in in_stem]
+    tied_share = config.tied_share if model.config.ground_hw == model.config.aerial_hw else 0.0
     optimiser = torch.optim.AdamW(
         [
             {"params": stem_parameters, "lr": config.stem_lr, "base": config.stem_lr},
@@ -106,7 +111,7 @@ def train_egotr(
         weight_decay=config.weight_decay,
         eps=1e-6,
     )
-    step, elapsed_s = 0, 0.0
+    step, elapsed_s, tied = 0, 0.0, tied_share > 0.0
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / "checkpoint.pt"
     if checkpoint.exists():
@@ -114,14 +119,17 @@ def train_egotr(
         model.load_state_dict(saved["model"])
         optimiser.load_state_dict(saved["optimiser"])
         log_temperature.data.copy_(saved["log_temperature"])
-        step, elapsed_s = int(saved["step"]), float(saved["elapsed_s"])
+        step, elapsed_s, tied = int(saved["step"]), float(saved["elapsed_s"]), bool(saved["tied"])
 
     def save() -> None:
+        if tied:
+            model.aerial.load_state_dict(model.ground.state_dict())
         state = {
             "model": model.state_dict(),
             "optimiser": optimiser.state_dict(),
             "log_temperature": log_temperature.detach(),
             "step": step,
+            "tied": tied,
             "elapsed_s": elapsed_s,
             "training": asdict(config),
         }
@@ -144,7 +152,10 @@ def train_egotr(
             factor = min(1.0, done / config.warmup_share) * 0.5 * (1.0 + math.cos(math.pi * done))
             for group in optimiser.param_groups:
                 group["lr"] = group["base"] * factor
-            loss = training_step(model, view, batch, log_temperature, bf16=config.bf16)
+            if tied and done >= tied_share:
+                model.aerial.load_state_dict(model.ground.state_dict())
+                tied = False
+            loss = training_step(model, view, batch, log_temperature, tied=tied, bf16=config.bf16)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_([*others, *stem_parameters], config.clip)

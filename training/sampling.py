@@ -15,24 +15,23 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Batch:
-    """B photos and M = 2 B tiles with the distances between them."""
+    """B photos and B tiles with the distances between them; tile i is the nearest to photo i."""
 
     views: NDArray[np.uint8]  # (B, S, S, 3)
     masks: NDArray[np.bool_]  # (B, S, S)
-    tiles: NDArray[np.uint8]  # (M, S, S, 3)
-    distance_m: NDArray[np.float32]  # (B, M), inf on other ground
-    ignore: NDArray[np.bool_]  # (B, M), the same ground under another turn
+    tiles: NDArray[np.uint8]  # (B, S, S, 3)
+    distance_m: NDArray[np.float32]  # (B, B), inf on other ground
+    ignore: NDArray[np.bool_]  # (B, B), the same ground under another turn
 
 
 @dataclass(frozen=True)
 class SiteSampling:
     """How sites are drawn."""
 
-    groups: int = 6
+    groups: int = 9
     sites: int = 6  # per group
-    neighbourhood_m: float = 130.0  # half side of the square that a group is drawn from
-    near_m: float = 5.0  # standard deviation of the first tile's offset
-    far_m: tuple[float, float] = (8.0, 40.0)  # distance of the second tile
+    neighbourhood_m: tuple[float, float] = (22.0, 90.0)  # half side of the square that a group is drawn from: hard to easy
+    offset_m: float = 5.0  # standard deviation of a tile's offset from its photo, along each axis
 
 
 class SiteSampler:
@@ -55,7 +54,7 @@ class SiteSampler:
         number = int(rng.choice(len(self.grounds), p=self.weight))
         ground, centres = self.grounds[number], self.centres[number]
         middle = centres[rng.integers(len(centres))]
-        reach = self.sampling.neighbourhood_m / ground.gsd_m
+        reach = float(np.exp(rng.uniform(*np.log(self.sampling.neighbourhood_m)))) / ground.gsd_m
         near = centres[(np.abs(centres - middle) <= reach).all(axis=1)]
         picks = rng.choice(len(near), self.sampling.sites, replace=len(near) < self.sampling.sites)
         return number, random_world(ground, rng), near[picks]
@@ -64,11 +63,9 @@ class SiteSampler:
         """Draw one batch."""
         views: list[Image] = []
         masks: list[Mask] = []
-        near_tiles: list[Image] = []
-        far_tiles: list[Image] = []
+        tiles: list[Image] = []
         photo_at: list[tuple[float, float]] = []  # metres on the ground
-        near_at: list[tuple[float, float]] = []
-        far_at: list[tuple[float, float]] = []
+        tile_at: list[tuple[float, float]] = []
         groups: list[int] = []
         numbers: list[int] = []
         for group in range(self.sampling.groups):
@@ -77,26 +74,23 @@ class SiteSampler:
             for site in sites:
                 centre = (float(site[0]), float(site[1]))
                 view, mask = render_view(world, centre, self.view, self.cameras, rng)
+                shift = world.offset_px(*rng.normal(0, self.sampling.offset_m, 2).tolist())
+                at = (centre[0] + shift[0], centre[1] + shift[1])
                 views.append(view)
                 masks.append(mask)
+                tiles.append(change_tile(render_tile(world, at, self.view.extent_m, self.view.size_px), rng))
                 photo_at.append((centre[0] * gsd_m, centre[1] * gsd_m))
+                tile_at.append((at[0] * gsd_m, at[1] * gsd_m))
                 groups.append(group)
                 numbers.append(number)
-                angle, reach = rng.uniform(0, 2 * np.pi), rng.uniform(*self.sampling.far_m)
-                offsets = (rng.normal(0, self.sampling.near_m, 2), reach * np.array([np.cos(angle), np.sin(angle)]))
-                for offset, tiles, places in zip(offsets, (near_tiles, far_tiles), (near_at, far_at), strict=True):
-                    shift = world.offset_px(float(offset[0]), float(offset[1]))
-                    at = (centre[0] + shift[0], centre[1] + shift[1])
-                    tiles.append(change_tile(render_tile(world, at, self.view.extent_m, self.view.size_px), rng))
-                    places.append((at[0] * gsd_m, at[1] * gsd_m))
-        photo_xy, tile_xy = np.array(photo_at), np.array(near_at + far_at)
-        distance = np.linalg.norm(photo_xy[:, None] - tile_xy[None], axis=2).astype(np.float32)  # (B, M)
+        photo_xy, tile_xy = np.array(photo_at), np.array(tile_at)
+        distance = np.linalg.norm(photo_xy[:, None] - tile_xy[None], axis=2).astype(np.float32)  # (B, B)
         group_of, ground_of = np.array(groups), np.array(numbers)
-        same_group = group_of[:, None] == np.tile(group_of, 2)[None]
-        same_ground = ground_of[:, None] == np.tile(ground_of, 2)[None]
+        same_group = group_of[:, None] == group_of[None]
+        same_ground = ground_of[:, None] == ground_of[None]
         ignore = same_ground & ~same_group & (distance < self.view.extent_m)
         distance[~same_group] = np.inf
-        return Batch(np.stack(views), np.stack(masks), np.stack(near_tiles + far_tiles), distance, ignore)
+        return Batch(np.stack(views), np.stack(masks), np.stack(tiles), distance, ignore)
 
     def stream(self, seed: int) -> Iterator[Batch]:
         """Yield batches without end."""
