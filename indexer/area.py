@@ -92,7 +92,7 @@ class Area:
             coverage = {block: block_cells(value) for block, value in store.items()}
         self._block_count = len(coverage)
         g = self._grid
-        self.tiles = grid.select_tiles(coverage, g.gsd_m, g.tile_m, g.stride_m, g.min_valid)
+        self.tiles = grid.select_tiles(coverage, grid.TileRule(g.gsd_m, g.tile_m, g.stride_m, g.min_valid, g.centre_valid))
         self._bounds = _covered(coverage, g.gsd_m)
         if len(self.tiles) == 0:
             raise InputError(self._no_tiles())
@@ -247,5 +247,5 @@ def _covered(coverage: dict[tuple[int, int], NDArray[np.bool_]], gsd_m: float) -
             rows += [by * grid.CELLS + int(row.min()), by * grid.CELLS + int(row.max()) + 1]
     if not cols:
         return 0.0, 0.0, 0.0, 0.0
-    cell_m = grid.CELL_PX * gsd_m
-    return min(cols) * cell_m, -max(rows) * cell_m, max(cols) * cell_m, -min(rows) * cell_m
+    x_min, y_min, x_max, y_max = (round(n * grid.CELL_PX * gsd_m, 6) for n in (min(cols), -max(rows), max(cols), -min(rows)))
+    return x_min, y_min, x_max, y_max

@@ -47,6 +47,7 @@ class BuildOptions:
     stride_m: float = 15.0  # from one tile's centre to the next
     tile_px: int = 192  # side of a tile as the model reads it
     min_valid: float = 0.5  # share of a tile that must be imagery
+    centre_valid: bool = True  # whether its centre must be imagery
     crs: str | None = None  # one metric CRS for all sources; None: the UTM zone of each source's centre
     source_crs: str | None = None  # CRS of sources that name none
     batch: int = 32  # tiles described at once
@@ -127,7 +128,8 @@ class _Wanted:
 def _wanted(sources: Sequence[Source], identity: ModelIdentity, o: BuildOptions) -> _Wanted:
     records = tuple(SourceRecord(s.path.resolve().name, s.kind, crs_text(s.crs), s.bounds, s.gsd_m, s.fingerprint()) for s in sources)
     crs = None if o.crs is None else crs_text(geodesy.parse_crs(o.crs))
-    return _Wanted(identity, GridRecord(o.gsd_m, o.tile_m, o.stride_m, o.tile_px, o.min_valid, o.jpeg_quality, crs), records)
+    numbers = GridRecord(o.gsd_m, o.tile_m, o.stride_m, o.tile_px, o.min_valid, o.centre_valid, o.jpeg_quality, crs)
+    return _Wanted(identity, numbers, records)
 
 
 def _check_out(out: Path) -> None:

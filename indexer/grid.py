@@ -84,23 +84,31 @@ class Window:
         return self.px * self.gsd_m
 
 
-def select_tiles(
-    coverage: dict[tuple[int, int], NDArray[np.bool_]], gsd_m: float, tile_m: float, stride_m: float, min_valid: float
-) -> NDArray[np.int32]:
+@dataclass(frozen=True)
+class TileRule:
+    """Where tiles lie, and which are kept."""
+
+    gsd_m: float
+    tile_m: float
+    stride_m: float
+    min_valid: float  # share of the cells whose centres lie in the tile that must be valid; one at least
+    centre_valid: bool  # whether the cell at the tile's centre must be
+
+
+def select_tiles(coverage: dict[tuple[int, int], NDArray[np.bool_]], rule: TileRule) -> NDArray[np.int32]:
     """Return the tiles (n, 2) as (i, j), in the order of their ids, that hold enough imagery.
 
-    `coverage` maps blocks (bx, by) to (16, 16) cells, each true where at least half of its pixels are valid. A tile is kept when the cell
-    at its centre is valid and at least `min_valid` of the cells whose centres lie in the tile are.
+    `coverage` maps blocks (bx, by) to (16, 16) cells, each true where at least half of its pixels are valid.
     """
     rows_of: dict[int, list[tuple[int, NDArray[np.bool_]]]] = {}
     for (bx, by), cells in coverage.items():
         rows_of.setdefault(by, []).append((bx, cells))
     kept: list[NDArray[np.int32]] = []
-    for j, cell_rows, centre_row in _tile_rows(sorted(rows_of), gsd_m, tile_m, stride_m):
+    for j, cell_rows, centre_row in _tile_rows(sorted(rows_of), rule):
         block_rows = range(cell_rows[0] // CELLS, (cell_rows[1] - 1) // CELLS + 1)
         blocks = [(bx, by, cells) for by in block_rows for bx, cells in rows_of.get(by, ())]
         if blocks:
-            kept.append(_tiles_of_row(j, cell_rows, centre_row, blocks, gsd_m, tile_m, stride_m, min_valid))
+            kept.append(_tiles_of_row(j, cell_rows, centre_row, blocks, rule))
     if not kept:
         return np.zeros((0, 2), np.int32)
     tiles = np.concatenate(kept)
@@ -108,10 +116,13 @@ def select_tiles(
     return tiles[np.lexsort((east, south, east // PATCH_TILES, south // PATCH_TILES))]
 
 
-def _tile_rows(block_rows: list[int], gsd_m: float, tile_m: float, stride_m: float) -> Iterator[tuple[int, tuple[int, int], int]]:
-    """Yield, for each row j of tiles centred in the given rows of blocks: j, its span of cell rows, the cell row of its centre."""
-    cell_m, side_m = CELL_PX * gsd_m, BLOCK_PX * gsd_m
-    wanted = {j for by in block_rows for j in range(math.floor(-(by + 1) * side_m / stride_m), math.ceil(-by * side_m / stride_m) + 1)}
+def _tile_rows(block_rows: list[int], rule: TileRule) -> Iterator[tuple[int, tuple[int, int], int]]:
+    """Yield, for each row j of tiles that reach the given rows of blocks: j, its span of cell rows, the cell row of its centre."""
+    cell_m, side_m, tile_m, stride_m = CELL_PX * rule.gsd_m, BLOCK_PX * rule.gsd_m, rule.tile_m, rule.stride_m
+    wanted: set[int] = set()
+    for by in block_rows:
+        south_m, north_m = -(by + 1) * side_m - tile_m / 2, -by * side_m + tile_m / 2
+        wanted.update(range(math.floor(south_m / stride_m), math.ceil(north_m / stride_m) + 1))
     for j in sorted(wanted, reverse=True):
         north_m = -j * stride_m - tile_m / 2
         yield j, (_cell_at(north_m, cell_m), _cell_at(north_m + tile_m, cell_m)), math.floor(-j * stride_m / cell_m + _SNAP)
@@ -127,14 +138,11 @@ def _tiles_of_row(
     cell_rows: tuple[int, int],
     centre_row: int,
     blocks: list[tuple[int, int, NDArray[np.bool_]]],
-    gsd_m: float,
-    tile_m: float,
-    stride_m: float,
-    min_valid: float,
+    rule: TileRule,
 ) -> NDArray[np.int32]:
-    cell_m = CELL_PX * gsd_m
+    cell_m, tile_m, stride_m = CELL_PX * rule.gsd_m, rule.tile_m, rule.stride_m
     first, last = min(b[0] for b in blocks), max(b[0] for b in blocks)
-    margin = math.ceil(tile_m / cell_m) + 1
+    margin = math.ceil((tile_m + stride_m) / cell_m) + 2
     west = first * CELLS - margin  # the column of cells at which the arrays below start
     width = (last + 1 - first) * CELLS + 2 * margin
     valid = np.zeros(width, np.int64)  # valid cells of the tile's rows, by column
@@ -146,10 +154,13 @@ def _tiles_of_row(
         if top <= centre_row < top + CELLS:
             centre[at] = cells[centre_row - top]
     sums = np.concatenate([[0], np.cumsum(valid)])
-    i = np.arange(math.ceil(first * BLOCK_PX * gsd_m / stride_m), math.floor((last + 1) * BLOCK_PX * gsd_m / stride_m) + 1)
+    side_m = BLOCK_PX * rule.gsd_m
+    i = np.arange(math.ceil((first * side_m - tile_m / 2) / stride_m), math.floor(((last + 1) * side_m + tile_m / 2) / stride_m) + 1)
     low = np.ceil((i * stride_m - tile_m / 2) / cell_m - 0.5 - _SNAP).astype(np.int64)
     high = np.ceil((i * stride_m + tile_m / 2) / cell_m - 0.5 - _SNAP).astype(np.int64)
     middle = np.floor(i * stride_m / cell_m + _SNAP).astype(np.int64)
-    cells_in_tile = (high - low) * (cell_rows[1] - cell_rows[0])
-    keep = centre[middle - west] & (sums[high - west] - sums[low - west] >= min_valid * cells_in_tile - _SNAP)
+    found = sums[high - west] - sums[low - west]
+    keep = (found > 0) & (found >= rule.min_valid * (high - low) * (cell_rows[1] - cell_rows[0]) - _SNAP)
+    if rule.centre_valid:
+        keep &= centre[middle - west]
     return np.stack([i[keep], np.full(int(keep.sum()), j)], axis=1).astype(np.int32)

@@ -74,6 +74,7 @@ class GridRecord:
     stride_m: float
     tile_px: int
     min_valid: float
+    centre_valid: bool
     jpeg_quality: int
     crs: str | None  # where one CRS was asked for; None: the UTM zone of each source
 
