@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from crossgeo import __version__
-from crossgeo.commands import batch, doctor, index, query, town, weights
+from crossgeo.commands import batch, doctor, index, query, town, train, weights
 from crossgeo.commands.guard import GuardedGroup
 
 ORDER = ("query", "batch", "index", "train", "town", "demo", "doctor", "weights")
@@ -36,6 +36,7 @@ LOCATE, PREPARE, LOOK = "Locate photos", "Prepare", "Look around"
 app.command("query", rich_help_panel=LOCATE)(query.query)
 app.command("batch", rich_help_panel=LOCATE)(batch.batch)
 app.add_typer(index.app, name="index", rich_help_panel=PREPARE)
+app.add_typer(train.app, name="train", rich_help_panel=PREPARE)
 app.add_typer(town.app, name="town", rich_help_panel=PREPARE)
 app.command("doctor", rich_help_panel=LOOK)(doctor.doctor)
 app.add_typer(weights.app, name="weights", rich_help_panel=LOOK)
