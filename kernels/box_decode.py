@@ -26,6 +26,8 @@ class BoxTargets:
     column: Tensor  # (B,) int64
     offset: Tensor  # (B, 2) in [0, 1]: where sigmoid(tx), sigmoid(ty) must be
     log_size: Tensor  # (B, 2): where tw, th must be
+    shape_iou: Tensor  # (B, A): how well each anchor's shape fits the box, both centred alike
+    log_sizes: Tensor  # (B, A, 2): where tw, th of each anchor would have to be
 
 
 def _anchor_tensor(anchors: Anchors, like: Tensor) -> Tensor:
@@ -86,4 +88,6 @@ def encode_targets(boxes: Tensor, anchors: Anchors, stride: int, grid_hw: tuple[
     column = centre[:, 0].floor().long().clamp(0, grid_hw[1] - 1)
     row = centre[:, 1].floor().long().clamp(0, grid_hw[0] - 1)
     offset = (centre - torch.stack([column, row], dim=1)).clamp(0.0, 1.0)  # (B, 2)
-    return BoxTargets(anchor, row, column, offset, torch.log(size / sizes[anchor]))
+    log_sizes = torch.log(size[:, None] / sizes[None])  # (B, A, 2)
+    log_size = log_sizes[torch.arange(len(boxes), device=boxes.device), anchor]  # (B, 2)
+    return BoxTargets(anchor, row, column, offset, log_size, shape_iou, log_sizes)

@@ -70,9 +70,9 @@ class AttenGeoConfig:
 _DETGEO_ANCHORS = (
     (37.0, 41.0), (78.0, 84.0), (96.0, 215.0), (129.0, 129.0), (194.0, 82.0), (198.0, 179.0), (246.0, 280.0), (395.0, 342.0), (550.0, 573.0)
 )  # fmt: skip
-# Buildings of 4 to 24 m at 0.2 m/px: medians of clusters by IoU of OpenStreetMap buildings in Nepal and Zanzibar, spread a little.
+# Buildings of 4 to 24 m at 0.25 m/px: medians of clusters by IoU of OpenStreetMap buildings in Nepal and Zanzibar, spread a little.
 _SMALL_ANCHORS = (
-    (21.0, 21.0), (28.0, 38.0), (42.0, 31.0), (39.0, 46.0), (54.0, 49.0), (48.0, 68.0), (74.0, 57.0), (72.0, 84.0), (120.0, 120.0)
+    (17.0, 17.0), (22.0, 30.0), (34.0, 25.0), (31.0, 37.0), (43.0, 39.0), (38.0, 54.0), (59.0, 46.0), (58.0, 67.0), (96.0, 96.0)
 )  # fmt: skip
 
 PRESETS = {
@@ -82,8 +82,8 @@ PRESETS = {
         mean=convnextv2.MEAN, std=convnextv2.STD,
     ),
     "attengeo-s": AttenGeoConfig(
-        "attengeo-s", "efficientnet-lite0", (5,), (), stride=16, window_px=384, window_gsd_m=0.2,
-        photo_px=256, channels=128, heads=4, hidden=512, iterations=2, spatial_hidden=128, anchors=_SMALL_ANCHORS,
+        "attengeo-s", "efficientnet-lite0", (5,), (), stride=16, window_px=256, window_gsd_m=0.25,
+        photo_px=160, channels=128, heads=4, hidden=512, iterations=2, spatial_hidden=128, anchors=_SMALL_ANCHORS,
         mean=efficientnet_lite.MEAN, std=efficientnet_lite.STD,
     ),
 }  # fmt: skip

@@ -175,9 +175,9 @@ def normalise(images: Image, masks: Mask | None, mean: tuple[float, ...], std: t
 class ObjectView:
     """The view of AttenGeo's drone preset: a photo canvas centred near the click and a window of imagery, at one scale."""
 
-    photo_px: int = 256
-    window_px: int = 384
-    gsd_m: float = 0.2
+    photo_px: int = 160
+    window_px: int = 256
+    gsd_m: float = 0.25
     mean: tuple[float, float, float] = (0.498, 0.498, 0.498)
     std: tuple[float, float, float] = (0.502, 0.502, 0.502)
 

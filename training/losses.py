@@ -41,19 +41,28 @@ class BoxLoss:
         return self.confidence + box_weight * (self.offset + self.size)
 
 
-def attengeo_loss(raw: Tensor, boxes: Tensor, anchors: Anchors, stride: int) -> BoxLoss:
+def attengeo_loss(raw: Tensor, boxes: Tensor, anchors: Anchors, stride: int, spare_iou: float = 1.0) -> BoxLoss:
     """Compare (B, A, 5, h, w) raw predictions with (B, 4) true boxes, xyxy pixels of the window.
 
     Confidence (eq. 10): binary cross-entropy, 1 for the best-IoU prior and 0 for all others, summed over the priors of an image.
     Box (eq. 11): squared error of sigmoid(tx), sigmoid(ty) and of tw, th at that prior alone.
+    With `spare_iou` below 1 the other anchors of the true cell whose shape reaches that IoU are not called false, and learn the box too:
+    any of them may be asked for it, and a small set of clicks trains nine anchors better than one.
     """
     raw = raw.float()
     targets = encode_targets(boxes, anchors, stride, (raw.shape[3], raw.shape[4]))
     rows = torch.arange(len(raw), device=raw.device)
+    chosen = torch.zeros_like(targets.shape_iou)  # (B, A)
+    chosen[rows, targets.anchor] = 1.0
+    spared = (targets.shape_iou >= spare_iou) & (chosen == 0.0)  # (B, A)
     wanted = torch.zeros_like(raw[:, :, 4])  # (B, A, h, w)
     wanted[rows, targets.anchor, targets.row, targets.column] = 1.0
-    confidence = F.binary_cross_entropy_with_logits(raw[:, :, 4], wanted, reduction="none").sum(dim=(1, 2, 3)).mean()
-    at_prior = raw[rows, targets.anchor, :, targets.row, targets.column]  # (B, 5)
-    offset = (torch.sigmoid(at_prior[:, :2]) - targets.offset).square().sum(dim=1).mean()
-    size = (at_prior[:, 2:4] - targets.log_size).square().sum(dim=1).mean()
-    return BoxLoss(confidence, offset, size)
+    counted = torch.ones_like(wanted)
+    counted[rows, :, targets.row, targets.column] = (~spared).to(wanted.dtype)
+    confidence = F.binary_cross_entropy_with_logits(raw[:, :, 4], wanted, reduction="none") * counted
+    in_cell = raw[rows, :, :, targets.row, targets.column]  # (B, A, 5)
+    weight = chosen + spared.to(chosen.dtype)
+    weight = weight / weight.sum(dim=1, keepdim=True)  # (B, A)
+    offset = (torch.sigmoid(in_cell[..., :2]) - targets.offset[:, None]).square().sum(dim=2)  # (B, A)
+    size = (in_cell[..., 2:4] - targets.log_sizes).square().sum(dim=2)
+    return BoxLoss(confidence.sum(dim=(1, 2, 3)).mean(), (weight * offset).sum(dim=1).mean(), (weight * size).sum(dim=1).mean())
