@@ -19,7 +19,7 @@ from crossgeo.town.sensor import finish, vignette
 from crossgeo.town.traffic import draw_cars, park_cars
 from numpy.typing import NDArray
 
-__all__ = ["Camera", "Pose", "ground_at", "project", "render_photo"]
+__all__ = ["Camera", "Hits", "Pose", "ground_at", "project", "render_photo", "take_photo"]
 
 _AROUND_M = 25.0  # land beside the view, whose shadows may fall into it
 _DETAIL_M = 0.06
@@ -48,16 +48,32 @@ class _View:
         return (np.float32(self.north) - y) / np.float32(self.gsd_m) - np.float32(0.5)
 
 
+@dataclass(frozen=True)
+class Hits:
+    """What each pixel of a photo shows: (H, W) local metres of the point and the index of its building, -1 where none."""
+
+    x: Float32
+    y: Float32
+    z: Float32
+    building: NDArray[np.int32]
+
+
 def render_photo(town: Town, pose: Pose, camera: Camera, scene: Scene) -> NDArray[np.uint8]:
     """Return the photo (H, W, 3) RGB that a camera takes; past its edges the town is mirrored."""
+    return take_photo(town, pose, camera, scene)[0]
+
+
+def take_photo(town: Town, pose: Pose, camera: Camera, scene: Scene) -> tuple[NDArray[np.uint8], Hits]:
+    """Return a photo and what each of its pixels shows."""
     view = _lit_view(town, pose, camera, scene)
-    rays = _rays(pose, camera)  # east and north metres a ray moves while it falls one metre, (2, H, W)
+    rays = _rays(pose, camera)  # (2, H, W)
     z = _first_hits(view, pose, camera, rays)
-    x, y = pose.x + rays[0] * (pose.height_m - z), pose.y + rays[1] * (pose.height_m - z)
-    colour = _colours(town, view, scene, rays, x, y, z)
+    x, y = np.float32(pose.x) + rays[0] * (pose.height_m - z), np.float32(pose.y) + rays[1] * (pose.height_m - z)
+    colour, building = _colours(town, view, scene, rays, x, y, z)
     rng = np.random.default_rng([town.seed, scene.traffic_seed, round(pose.x * 100) & 0xFFFFFF, round(pose.y * 100) & 0xFFFFFF])
     air = (pose.height_m - z) * np.sqrt(1.0 + rays[0] ** 2 + rays[1] ** 2) / np.float32(160.0)
-    return vignette(finish(colour, scene, rng, np.asarray(air, np.float32)), 0.18)
+    picture = vignette(finish(colour, scene, rng, np.asarray(air, np.float32)), 0.18)
+    return picture, Hits(x, y, z, building)
 
 
 def _lit_view(town: Town, pose: Pose, camera: Camera, scene: Scene) -> _View:
@@ -77,6 +93,7 @@ def _lit_view(town: Town, pose: Pose, camera: Camera, scene: Scene) -> _View:
 
 
 def _rays(pose: Pose, camera: Camera) -> Float32:
+    """Return how far east and north (2, H, W) the ray of each pixel moves while it falls one metre."""
     m = ray_matrix(pose, camera)
     columns = np.arange(camera.width_px, dtype=np.float32)[None, :] + 0.5
     rows = np.arange(camera.height_px, dtype=np.float32)[:, None] + 0.5
@@ -128,8 +145,8 @@ def _first_hits(view: _View, pose: Pose, camera: Camera, rays: Float32) -> Float
     return low
 
 
-def _colours(town: Town, view: _View, scene: Scene, rays: Float32, x: Float32, y: Float32, z: Float32) -> NDArray[np.uint8]:
-    """Return the (H, W, 3) colours of the points that the rays hit: tops as seen from above, sides by what they belong to."""
+def _colours(town: Town, view: _View, scene: Scene, rays: Float32, x: Float32, y: Float32, z: Float32) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """Return (H, W, 3) colours and (H, W) buildings of the points that rays hit: tops as seen from above, sides by what they belong to."""
     run = np.sqrt(rays[0] ** 2 + rays[1] ** 2) + np.float32(1e-6)
     ahead_x, ahead_y = x + rays[0] / run * np.float32(0.3), y + rays[1] / run * np.float32(0.3)
     ahead_columns, ahead_rows = view.columns(ahead_x), view.rows(ahead_y)
@@ -144,14 +161,15 @@ def _colours(town: Town, view: _View, scene: Scene, rays: Float32, x: Float32, y
     below = np.clip((behind - z) / np.float32(6.0), 0.0, 1.0)
     gain *= np.where(side, 0.8 - 0.3 * below, np.float32(1.0))
     picture = np.asarray(cv2.multiply(colour, cv2.merge([gain] * 3), dtype=cv2.CV_8U), np.uint8)
-    building = np.asarray(_sample(view.building.astype(np.float32), columns, rows, cv2.INTER_NEAREST))
-    wall = side & (building >= 0.0) & (kind == Material.ROOF)
+    building = np.asarray(_sample(view.building.astype(np.float32), columns, rows, cv2.INTER_NEAREST)).astype(np.int32)
+    building[kind != Material.ROOF] = -1  # a crown may hang over a roof
+    wall = side & (building >= 0)
     if wall.any():
-        picture[wall] = _walls(town, view, scene, building[wall].astype(np.int64), x[wall], y[wall], z[wall])
-    return picture
+        picture[wall] = _walls(town, view, scene, building[wall], x[wall], y[wall], z[wall])
+    return picture, building
 
 
-def _walls(town: Town, view: _View, scene: Scene, building: NDArray[np.int64], x: Float32, y: Float32, z: Float32) -> NDArray[np.uint8]:
+def _walls(town: Town, view: _View, scene: Scene, building: NDArray[np.int32], x: Float32, y: Float32, z: Float32) -> NDArray[np.uint8]:
     k = max(3, round(1.0 / view.gsd_m) | 1)
     soft = cv2.blur(view.height, (k, k))
     columns, rows = view.columns(x), view.rows(y)

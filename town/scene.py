@@ -38,7 +38,7 @@ def draw_scene(rng: np.random.Generator) -> Scene:
     overcast = float(rng.uniform(0.5, 1.0)) if rng.uniform() < 0.25 else float(rng.uniform(0.0, 0.25))
     return Scene(
         sun_azimuth_deg=float(rng.uniform(0.0, 360.0)), sun_elevation_deg=float(rng.uniform(22.0, 72.0)),
-        season=SEASONS[int(rng.choice(4, p=(0.25, 0.4, 0.2, 0.15)))], exposure=float(rng.uniform(0.82, 1.15)),
+        season=SEASONS[int(rng.choice(4, p=(0.25, 0.45, 0.2, 0.1)))], exposure=float(rng.uniform(0.82, 1.15)),
         warmth=float(np.clip(rng.normal(0.0, 0.4), -1.0, 1.0)), overcast=overcast, haze=float(rng.uniform(0.0, 0.18)),
         noise=float(rng.uniform(0.5, 4.0)), traffic_seed=int(rng.integers(1 << 31)),
     )  # fmt: skip

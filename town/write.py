@@ -1,0 +1,166 @@
+"""Writing a town to disk: ortho.tif, photos with EXIF, truth.geojson, objects.geojson and town.json (docs/formats.md)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from crossgeo import geodesy
+from crossgeo.errors import InputError, LimitError, UsageError
+from crossgeo.town.aerial import render_ortho
+from crossgeo.town.camera import Camera, Pose
+from crossgeo.town.drone import take_photo
+from crossgeo.town.exif import Tags, exif_of, xmp_of
+from crossgeo.town.flight import Click, draw_clicks, draw_poses
+from crossgeo.town.layout import Town, make_town
+from crossgeo.town.scene import Scene, draw_scene
+from numpy.typing import NDArray
+from PIL import Image
+from rasterio.transform import from_origin
+
+Json = dict[str, Any]
+_TAKEN = {"spring": "2024:04:18 10:00:00", "summer": "2024:07:09 10:00:00", "autumn": "2024:10:12 10:00:00", "winter": "2024:01:20 10:00:00"}
+
+
+def write_town(
+    out: Path,
+    seed: int,
+    size_m: float = 600.0,
+    photos: int = 40,
+    objects_per_photo: int = 4,
+    camera: Camera | None = None,
+    gsd_m: float = 0.2,
+    plain: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Town:
+    """Make the town of a seed and write it to a new folder, which appears only once it is whole.
+
+    plain: leave position, altitude, heading and tilt out of the photos; the truth files hold them either way.
+    progress: called with photos done and photos in all.
+    Raises UsageError for arguments out of range, InputError when `out` exists, LimitError when the disk does not take it.
+    """
+    out = Path(out)
+    if out.exists():
+        raise InputError(f"{out}: exists already; name a folder that does not, or remove it")
+    if photos < 0 or objects_per_photo < 0:
+        raise UsageError("the number of photos and of objects in each cannot be below 0")
+    part = out.with_name(out.name + ".part")
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        (part / "photos").mkdir(parents=True)
+        town = _write(part, seed, size_m, photos, objects_per_photo, camera or Camera(), gsd_m, plain, progress)
+        part.rename(out)
+    except OSError as error:
+        raise LimitError(f"{out}: the town could not be written: {error.strerror or error}; give a folder with room that you may write to") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return town
+
+
+def _write(
+    folder: Path,
+    seed: int,
+    size_m: float,
+    photos: int,
+    objects_per_photo: int,
+    camera: Camera,
+    gsd_m: float,
+    plain: bool,
+    progress: Callable[[int, int], None] | None,
+) -> Town:
+    town = make_town(seed, size_m)
+    rng = np.random.default_rng([seed, 5150])
+    ground_m = float(np.round(rng.uniform(2.0, 900.0), 1))
+    ortho_scene = ortho_scene_of(rng)
+    write_ortho(folder / "ortho.tif", town, render_ortho(town, ortho_scene, gsd_m), gsd_m)
+    places, objects = [], []
+    for number, pose in enumerate(draw_poses(town, camera, photos, rng)):
+        name = f"photo_{number:04d}.jpg"
+        scene = draw_scene(rng)
+        picture, hits = take_photo(town, pose, camera, scene)
+        tags = tags_of(town, pose, camera, scene, ground_m)
+        xmp = {} if plain else {"xmp": xmp_of(tags)}
+        quality = int(rng.integers(82, 96))
+        Image.fromarray(picture).save(folder / "photos" / name, quality=quality, exif=exif_of(tags, plain), **xmp)
+        places.append(_place_feature(town, pose, camera, tags, name))
+        objects.extend(_object_feature(town, click, name, gsd_m) for click in draw_clicks(town, pose, camera, hits, objects_per_photo, rng))
+        if progress is not None:
+            progress(number + 1, photos)
+    _write_json(folder / "truth.geojson", {"type": "FeatureCollection", "features": places})
+    _write_json(folder / "objects.geojson", {"type": "FeatureCollection", "features": objects})
+    kinds = [item.kind for item in town.objects]
+    about = {
+        "seed": seed, "size_m": town.size_m, "gsd_m": gsd_m, "style": town.style, "crs": f"EPSG:{town.crs.to_epsg()}",
+        "origin_xy": list(town.origin_xy), "ground_m": ground_m, "simulated": True, "photos": photos,
+        "camera": {"hfov_deg": camera.hfov_deg, "width_px": camera.width_px, "height_px": camera.height_px},
+        "objects": {kind: kinds.count(kind) for kind in sorted(set(kinds))},
+    }  # fmt: skip
+    _write_json(folder / "town.json", about)
+    return town
+
+
+def ortho_scene_of(rng: np.random.Generator) -> Scene:
+    """Draw the scene of an orthophoto: a clear day with the sun well up, little haze and noise."""
+    scene = draw_scene(rng)
+    season = "summer" if scene.season == "winter" else scene.season
+    elevation = max(35.0, scene.sun_elevation_deg)
+    return replace(scene, season=season, sun_elevation_deg=elevation, overcast=min(scene.overcast, 0.4), haze=0.3 * scene.haze, noise=0.5 * scene.noise)
+
+
+def write_ortho(path: Path, town: Town, picture: NDArray[np.uint8], gsd_m: float) -> None:
+    """Write an orthophoto (H, W, 3) as a tiled GeoTIFF, JPEG at quality 95, in the town's UTM zone."""
+    transform = from_origin(town.origin_xy[0], town.origin_xy[1] + town.size_m, gsd_m, gsd_m)
+    rows, cols = picture.shape[:2]
+    profile = {
+        "driver": "GTiff", "height": rows, "width": cols, "count": 3, "dtype": "uint8", "crs": f"EPSG:{town.crs.to_epsg()}",
+        "transform": transform, "tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "jpeg", "photometric": "ycbcr", "jpeg_quality": 95,
+    }  # fmt: skip
+    with rasterio.open(path, "w", **profile) as sink:
+        sink.write(picture.transpose(2, 0, 1))
+
+
+def tags_of(town: Town, pose: Pose, camera: Camera, scene: Scene, ground_m: float) -> Tags:
+    """Return what the drone knows at a pose."""
+    lat, lon = town.to_lat_lon(pose.x, pose.y)
+    return Tags(
+        lat, lon, ground_m + pose.height_m, pose.height_m, true_heading_deg(town, pose), pose.tilt_deg, camera.focal_px, camera.width_px,
+        camera.height_px, _TAKEN[scene.season],
+    )  # fmt: skip
+
+
+def true_heading_deg(town: Town, pose: Pose) -> float:
+    """Return the heading of a pose against true north."""
+    return (pose.heading_deg + geodesy.grid_convergence_deg(town.crs, *town.to_crs(pose.x, pose.y))) % 360.0
+
+
+def _place_feature(town: Town, pose: Pose, camera: Camera, tags: Tags, name: str) -> Json:
+    lat, lon = town.to_lat_lon(*pose.centre)
+    facts = {
+        "file": name, "lat": round(lat, 8), "lon": round(lon, 8), "camera_lat": round(tags.lat, 8), "camera_lon": round(tags.lon, 8),
+        "height_m": round(pose.height_m, 3), "heading_deg": round(tags.heading_deg, 4), "tilt_deg": round(pose.tilt_deg, 4),
+        "hfov_deg": round(camera.hfov_deg, 4),
+    }  # fmt: skip
+    return {"type": "Feature", "properties": facts, "geometry": {"type": "Point", "coordinates": [round(lon, 8), round(lat, 8)]}}
+
+
+def _object_feature(town: Town, click: Click, name: str, gsd_m: float) -> Json:
+    x0, y0, x1, y1 = click.item.footprint.bounds
+    corners = [town.to_crs(x, y) for x, y in ((x0, y0), (x1, y0), (x1, y1), (x0, y1))]
+    lat, lon = town.to_lat_lon((x0 + x1) / 2.0, (y0 + y1) / 2.0)
+    box_px = (x0 / gsd_m, (town.size_m - y1) / gsd_m, x1 / gsd_m, (town.size_m - y0) / gsd_m)
+    facts = {
+        "file": name, "kind": click.item.kind, "point_px": [round(v, 1) for v in click.point_px], "lat": round(lat, 8), "lon": round(lon, 8),
+        "height_m": round(click.item.height_m, 2), "box": geodesy.geojson_polygon(town.crs, corners), "box_px": [round(v, 2) for v in box_px],
+    }  # fmt: skip
+    outline = [town.to_crs(float(x), float(y)) for x, y in click.item.corners]
+    return {"type": "Feature", "properties": facts, "geometry": geodesy.geojson_polygon(town.crs, outline)}
+
+
+def _write_json(path: Path, value: Json) -> None:
+    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
