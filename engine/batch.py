@@ -157,7 +157,11 @@ class Journal:
             self._file = self.path.open("r+b" if self.path.exists() else "x+b")
             self._load(self._file)
         except OSError as error:
-            raise LimitError(f"{self.path}: cannot be written ({error.strerror or error})") from error
+            self.__exit__()
+            raise LimitError(f"{self.path}: cannot be written ({error.strerror or error}); choose another output") from error
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

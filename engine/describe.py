@@ -12,6 +12,7 @@ from crossgeo.engine.runtime import Runtime
 from crossgeo.engine.runtime.torch import Precision, TorchRuntime
 from crossgeo.indexer.manifest import ModelIdentity
 from crossgeo.models.checkpoint import load_egotr
+from crossgeo.models.fold import fold_branch
 from crossgeo.models.views import DEFAULT_HFOV_DEG, DroneView, PhotoGeometry
 from numpy.typing import NDArray
 
@@ -67,7 +68,8 @@ class DroneDescriber:
         """Load weights by shipped name or path; raise WeightsError when they are missing or damaged."""
         model = load_egotr(weights)
         view = DroneView.from_dict(model.card["view"])
-        ground, aerial = (TorchRuntime(branch, batch, precision) for branch in (model.module.ground, model.module.aerial))
+        branches = (fold_branch(branch) for branch in (model.module.ground, model.module.aerial))
+        ground, aerial = (TorchRuntime(branch, batch, precision) for branch in branches)
         return cls(view, ground, aerial, ModelIdentity(model.identity[0], model.identity[1], view.digest), model.card)
 
     def photo(self, photo: Photo, poses: Sequence[Pose]) -> NDArray[np.float32]:

@@ -91,17 +91,20 @@ class FineStep:
             self._describe_turns(photo, [(climb, turn) for climb, _, turns in wanted for turn in turns])
             active = [climb for climb, cells, turns in wanted if cells or turns]
             for climb in active:
-                scores = climb.scores()
+                scores = {pair: score for pair, score in climb.scores().items() if self._within(climb, pair[0])}
                 if scores:
                     climb.cell, climb.turn = max(scores, key=lambda pair: scores[pair])
         return [self._finish(climb) for climb in climbs]
 
+    def _within(self, climb: _Climb, cell: Cell) -> bool:
+        """Whether a cell may be the best one; its neighbours, which the fit of its peak needs, may lie a step beyond."""
+        away = max(abs(cell[0] - climb.origin[0]), abs(cell[1] - climb.origin[1]))
+        return away * self.settings.step_m <= self.settings.reach_m
+
     def _new_cells(self, climb: _Climb) -> list[Cell]:
-        """The best cell and its neighbours within reach that are not described yet."""
-        reach = int(self.settings.reach_m / self.settings.step_m)
+        """The best cell and its neighbours that are not described yet."""
         ring = [(climb.cell[0] + a, climb.cell[1] + b) for a, b in RING]
-        near = [cell for cell in ring if max(abs(cell[0] - climb.origin[0]), abs(cell[1] - climb.origin[1])) <= reach]
-        return [cell for cell in near if cell not in climb.cells]
+        return [cell for cell in ring if cell not in climb.cells]
 
     def _new_turns(self, climb: _Climb) -> list[Turn]:
         """The best turn and its neighbours within reach that are not described yet."""

@@ -31,7 +31,7 @@ class ColourDescriber:
     identity = ModelIdentity("colours", "0" * 64, "view")
 
     def __init__(self, card: dict[str, Any] | None = None) -> None:
-        self.card = card or {"thresholds": {"score": 0.6, "margin": 0.05}}
+        self.card = card or {"thresholds": {"score": 0.75, "margin": 0.05}}
         self.view = DroneView(size_px=96)
         self.tiles_described = 0
 
@@ -51,9 +51,13 @@ class ColourDescriber:
 
 
 def patchwork(seed: int, side_px: int) -> NDArray[np.uint8]:
-    """Coloured blobs of about 10 m."""
-    noise = np.random.default_rng(seed).uniform(0, 255, (side_px // 20, side_px // 20, 3)).astype(np.float32)
-    return np.clip(cv2.resize(noise, (side_px, side_px), interpolation=cv2.INTER_CUBIC), 0, 255).astype(np.uint8)
+    """Coloured blobs of about 40, 20 and 10 m."""
+    rng = np.random.default_rng(seed)
+    total = np.full((side_px, side_px, 3), 128.0, np.float32)
+    for blob_px, depth in ((80, 40.0), (40, 60.0), (20, 80.0)):
+        noise = rng.uniform(-depth, depth, (side_px // blob_px + 1, side_px // blob_px + 1, 3)).astype(np.float32)
+        total += cv2.resize(noise, (side_px, side_px), interpolation=cv2.INTER_CUBIC)
+    return np.clip(total, 0, 255).astype(np.uint8)
 
 
 def write_ortho(path: Path, rgb: NDArray[np.uint8]) -> None:
@@ -94,6 +98,12 @@ def index_path(tmp_path_factory: pytest.TempPathFactory, ground: Ground) -> Path
     options = BuildOptions(gsd_m=GSD_M, tile_px=96)
     build_index([folder / "ortho.tif"], folder / "index.geo", describer.tiles, describer.identity, options)
     return folder / "index.geo"
+
+
+@pytest.fixture
+def make_describer() -> type[ColourDescriber]:
+    """The describer's class, to make others of."""
+    return ColourDescriber
 
 
 @pytest.fixture

@@ -1,0 +1,197 @@
+"""A photo against a small index: the truth is found, and what is not sure is said to be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from crossgeo.engine.describe import Pose
+from crossgeo.engine.exif import PhotoExif
+from crossgeo.engine.fine import Spot
+from crossgeo.engine.photo import Photo
+from crossgeo.engine.place import FoundObject
+from crossgeo.engine.search import GeoSearch
+from crossgeo.errors import InputError, MismatchError, UsageError
+from crossgeo.geodesy import distance_m, from_lat_lon, grid_convergence_deg, to_lat_lon
+from crossgeo.indexer.index import GeoIndex
+from crossgeo.indexer.manifest import ModelIdentity
+from pyproj import CRS
+
+UTM = CRS.from_epsg(32645)
+X, Y = 363_147.0, 3_057_452.0  # in the middle of the patchwork, on no grid
+HERE = to_lat_lon(UTM, X, Y)
+
+
+def turned(a: float, b: float) -> float:
+    return abs((a - b + 180.0) % 360.0 - 180.0)
+
+
+@pytest.mark.parametrize(
+    ("heading", "width", "x", "y"), [(0.0, 95.0, X, Y), (217.0, 120.0, X + 41.0, Y - 38.0), (98.0, 110.0, X - 37.0, Y + 29.0)]
+)
+def test_a_photo_of_unknown_heading_and_scale_is_found_to_two_metres(
+    search: GeoSearch, ground: Any, heading: float, width: float, x: float, y: float
+) -> None:
+    answer = search.query(ground.photo(x, y, heading, width))
+    best = answer.places[0]
+    assert answer.status == "located"
+    assert distance_m(best.lat, best.lon, *to_lat_lon(UTM, x, y)) < 2.0
+    assert turned(best.heading_deg, heading + grid_convergence_deg(UTM, x, y)) < 3.0
+    assert best.width_m == pytest.approx(width, rel=0.06)
+    assert 2.5 <= best.radius_m < 6.0
+
+
+def test_places_stand_apart_best_first_and_no_more_than_asked(search: GeoSearch, ground: Any) -> None:
+    answer = search.query(ground.photo(X, Y, 30.0, 95.0), top=4)
+    assert len(answer.places) == 4
+    scores = [place.score for place in answer.places]
+    assert scores == sorted(scores, reverse=True)
+    places = [(place.lat, place.lon) for place in answer.places]
+    assert min(distance_m(*a, *b) for k, a in enumerate(places) for b in places[:k]) >= 24.9
+    assert len(search.query(ground.photo(X, Y, 30.0, 95.0), top=1).places) == 1
+
+
+def test_asking_for_one_place_does_not_hide_that_there_is_a_rival(search: GeoSearch, ground: Any) -> None:
+    photo = ground.photo(X, Y, 30.0, 95.0)
+    assert search.query(photo, top=1).status == search.query(photo, top=5).status
+
+
+def test_a_known_heading_in_true_north_is_enough(search: GeoSearch, ground: Any) -> None:
+    true_heading = 140.0 + grid_convergence_deg(UTM, X, Y)
+    described: list[int] = []
+    plain = search.describer.photo
+    search.describer.photo = lambda photo, poses: (described.append(len(poses)), plain(photo, poses))[1]  # type: ignore[method-assign]
+    height = 95.0 / 2 / math.tan(math.radians(35))
+    answer = search.query(ground.photo(X, Y, 140.0, 95.0), heading_deg=true_heading, fov_deg=70.0, height_m=height)
+    assert distance_m(answer.places[0].lat, answer.places[0].lon, *HERE) < 2.0
+    assert described[0] == 9  # not 96
+
+
+def test_a_wrong_heading_is_not_repaired_silently(search: GeoSearch, ground: Any) -> None:
+    answer = search.query(ground.photo(X, Y, 140.0, 95.0), heading_deg=320.0)
+    assert answer.status in ("low_confidence", "ambiguous")
+
+
+def test_a_known_tilt_places_the_ground_at_the_centre_and_the_camera_behind_it(search: GeoSearch, ground: Any) -> None:
+    height = 95.0 / 2 / math.tan(math.radians(35)) * math.cos(math.radians(30))
+    answer = search.query(ground.photo(X, Y, 90.0, 95.0, tilt_deg=30.0), tilt_deg=30.0, fov_deg=70.0, height_m=height)
+    best = answer.places[0]
+    assert distance_m(best.lat, best.lon, *HERE) < 2.5
+    assert best.camera is not None
+    x, y = from_lat_lon(UTM, *best.camera)
+    assert math.hypot(x - (X - height * math.tan(math.radians(30))), y - Y) < 4.0
+
+
+def test_without_tilt_or_height_no_camera_position_is_claimed(search: GeoSearch, ground: Any) -> None:
+    assert search.query(ground.photo(X, Y, 90.0, 95.0)).places[0].camera is None
+
+
+def test_another_ground_is_not_located(search: GeoSearch) -> None:
+    noise = np.random.default_rng(9).integers(0, 255, (10, 14, 3), np.uint8).repeat(15, axis=0).repeat(15, axis=1)
+    answer = search.query(Photo.from_pixels(noise))
+    assert answer.status in ("low_confidence", "ambiguous")
+    assert answer.places  # still shown, and marked
+
+
+def test_near_keeps_the_search_to_its_circle(search: GeoSearch, ground: Any) -> None:
+    photo = ground.photo(X, Y, 30.0, 95.0)
+    away = to_lat_lon(UTM, X + 90.0, Y)
+    answer = search.query(photo, near=away, radius_m=40.0)
+    centres = search.index.lat_lon([place.tile for place in answer.places])
+    assert all(distance_m(lat, lon, *away) <= 41.0 for lat, lon in centres)
+    assert answer.status == "low_confidence"
+    assert search.query(photo, near=HERE, radius_m=60.0).status == "located"
+
+
+def test_a_prior_where_there_is_no_imagery_is_outside_the_coverage(search: GeoSearch, ground: Any) -> None:
+    answer = search.query(ground.photo(X, Y, 30.0, 95.0), point=(5.0, 5.0), near=(-6.0, 39.0), radius_m=500.0)
+    assert (answer.status, answer.places, answer.found) == ("outside_coverage", (), None)
+
+
+def test_the_position_in_exif_is_used_only_when_asked_for(search: GeoSearch, ground: Any) -> None:
+    plain = ground.photo(X, Y, 30.0, 95.0)
+    elsewhere = Photo.from_pixels(plain.pixels, exif=PhotoExif(lat=-6.0, lon=39.0))
+    assert search.query(elsewhere).status == "located"
+    assert search.query(elsewhere, use_exif_position=True).status == "outside_coverage"
+    with pytest.raises(InputError, match="no position"):
+        search.query(plain, use_exif_position=True)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"top": 0}, {"near": (91.0, 0.0)}, {"near": (0.0, 181.0)}, {"radius_m": 10.0}, {"near": (27.0, 85.0), "radius_m": 0.0},
+        {"near": (27.0, 85.0), "radius_m": float("nan")}, {"point": (200.0, 10.0)}, {"heading_deg": 999.0}, {"fov_deg": 0.0},
+    ],
+)  # fmt: skip
+def test_arguments_out_of_range_are_refused(search: GeoSearch, ground: Any, wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        search.query(ground.photo(X, Y, 30.0, 95.0), **wrong)
+
+
+def test_an_index_of_another_model_is_refused(index_path: Path, make_describer: Callable[[], Any]) -> None:
+    stranger = make_describer()
+    stranger.identity = ModelIdentity("colours", "1" * 64, "view")
+    with GeoIndex.open(index_path) as index, pytest.raises(MismatchError, match="weights"):
+        GeoSearch(index, stranger)
+
+
+def test_the_same_question_gets_the_same_answer(search: GeoSearch, ground: Any) -> None:
+    photo = ground.photo(X, Y, 30.0, 95.0)
+    first, again = search.query(photo).to_json(), search.query(photo).to_json()  # the second from the cache of cells
+    del first["timings_ms"], again["timings_ms"]
+    assert first == again
+
+
+def test_a_second_question_describes_no_cell_twice(search: GeoSearch, ground: Any) -> None:
+    photo = ground.photo(X, Y, 30.0, 95.0)
+    search.query(photo)
+    before = search.describer.tiles_described  # type: ignore[attr-defined]
+    search.query(photo)
+    assert search.describer.tiles_described == before  # type: ignore[attr-defined]
+
+
+class Pointer:
+    """Stands in for the object model: says which click it got, and where the photo lies."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[tuple[float, float], Spot]] = []
+
+    def find(self, photo: Photo, click_px: tuple[float, float], spot: Spot) -> FoundObject:
+        self.asked.append((click_px, spot))
+        return FoundObject(27.0, 85.0, (0.0, 0.0, 1.0, 1.0), {"type": "Polygon", "coordinates": []}, 1.0, 1.0, 0.5)
+
+
+def test_a_point_asks_for_its_object_in_decoded_pixels_at_the_best_place(search: GeoSearch, ground: Any, index_path: Path) -> None:
+    small = ground.photo(X, Y, 30.0, 95.0)
+    photo = Photo("big.jpg", small.pixels, 800, 600, small.exif)
+    pointer = Pointer()
+    with GeoSearch(GeoIndex.open(index_path), search.describer, pointer) as with_objects:
+        answer = with_objects.query(photo, point=(400.0, 150.0))
+    click, spot = pointer.asked[0]
+    assert click == (100.0, 37.5)
+    assert math.hypot(spot.x - X, spot.y - Y) < 2.0
+    assert answer.to_json()["object"]["confidence"] == 0.5
+
+
+def test_no_object_is_claimed_where_the_place_is_not_believed(search: GeoSearch, index_path: Path) -> None:
+    noise = np.random.default_rng(9).integers(0, 255, (10, 14, 3), np.uint8).repeat(15, axis=0).repeat(15, axis=1)
+    pointer = Pointer()
+    with GeoSearch(GeoIndex.open(index_path), search.describer, pointer) as with_objects:
+        answer = with_objects.query(Photo.from_pixels(noise), point=(10.0, 10.0))
+    assert (answer.status, answer.found, pointer.asked) == ("low_confidence", None, [])
+
+
+def test_a_point_without_object_weights_says_so(search: GeoSearch, ground: Any) -> None:
+    with pytest.raises(UsageError, match="object"):
+        search.query(ground.photo(X, Y, 30.0, 95.0), point=(100.0, 75.0))
+
+
+def test_a_pose_turns_into_the_geometry_of_the_decoded_photo() -> None:
+    photo = Photo("big.jpg", np.zeros((150, 200, 3), np.uint8), 800, 600, PhotoExif())
+    geometry = Pose(10.0, 95.0).geometry(photo)
+    assert (geometry.width_px, geometry.height_px, geometry.ground_width_m) == (200, 150, 95.0)
