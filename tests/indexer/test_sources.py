@@ -241,7 +241,7 @@ def test_a_world_file_of_nonsense_is_refused_by_name(tmp_path: Path, paint: Any,
 
 def test_a_plain_image_alone_has_no_position(tmp_path: Path, paint: Any) -> None:
     Image.fromarray(paint(20, 20)).save(tmp_path / "a.jpg")
-    with pytest.raises(InputError, match="no position.*world file"):
+    with pytest.raises(InputError, match=r"no position.*world file"):
         open_source(tmp_path / "a.jpg", "EPSG:32645")
 
 
