@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,13 @@ def index_path(tmp_path_factory: pytest.TempPathFactory, ground: Ground) -> Path
     return folder / "index.geo"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session", name="write_ortho")
+def write_ortho_fixture() -> Callable[[Path, NDArray[np.uint8]], None]:
+    """How to write imagery where the patchwork lies."""
+    return write_ortho
+
+
+@pytest.fixture(scope="session")
 def make_describer() -> type[ColourDescriber]:
     """The describer's class, to make others of."""
     return ColourDescriber

@@ -1,0 +1,152 @@
+"""From a click to a box on the ground: the geometry with a model that finds red squares, the contract with the real one."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from crossgeo.engine.describe import Pose
+from crossgeo.engine.fine import Spot
+from crossgeo.engine.locate import ObjectFinder, fill
+from crossgeo.errors import UsageError
+from crossgeo.geodesy import from_lat_lon
+from crossgeo.indexer.build import BuildOptions, build_index
+from crossgeo.indexer.index import GeoIndex
+from crossgeo.models.attengeo import PRESETS, AttenGeo
+from crossgeo.models.views import ObjectView
+from torch import Tensor
+
+STRIDE, SIDE_M = 16, 8.0
+WEST, NORTH, GSD_M = 363_000.0, 3_057_600.0, 0.5
+RED_X, RED_Y = 363_160.0, 3_057_440.0  # centre of the red square
+
+
+class RedFinder:
+    """Answers with the box of what is red in the window; keeps count of its two halves."""
+
+    config = SimpleNamespace(stride=STRIDE)
+    anchors = torch.tensor([[32.0, 32.0]])
+
+    def __init__(self) -> None:
+        self.windows: list[Tensor] = []
+        self.clicks: list[tuple[Tensor, Tensor]] = []
+
+    def eval(self) -> RedFinder:
+        return self
+
+    def encode_reference(self, windows: Tensor) -> Tensor:
+        self.windows.append(windows)
+        return windows
+
+    def query(self, features: Tensor, photos: Tensor, clicks: Tensor) -> Tensor:
+        self.clicks.append((photos, clicks))
+        red = (features[0, 0] > 240) & (features[0, 1] < 15)
+        rows, columns = torch.nonzero(red, as_tuple=True)
+        x0, x1, y0, y1 = columns.min(), columns.max() + 1, rows.min(), rows.max() + 1
+        raw = torch.full((1, 1, 5, *(side // STRIDE for side in features.shape[-2:])), -9.0)
+        x, y = float(x0 + x1) / 2 / STRIDE, float(y0 + y1) / 2 / STRIDE
+        cell = raw[0, 0, :, int(y), int(x)]
+        cell[0], cell[1] = torch.logit(torch.tensor([x % 1.0, y % 1.0]).clamp(1e-4, 1 - 1e-4))
+        cell[2], cell[3] = math.log(float(x1 - x0) / 32.0), math.log(float(y1 - y0) / 32.0)
+        cell[4] = 3.0
+        return raw
+
+
+@pytest.fixture(scope="module")
+def red_index(tmp_path_factory: pytest.TempPathFactory, write_ortho: Any, make_describer: Any) -> Path:
+    """A grey, grainy ground with one red square of 8 m."""
+    folder = tmp_path_factory.mktemp("red")
+    rgb = np.random.default_rng(0).integers(60, 140, (600, 600, 3), np.uint8)
+    column, row = round((RED_X - WEST) / GSD_M), round((NORTH - RED_Y) / GSD_M)
+    rgb[row - 8 : row + 8, column - 8 : column + 8] = (255, 0, 0)
+    write_ortho(folder / "ortho.tif", rgb)
+    describer = make_describer()
+    options = BuildOptions(gsd_m=GSD_M, tile_px=96, jpeg_quality=100)
+    build_index([folder / "ortho.tif"], folder / "red.geo", describer.tiles, describer.identity, options)
+    return folder / "red.geo"
+
+
+def finder(index: GeoIndex, model: Any) -> ObjectFinder:
+    return ObjectFinder(index, model, ObjectView(photo_px=256, window_px=384, gsd_m=0.2), precision="fp32")
+
+
+def spot(index: GeoIndex, heading: float, x: float, y: float) -> Spot:
+    return Spot(index.segments[0], x, y, Pose(heading, 65.0), 0.9, 3.0, 0)
+
+
+@pytest.mark.parametrize("heading", [0.0, 70.0, 200.0])
+def test_a_click_becomes_a_box_on_the_ground(red_index: Path, ground: Any, heading: float) -> None:
+    x, y = RED_X - 14.0, RED_Y + 9.0
+    photo = ground.photo(x, y, heading, 65.0)
+    angle = math.radians(heading)
+    east, north = RED_X - x, RED_Y - y  # of the square from the photo's centre; to the photo's right and forward:
+    right, forward = east * math.cos(angle) - north * math.sin(angle), east * math.sin(angle) + north * math.cos(angle)
+    click = (100.0 + right * 200 / 65.0, 75.0 - forward * 200 / 65.0)
+    with GeoIndex.open(red_index) as index:
+        model = RedFinder()
+        found = finder(index, model).find(photo, click, spot(index, heading, x, y))
+        assert found is not None
+        crs = index.segments[0].crs
+        east, north = from_lat_lon(crs, found.lat, found.lon)
+        assert math.hypot(east - RED_X, north - RED_Y) < 0.6
+        assert found.width_m == pytest.approx(SIDE_M, abs=0.8)
+        assert found.height_m == pytest.approx(SIDE_M, abs=0.8)
+        assert found.confidence == pytest.approx(1 / (1 + math.exp(-3.0)), abs=1e-4)
+        corners = [from_lat_lon(crs, lat, lon) for lon, lat in found.polygon["coordinates"][0]]
+        assert corners[0] == corners[-1]
+        assert max(abs(e - RED_X) for e, _ in corners) == pytest.approx(SIDE_M / 2, abs=0.6)
+        assert max(abs(n - RED_Y) for _, n in corners) == pytest.approx(SIDE_M / 2, abs=0.6)
+        # The window was centred on the clicked ground, so the box is near its middle.
+        assert abs((found.box_px[0] + found.box_px[2]) / 2 - 192) < 20
+        assert model.clicks[0][1].tolist() == [[128.0, 128.0]]
+
+
+def test_clicks_near_each_other_share_one_window(red_index: Path, ground: Any) -> None:
+    photo = ground.photo(RED_X, RED_Y, 0.0, 65.0)
+    with GeoIndex.open(red_index) as index:
+        model = RedFinder()
+        find = finder(index, model).find
+        for click in ((100.0, 75.0), (101.0, 75.5), (99.5, 74.0)):
+            find(photo, click, spot(index, 0.0, RED_X, RED_Y))
+        assert (len(model.windows), len(model.clicks)) == (1, 3)
+        find(photo, (140.0, 75.0), spot(index, 0.0, RED_X, RED_Y))
+        assert len(model.windows) == 2
+
+
+def test_a_click_beyond_the_imagery_finds_nothing(red_index: Path, ground: Any) -> None:
+    with GeoIndex.open(red_index) as index:
+        find = finder(index, RedFinder()).find
+        assert find(ground.photo(RED_X, RED_Y, 0.0, 65.0), (100.0, 75.0), spot(index, 0.0, RED_X + 900, RED_Y)) is None
+
+
+def test_a_click_on_the_sky_is_refused(red_index: Path, ground: Any) -> None:
+    with GeoIndex.open(red_index) as index:
+        flat = Spot(index.segments[0], RED_X, RED_Y, Pose(0.0, 65.0, 60.0, 90.0), 0.9, 3.0, 0)
+        with pytest.raises(UsageError, match="sky"):
+            finder(index, RedFinder()).find(ground.photo(RED_X, RED_Y, 0.0, 65.0), (100.0, 0.0), flat)
+
+
+def test_the_real_model_answers_inside_its_window(red_index: Path, ground: Any) -> None:
+    config = PRESETS["attengeo-s"]
+    torch.manual_seed(0)
+    view = ObjectView(config.photo_px, config.window_px, config.window_gsd_m)
+    with GeoIndex.open(red_index) as index:
+        finding = ObjectFinder(index, AttenGeo(config), view)
+        found = finding.find(ground.photo(RED_X, RED_Y, 0.0, 65.0), (100.0, 75.0), spot(index, 0.0, RED_X, RED_Y))
+    assert found is not None
+    x0, y0, x1, y1 = found.box_px
+    assert 0 <= x0 < x1 <= config.window_px
+    assert 0 <= y0 < y1 <= config.window_px
+    assert 0 < found.confidence < 1
+
+
+def test_unseen_pixels_take_the_mean_colour() -> None:
+    image = np.full((2, 2, 3), 9, np.uint8)
+    out = fill(image, np.array([[True, False], [False, True]]), (0.5, 0.25, 1.0))
+    assert out[0, 0].tolist() == [9, 9, 9]
+    assert out[0, 1].tolist() == [128, 64, 255]
