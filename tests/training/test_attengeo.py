@@ -1,0 +1,110 @@
+"""training/attengeo.py: the loop learns, resumes, refuses another model's checkpoint, and judges boxes rightly."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from crossgeo.errors import MismatchError
+from crossgeo.models.attengeo import PRESETS, AttenGeo
+from crossgeo.training.attengeo import AttenGeoTraining, evaluate_attengeo, train_attengeo
+from crossgeo.training.objects import ObjectBatch, held_out_batches
+from crossgeo.training.render import ObjectSample
+from torch import Tensor, nn
+
+CONFIG = dataclasses.replace(
+    PRESETS["attengeo"], name="tiny", depths=(1, 1), widths=(16, 24), stride=8, window_px=48, photo_px=24, channels=16, heads=2, hidden=32,
+    iterations=1, spatial_hidden=8, anchors=((12.0, 12.0), (20.0, 20.0)),
+)  # fmt: skip
+SHORT = AttenGeoTraining(steps=60, batch=8, lr=4e-3, backbone_lr=4e-3, frozen_layers=0, workers=0, bf16=False, average=0.8, log_steps=10)
+
+
+def draw_square(rng: np.random.Generator) -> ObjectSample:
+    """A bright square somewhere in a dark window, its colour in the photo."""
+    window, photo = np.full((48, 48, 3), 40, np.uint8), np.full((24, 24, 3), 40, np.uint8)
+    side = int(rng.integers(10, 20))
+    x, y = (int(v) for v in rng.integers(2, 46 - side, 2))
+    window[y : y + side, x : x + side] = photo[4:20, 4:20] = (240, 200, 40)
+    return ObjectSample(photo, np.ones((24, 24), np.bool_), (12.0, 12.0), window, np.array([x, y, x + side, y + side], np.float32))
+
+
+def test_the_loop_learns_to_find_boxes(tmp_path: Path) -> None:
+    lines: list[str] = []
+    held = held_out_batches(draw_square, CONFIG.view, 24, 8, seed=99)
+    model = train_attengeo(SHORT, draw_square, tmp_path, model_config=CONFIG, held_out=held, log=lines.append)
+    rows = [json.loads(line) for line in lines]
+    losses = [row["confidence"] for row in rows if "confidence" in row]
+    assert losses[-1] < 0.8 * losses[0]
+    torch.manual_seed(SHORT.seed)
+    untrained = evaluate_attengeo(AttenGeo(CONFIG).eval(), held)
+    trained = evaluate_attengeo(model, held)
+    assert trained.accu_25 > untrained.accu_25 + 0.2
+    assert rows[-1]["accu_25"] == pytest.approx(trained.accu_25, abs=1e-4)
+    assert (tmp_path / "log.jsonl").read_text().splitlines() == lines
+    assert not model.training
+
+
+def test_a_rerun_goes_on_where_the_run_stopped(tmp_path: Path) -> None:
+    half = dataclasses.replace(SHORT, steps=4, log_steps=1)
+    train_attengeo(half, draw_square, tmp_path, model_config=CONFIG)
+    lines: list[str] = []
+    result = train_attengeo(dataclasses.replace(half, steps=6), draw_square, tmp_path, model_config=CONFIG, log=lines.append)
+    assert [json.loads(line)["step"] for line in lines] == [5, 6]
+    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert saved["step"] == 6
+    torch.testing.assert_close(saved["average"], dict(result.state_dict()))
+
+
+def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
+    done = dataclasses.replace(SHORT, steps=2)
+    first = train_attengeo(done, draw_square, tmp_path, model_config=CONFIG).state_dict()
+    again = train_attengeo(done, draw_square, tmp_path, model_config=CONFIG).state_dict()
+    torch.testing.assert_close(dict(again), dict(first), atol=0, rtol=0)
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
+    train_attengeo(dataclasses.replace(SHORT, steps=1), draw_square, tmp_path, model_config=CONFIG)
+    with pytest.raises(MismatchError, match=r"checkpoint\.pt holds another model"):
+        train_attengeo(SHORT, draw_square, tmp_path, model_config=dataclasses.replace(CONFIG, mhsam=False))
+
+
+def test_minutes_end_a_run_as_well_as_steps(tmp_path: Path) -> None:
+    lines: list[str] = []
+    config = dataclasses.replace(SHORT, steps=10_000, minutes=0.005, log_steps=1)
+    train_attengeo(config, draw_square, tmp_path, model_config=CONFIG, log=lines.append)
+    assert 1 <= len(lines) < 10_000
+
+
+def test_frozen_layers_do_not_move(tmp_path: Path) -> None:
+    torch.manual_seed(SHORT.seed)
+    before = AttenGeo(CONFIG).state_dict()
+    frozen = dataclasses.replace(SHORT, steps=3, frozen_layers=2)
+    after = train_attengeo(frozen, draw_square, tmp_path, model_config=CONFIG).state_dict()
+    assert torch.equal(after["backbone.stages.0.blocks.0.conv_dw.weight"], before["backbone.stages.0.blocks.0.conv_dw.weight"])
+    assert not torch.equal(after["backbone.stages.1.blocks.0.conv_dw.weight"], before["backbone.stages.1.blocks.0.conv_dw.weight"])
+    assert not torch.equal(after["backbone.stem.0.click"], before["backbone.stem.0.click"])
+
+
+class _Fixed(nn.Module):
+    """Answers every window with one raw prediction."""
+
+    def __init__(self, raw: Tensor) -> None:
+        super().__init__()
+        self.raw, self.config = raw, CONFIG
+        self.anchors = torch.tensor(CONFIG.anchors)
+
+    def forward(self, windows: Tensor, photos: Tensor, clicks: Tensor) -> Tensor:
+        return self.raw.expand(len(windows), -1, -1, -1, -1)
+
+
+def test_accuracy_counts_clicks_and_clips_answers_to_the_window() -> None:
+    raw = torch.full((1, 2, 5, 6, 6), -9.0)
+    raw[0, 1, :, 0, 0] = torch.tensor([-9.0, -9.0, 0.0, 0.0, 9.0])  # 20 x 20 px centred on the corner: 10 x 10 inside
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 20], [0, 0, 10, 36], [20, 20, 40, 40]])  # IoU 1, 1/2, 5/18, 0
+    blank = torch.zeros(4, 3, 48, 48, dtype=torch.uint8)
+    accuracy = evaluate_attengeo(_Fixed(raw), [ObjectBatch(blank, torch.zeros(4, 2), blank, boxes)])  # type: ignore[arg-type]
+    assert (accuracy.accu_25, accuracy.clicks) == (0.75, 4)
+    assert accuracy.accu_50 in (0.25, 0.5)  # the second stands on the edge
+    assert accuracy.median_iou == pytest.approx(5 / 18, abs=0.01)
