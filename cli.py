@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from crossgeo import __version__
-from crossgeo.commands import batch, doctor, index, query, town, train, weights
+from crossgeo.commands import batch, demo, doctor, index, query, town, train, weights
 from crossgeo.commands.guard import GuardedGroup
 
 ORDER = ("query", "batch", "index", "train", "town", "demo", "doctor", "weights")
@@ -38,6 +38,7 @@ app.command("batch", rich_help_panel=LOCATE)(batch.batch)
 app.add_typer(index.app, name="index", rich_help_panel=PREPARE)
 app.add_typer(train.app, name="train", rich_help_panel=PREPARE)
 app.add_typer(town.app, name="town", rich_help_panel=PREPARE)
+app.command("demo", rich_help_panel=LOOK)(demo.demo)
 app.command("doctor", rich_help_panel=LOOK)(doctor.doctor)
 app.add_typer(weights.app, name="weights", rich_help_panel=LOOK)
 

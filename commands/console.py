@@ -14,6 +14,12 @@ from rich.progress import Progress as RichProgress
 from rich.table import Table
 
 LINE_EVERY_S = 10.0
+STAGES = {  # what a stage does, and what it counts
+    "imagery": ("reading imagery", "blocks"),
+    "describe": ("describing", "tiles"),
+    "making the town": ("making the town", "photos"),
+    "locating photos": ("locating", "photos"),
+}
 
 
 def print_json(value: Any) -> None:
@@ -101,8 +107,7 @@ class Progress:
 class Stages:
     """The progress of a job with several stages, one after the other; call it with (stage, done, total)."""
 
-    def __init__(self, unit: str = "tiles") -> None:
-        self.unit = unit
+    def __init__(self) -> None:
         self._stage: str | None = None
         self._progress: Progress | None = None
 
@@ -117,5 +122,5 @@ class Stages:
         """Show that `done` of `total` of a stage are finished; a new name ends the stage before."""
         if self._progress is None or stage != self._stage:
             self.__exit__(None, None, None)
-            self._stage, self._progress = stage, Progress(stage, self.unit)
+            self._stage, self._progress = stage, Progress(*STAGES.get(stage, (stage, "items")))
         self._progress(done, total)

@@ -18,10 +18,12 @@ def make(
     seed: Annotated[int, typer.Option(min=0, help="Which town: the same seed gives the same town.")] = 1,
     size_m: Annotated[int, typer.Option(min=100, max=5000, help="Side of the square town in metres.")] = 600,
     photos: Annotated[int, typer.Option(min=0, max=10000, help="Drone photos to take over it.")] = 20,
+    plain: Annotated[bool, typer.Option("--plain", help="Leave position, height, heading and tilt out of the photos.")] = False,
 ) -> None:
     """Write an orthophoto, drone photos with EXIF, and the truth of both: places, headings, boxes."""
     from crossgeo.town.write import write_town
 
     began = time.monotonic()
-    write_town(out, seed, size_m, photos)
+    with console.Stages() as stages:
+        write_town(out, seed, size_m, photos, plain=plain, progress=lambda done, total: stages("making the town", done, total))
     console.say(f"{out}: town {seed}, {size_m} m, {photos} photos, in {time.monotonic() - began:.1f} s")

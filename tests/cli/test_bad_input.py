@@ -145,7 +145,7 @@ def test_a_file_where_the_index_should_be(city: Any, refused: Refused, tmp_path:
 
 def test_an_index_of_another_model(city: Any, refused: Refused, tmp_path: Path, untrained: Callable[..., None]) -> None:
     untrained(tmp_path, 7)
-    assert "geo index build" in refused(7, "query", city.photo, "--index", city.index, "--weights", tmp_path / "egotr.safetensors")
+    assert "build it again" in refused(7, "query", city.photo, "--index", city.index, "--weights", tmp_path / "egotr.safetensors")
 
 
 def test_weights_that_are_not_there(city: Any, refused: Refused, tmp_path: Path) -> None:

@@ -1,0 +1,96 @@
+"""`geo demo`: the main job on a made-up town, and on real imagery where there is some, measured against the truth."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from crossgeo.commands import console
+from crossgeo.errors import InputError
+from rich import box
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from crossgeo.demo import Trial
+
+Data = Annotated[
+    Path | None, typer.Option(envvar="GEO_DATA", show_envvar=True, help="Folder of real imagery; ../shared/data when there, else left out.")
+]
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the town, the indexes and the pictures.")] = Path("demo-out"),
+    seed: Annotated[int, typer.Option(min=9000, help="Which town; these were never trained on.")] = 9001,
+    size_m: Annotated[int, typer.Option(min=200, max=3000, help="Side of the town in metres.")] = 600,
+    photos: Annotated[int, typer.Option(min=1, max=1000, help="Photos to take over the town.")] = 20,
+    data: Data = None,
+    weights: Annotated[str, typer.Option(help="Place model: a name that `geo weights list` shows, or a file.")] = "egotr-s-drone",
+    object_weights: Annotated[str, typer.Option(help="Object model: likewise.")] = "attengeo-s-drone",
+    json: Annotated[bool, typer.Option("--json", help="Print the results as one JSON object.")] = False,
+) -> None:
+    """Index imagery, locate photos and clicked buildings, compare with the truth: a town first, then real imagery."""
+    from crossgeo.demo import run_real, run_town
+
+    began = time.monotonic()
+    real = data or _beside()
+    if data is not None and not data.is_dir():
+        raise InputError(f"{data}: no such folder of imagery; leave --data and GEO_DATA out to try the town only")
+    out.mkdir(parents=True, exist_ok=True)
+    models = (weights, object_weights)
+    console.say(f"Making town {seed} and locating {photos} photos of it; their headings are kept from the search.")
+    with console.Stages() as stages:
+        trials = [run_town(out, seed, size_m, photos, models, stages)]
+    if real is None:
+        console.say("No real imagery here (GEO_DATA, ../shared/data): the town only.")
+    else:
+        console.say(f"Now real drone photos, from {real}.")
+        with console.Stages() as stages:
+            trials.append(run_real(real, out, models, stages))
+    if json:
+        console.print_json({"trials": [trial.to_json() for trial in trials], "took_s": round(time.monotonic() - began, 1)})
+        return
+    console.stdout().print(_photos(trials[0]), _summary(trials), sep="\n")
+    for trial in trials:
+        if trial.picture is not None:
+            print(f"picture: {trial.picture}")
+    print(f"all in {time.monotonic() - began:.0f} s; ask it yourself: geo query {out}/town-{seed}/photos/... --index {trials[0].index}")
+
+
+def _beside() -> Path | None:
+    for folder in (Path("../shared/data"), Path(__file__).resolve().parents[2] / "shared" / "data"):
+        if (folder / "SOURCES.md").is_file():
+            return Path(os.path.relpath(folder))
+    return None
+
+
+def _photos(trial: Trial) -> Table:
+    table = Table(title=f"{trial.title}: each photo against the truth", box=box.SIMPLE_HEAD, title_justify="left")
+    table.add_column("photo")
+    table.add_column("status")
+    for name in ("metres off", "degrees off", "box IoU", "ms"):
+        table.add_column(name, justify="right")
+    for o in trial.outcomes:
+        table.add_row(o.photo, o.status, _number(o.error_m, 1), _number(o.heading_error_deg, 1), _number(o.iou, 2), f"{o.took_ms:.0f}")
+    return table
+
+
+def _summary(trials: list[Trial]) -> Table:
+    table = Table(title="Results against the truth", box=box.SIMPLE_HEAD, title_justify="left")
+    table.add_column("what")
+    for name in ("tiles", "index built", "within 5 m", "within 25 m", "median off", "boxes IoU >= 0.5", "median time"):
+        table.add_column(name, justify="right")
+    for trial in trials:
+        count = len(trial.outcomes)
+        right, clicked = trial.boxes(0.5)
+        table.add_row(
+            trial.title, str(trial.tiles), f"{trial.built_s:.0f} s", f"{trial.within(5.0)} of {count}", f"{trial.within(25.0)} of {count}",
+            f"{_number(trial.median_error_m, 1)} m", f"{right} of {clicked}" if clicked else "-", f"{trial.median_ms:.0f} ms",
+        )  # fmt: skip
+    return table
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

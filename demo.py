@@ -1,0 +1,205 @@
+"""The main job, shown whole: index imagery, locate photos of unknown heading and what was clicked in them, compare all with the truth.
+
+Once on a simulated town that no weights were trained on, and once on real drone photos where a folder of real imagery is at hand.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import shapely
+from crossgeo.engine.describe import DroneDescriber
+from crossgeo.engine.photo import Photo
+from crossgeo.engine.place import Answer
+from crossgeo.engine.plot import save_plot
+from crossgeo.engine.search import GeoSearch
+from crossgeo.errors import InputError
+from crossgeo.geodesy import distance_m
+from crossgeo.indexer.build import BuildOptions, build_index
+from crossgeo.town.write import write_town
+from shapely.geometry import shape
+
+FIRST_HELD_OUT_SEED = 9000  # towns from here on are never trained on
+Report = Callable[[str, int, int], None]  # stage, done, total
+
+
+@dataclass(frozen=True)
+class Question:
+    """A photo whose place is known and, perhaps, a point on an object whose box is known."""
+
+    photo: Path
+    lat: float
+    lon: float
+    heading_deg: float | None = None  # of the photo's upper edge, clockwise from true north
+    point: tuple[float, float] | None = None
+    box: dict[str, Any] | None = None  # GeoJSON Polygon
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How far an answer was from the truth."""
+
+    photo: str
+    status: str
+    error_m: float | None  # of the best place; None when there is no place
+    heading_error_deg: float | None
+    iou: float | None  # of the object's box, 0 where none was found; None where nothing was clicked
+    took_ms: float
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One set of photos against one index."""
+
+    title: str
+    simulated: bool
+    index: Path
+    tiles: int
+    built_s: float
+    outcomes: tuple[Outcome, ...]
+    picture: Path | None
+
+    def within(self, metres: float) -> int:
+        """Count the photos whose best place is within that distance of the truth."""
+        return sum(o.error_m is not None and o.error_m <= metres for o in self.outcomes)
+
+    def boxes(self, iou: float) -> tuple[int, int]:
+        """Count the clicked objects whose box has at least that IoU, and all that were clicked."""
+        clicked = [o.iou for o in self.outcomes if o.iou is not None]
+        return sum(value >= iou for value in clicked), len(clicked)
+
+    @property
+    def median_error_m(self) -> float | None:
+        """Median distance from the truth, over the photos that have a place."""
+        errors = [o.error_m for o in self.outcomes if o.error_m is not None]
+        return median(errors) if errors else None
+
+    @property
+    def median_ms(self) -> float:
+        """Median time of an answer, photo reading included."""
+        return median(o.took_ms for o in self.outcomes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as plain data."""
+        error = self.median_error_m
+        right, clicked = self.boxes(0.5)
+        return {
+            "title": self.title, "simulated": self.simulated, "index": str(self.index), "tiles": self.tiles,
+            "built_s": round(self.built_s, 1),
+            "photos": len(self.outcomes), "within_5_m": self.within(5.0), "within_25_m": self.within(25.0),
+            "median_error_m": None if error is None else round(error, 2), "clicked": clicked, "iou_at_least_0.5": right,
+            "median_ms": round(self.median_ms), "picture": None if self.picture is None else str(self.picture),
+            "outcomes": [vars(outcome) for outcome in self.outcomes],
+        }  # fmt: skip
+
+
+def run_town(out: Path, seed: int, size_m: int, photos: int, weights: tuple[str, str], report: Report) -> Trial:
+    """Make a town under `out` and ask about its photos."""
+    if seed < FIRST_HELD_OUT_SEED:
+        raise InputError(f"town {seed} may have been trained on; take a seed of at least {FIRST_HELD_OUT_SEED}")
+    folder = out / f"town-{seed}"
+    if (folder / "town.json").is_file():
+        shutil.rmtree(folder)  # of an earlier demo, and made again in seconds
+    write_town(folder, seed, size_m, photos, objects_per_photo=1, progress=lambda done, total: report("making the town", done, total))
+    title = f"simulated town {seed}, {size_m} m"
+    return _run(title, True, [folder / "ortho.tif"], town_questions(folder), out / f"town-{seed}.geo", out / "town.png", weights, report)
+
+
+def town_questions(folder: Path) -> list[Question]:
+    """Read the photos of a town with their true places, and an object clicked in each where the town names one."""
+    places = [feature["properties"] for feature in json.loads((folder / "truth.geojson").read_text())["features"]]
+    clicks: dict[str, tuple[tuple[float, float], dict[str, Any]]] = {}
+    for feature in json.loads((folder / "objects.geojson").read_text())["features"]:
+        fact = feature["properties"]
+        x, y = fact["point_px"]
+        clicks.setdefault(fact["file"], ((x, y), fact["box"]))
+    questions = []
+    for place in places:
+        point, box = clicks.get(place["file"], (None, None))
+        questions.append(Question(folder / "photos" / place["file"], place["lat"], place["lon"], place["heading_deg"], point, box))
+    return questions
+
+
+def run_real(data: Path, out: Path, weights: tuple[str, str], report: Report) -> Trial:
+    """Ask about the Brighton Beach drone photos in an index of Brighton Beach, Banepa and Zanzibar."""
+    sources = [data / "drone_brighton_beach" / "mosaic.tif", data / "oam_banepa" / "tiles_z19", data / "oam_zanzibar"]
+    for source in sources:
+        if not source.exists():
+            raise InputError(f"{source}: no such imagery; the folder of real imagery is not the one that this demo knows")
+    questions = real_questions(data / "drone_brighton_beach")
+    title = "real drone photos, Brighton Beach among Banepa and Zanzibar"
+    return _run(title, False, sources, questions, out / "real.geo", out / "real.png", weights, report)
+
+
+def real_questions(folder: Path) -> list[Question]:
+    """Read the photos and the registered centres of the Brighton Beach flight."""
+    truth = json.loads((folder / "truth.geojson").read_text())
+    facts = [feature["properties"] for feature in truth["features"]]
+    return [Question(folder / "photos" / fact["file"], fact["center_lat"], fact["center_lon"]) for fact in facts]
+
+
+def _run(
+    title: str,
+    simulated: bool,
+    sources: Sequence[Path],
+    questions: Sequence[Question],
+    index: Path,
+    picture: Path,
+    weights: tuple[str, str],
+    report: Report,
+) -> Trial:
+    began = time.monotonic()
+    describer = DroneDescriber.load(weights[0])
+    options = BuildOptions(tile_m=describer.view.extent_m, tile_px=describer.view.size_px, overwrite=True)
+    build_index(sources, index, describer.tiles, describer.identity, options, progress=lambda at: report(at.stage, at.done, at.total))
+    built_s = time.monotonic() - began
+    outcomes, shown = [], False
+    with GeoSearch.open(index, *weights) as search:
+        for number, question in enumerate(questions):
+            report("locating photos", number, len(questions))
+            photo, answer, outcome = ask(search, question)
+            outcomes.append(outcome)
+            if not shown and _worth_showing(outcome, question):
+                save_plot(picture, photo, answer, search.index, question.point)
+                shown = True
+        report("locating photos", len(questions), len(questions))
+        tiles = len(search.index)
+    return Trial(title, simulated, index, tiles, built_s, tuple(outcomes), picture if shown else None)
+
+
+def ask(search: GeoSearch, question: Question) -> tuple[Photo, Answer, Outcome]:
+    """Ask one question, the photo's heading kept from the search, and measure the answer."""
+    began = time.monotonic()
+    read = Photo.read(question.photo)
+    photo = replace(read, exif=replace(read.exif, heading_deg=None))
+    answer = search.query(photo, point=question.point)
+    took_ms = 1000.0 * (time.monotonic() - began)
+    best = answer.places[0] if answer.places else None
+    error_m = None if best is None else distance_m(question.lat, question.lon, best.lat, best.lon)
+    turned = None
+    if best is not None and question.heading_deg is not None:
+        turned = abs((best.heading_deg - question.heading_deg + 180.0) % 360.0 - 180.0)
+    iou = None
+    if question.box is not None:
+        iou = 0.0 if answer.found is None else overlap(question.box, answer.found.polygon)
+    return photo, answer, Outcome(question.photo.name, answer.status, error_m, turned, iou, took_ms)
+
+
+def overlap(truth: dict[str, Any], found: dict[str, Any]) -> float:
+    """Return the IoU of two small GeoJSON polygons; degrees stretch both alike, so no projection is needed."""
+    a, b = shape(truth), shape(found)
+    union = shapely.union(a, b).area
+    return float(shapely.intersection(a, b).area / union) if union > 0.0 else 0.0
+
+
+def _worth_showing(outcome: Outcome, question: Question) -> bool:
+    """The first good answer is the one to look at; which ones were bad stands in the table."""
+    good_place = outcome.error_m is not None and outcome.error_m <= 5.0
+    return good_place and (question.box is None or (outcome.iou or 0.0) >= 0.5)
