@@ -108,7 +108,7 @@ def run_town(out: Path, seed: int, size_m: int, photos: int, weights: tuple[str,
     if (folder / "town.json").is_file():
         shutil.rmtree(folder)  # of an earlier demo, and made again in seconds
     write_town(folder, seed, size_m, photos, objects_per_photo=1, progress=lambda done, total: report("making the town", done, total))
-    title = f"simulated town {seed}, {size_m} m"
+    title = f"town {seed} (simulated)"
     return _run(title, True, [folder / "ortho.tif"], town_questions(folder), out / f"town-{seed}.geo", out / "town.png", weights, report)
 
 
@@ -134,7 +134,7 @@ def run_real(data: Path, out: Path, weights: tuple[str, str], report: Report) ->
         if not source.exists():
             raise InputError(f"{source}: no such imagery; the folder of real imagery is not the one that this demo knows")
     questions = real_questions(data / "drone_brighton_beach")
-    title = "real drone photos, Brighton Beach among Banepa and Zanzibar"
+    title = "Brighton Beach (real)"
     return _run(title, False, sources, questions, out / "real.geo", out / "real.png", weights, report)
 
 

@@ -91,7 +91,10 @@ class Progress:
         elif now - self._line_at >= LINE_EVERY_S:
             self._line_at = now
             left = f", {(total - done) / rate:.0f} s left" if rate > 0.0 else ""
-            say(f"{self.what}: {done} of {total} {self.unit}, {rate:.1f} {self.unit}/s{left}")
+            say(f"{self.what}: {done} of {total} {self.unit}, {self._speed(rate)}{left}")
+
+    def _speed(self, rate: float) -> str:
+        return f"{1.0 / rate:.1f} s each" if 0.0 < rate < 1.0 else f"{rate:.1f} {self.unit}/s"
 
     def _draw(self, done: int, total: int, rate: float) -> None:
         if self._bar is None or self._task is None:
@@ -101,7 +104,7 @@ class Progress:
             )  # fmt: skip
             self._bar.start()
             self._task = self._bar.add_task(self.what, total=total, rate="")
-        self._bar.update(self._task, completed=done, total=total, rate=f"{rate:.1f} {self.unit}/s")
+        self._bar.update(self._task, completed=done, total=total, rate=self._speed(rate))
 
 
 class Stages:

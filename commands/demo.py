@@ -27,6 +27,7 @@ def demo(
     size_m: Annotated[int, typer.Option(min=200, max=3000, help="Side of the town in metres.")] = 600,
     photos: Annotated[int, typer.Option(min=1, max=1000, help="Photos to take over the town.")] = 20,
     data: Data = None,
+    town_only: Annotated[bool, typer.Option("--town-only", help="Leave real imagery out.")] = False,
     weights: Annotated[str, typer.Option(help="Place model: a name that `geo weights list` shows, or a file.")] = "egotr-s-drone",
     object_weights: Annotated[str, typer.Option(help="Object model: likewise.")] = "attengeo-s-drone",
     json: Annotated[bool, typer.Option("--json", help="Print the results as one JSON object.")] = False,
@@ -35,16 +36,16 @@ def demo(
     from crossgeo.demo import run_real, run_town
 
     began = time.monotonic()
-    real = data or _beside()
-    if data is not None and not data.is_dir():
-        raise InputError(f"{data}: no such folder of imagery; leave --data and GEO_DATA out to try the town only")
+    real = None if town_only else data or _beside()
+    if real is not None and not real.is_dir():
+        raise InputError(f"{real}: no such folder of imagery; --town-only leaves it out")
     out.mkdir(parents=True, exist_ok=True)
     models = (weights, object_weights)
     console.say(f"Making town {seed} and locating {photos} photos of it; their headings are kept from the search.")
     with console.Stages() as stages:
         trials = [run_town(out, seed, size_m, photos, models, stages)]
     if real is None:
-        console.say("No real imagery here (GEO_DATA, ../shared/data): the town only.")
+        console.say("No real imagery (--data, GEO_DATA, ../shared/data): the town only.")
     else:
         console.say(f"Now real drone photos, from {real}.")
         with console.Stages() as stages:
@@ -56,7 +57,8 @@ def demo(
     for trial in trials:
         if trial.picture is not None:
             print(f"picture: {trial.picture}")
-    print(f"all in {time.monotonic() - began:.0f} s; ask it yourself: geo query {out}/town-{seed}/photos/... --index {trials[0].index}")
+    photo = out / f"town-{seed}" / "photos" / trials[0].outcomes[0].photo
+    print(f"all in {time.monotonic() - began:.0f} s; ask it yourself: geo query {photo} --index {trials[0].index}")
 
 
 def _beside() -> Path | None:
@@ -79,16 +81,21 @@ def _photos(trial: Trial) -> Table:
 
 def _summary(trials: list[Trial]) -> Table:
     table = Table(title="Results against the truth", box=box.SIMPLE_HEAD, title_justify="left")
-    table.add_column("what")
-    for name in ("tiles", "index built", "within 5 m", "within 25 m", "median off", "boxes IoU >= 0.5", "median time"):
-        table.add_column(name, justify="right")
+    table.add_column("")
     for trial in trials:
-        count = len(trial.outcomes)
-        right, clicked = trial.boxes(0.5)
-        table.add_row(
-            trial.title, str(trial.tiles), f"{trial.built_s:.0f} s", f"{trial.within(5.0)} of {count}", f"{trial.within(25.0)} of {count}",
-            f"{_number(trial.median_error_m, 1)} m", f"{right} of {clicked}" if clicked else "-", f"{trial.median_ms:.0f} ms",
-        )  # fmt: skip
+        table.add_column(trial.title, justify="right")
+    counts, boxes = [len(trial.outcomes) for trial in trials], [trial.boxes(0.5) for trial in trials]
+    rows = {
+        "tiles in the index": [str(trial.tiles) for trial in trials],
+        "index built in": [f"{trial.built_s:.0f} s" for trial in trials],
+        "photos located within 5 m": [f"{trial.within(5.0)} of {count}" for trial, count in zip(trials, counts, strict=True)],
+        "within 25 m": [f"{trial.within(25.0)} of {count}" for trial, count in zip(trials, counts, strict=True)],
+        "median distance from the truth": [f"{_number(trial.median_error_m, 1)} m" for trial in trials],
+        "clicked objects with a right box (IoU 0.5)": [f"{right} of {clicked}" if clicked else "-" for right, clicked in boxes],
+        "median time of a photo": [f"{trial.median_ms / 1000.0:.1f} s" for trial in trials],
+    }
+    for name, values in rows.items():
+        table.add_row(name, *values)
     return table
 
 

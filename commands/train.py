@@ -110,7 +110,8 @@ def _card(
     seed: int,
     start: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    card: dict[str, Any] = {"name": f"{kind}-{out.name}", "kind": kind, "config": config, "view": view, "licence": "as the imagery's owner says"}
+    card: dict[str, Any] = {"name": f"{kind}-{out.name}", "kind": kind, "config": config, "view": view}
+    card["licence"] = "as the imagery's owner says"
     started_from = start["name"] if start else None
     card["training"] = {"grounds": grounds, "minutes": minutes, "seed": seed, "started_from": started_from}
     if start and "thresholds" in start:

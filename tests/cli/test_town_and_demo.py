@@ -1,0 +1,49 @@
+"""`geo town make` and `geo demo`: a town written and asked about from the command line."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crossgeo.engine.photo import Photo
+
+
+def test_a_town_is_made_whole_and_never_over_another(geo: Any, refused: Callable[..., str], tmp_path: Path) -> None:
+    out = tmp_path / "town"
+    arguments = ("town", "make", "--seed", "9002", "--size-m", "200", "--photos", "2", "--out", out)
+    done = geo(*arguments)
+    assert done.exit_code == 0, done.output
+    assert {path.name for path in out.iterdir()} >= {"ortho.tif", "photos", "truth.geojson", "objects.geojson", "town.json"}
+    photos = sorted((out / "photos").iterdir())
+    assert len(photos) == 2
+    assert Photo.read(photos[0]).exif.heading_deg is not None
+    assert "exists" in refused(3, *arguments)
+
+
+def test_a_plain_town_keeps_its_places_out_of_the_photos(geo: Any, tmp_path: Path) -> None:
+    out = tmp_path / "town"
+    assert geo("town", "make", "--seed", "9002", "--size-m", "200", "--photos", "1", "--plain", "--out", out).exit_code == 0
+    (photo,) = (out / "photos").iterdir()
+    exif = Photo.read(photo).exif
+    assert (exif.lat, exif.lon, exif.heading_deg) == (None, None, None)
+
+
+@pytest.mark.slow
+def test_the_demo_compares_a_town_with_its_truth(city: Any, geo: Any, tmp_path: Path) -> None:
+    arguments = ("demo", "--town-only", "--out", tmp_path / "out", "--size-m", "200", "--photos", "2", *city.weights)
+    done = geo(*arguments, "--json")
+    assert done.exit_code == 0, done.output
+    (trial,) = json.loads(done.stdout)["trials"]
+    assert trial["simulated"] is True
+    assert trial["photos"] == 2
+    assert all(outcome["error_m"] is not None and outcome["heading_error_deg"] is not None for outcome in trial["outcomes"])
+    assert trial["clicked"] >= 1
+    shown = geo(*arguments)
+    assert shown.exit_code == 0, shown.output
+    assert "Results against the truth" in shown.stdout
+    assert "photo_0001.jpg" in shown.stdout
+
+
+def test_a_demo_on_data_that_is_not_there_says_how_to_do_without(refused: Callable[..., str], tmp_path: Path) -> None:
+    assert "--town-only" in refused(3, "demo", "--data", tmp_path / "none", "--out", tmp_path / "out")
