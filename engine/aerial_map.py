@@ -88,6 +88,8 @@ class AerialMap:
     def box(self, corners: Sequence[tuple[float, float]], label: str) -> None:
         """Draw an object's outline from (lat, lon) corners, with its label beneath or above."""
         points = [self.at_lat_lon(lat, lon) for lat, lon in corners]
+        if not any(self.holds(point) for point in points):
+            return
         self.pen.shape(points, (255, 214, 10, 46))
         self.pen.line(points, YELLOW, 2.6, casing=DARK, closed=True)
         width = self.pen.text_width(label, 14) + 18.0

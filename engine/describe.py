@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.runtime import Runtime
-from crossgeo.engine.runtime.torch import Precision, TorchRuntime
+from crossgeo.engine.runtime.torch import FeatureRuntime, Precision, TorchRuntime
 from crossgeo.indexer.manifest import ModelIdentity
 from crossgeo.models.checkpoint import load_egotr
 from crossgeo.models.fold import fold_branch
 from crossgeo.models.views import DEFAULT_HFOV_DEG, DroneView, PhotoGeometry
 from numpy.typing import NDArray
+from torch import Tensor
 
 _CHUNK = 32  # canvases or tiles in memory at a time
 
@@ -56,12 +58,48 @@ class Describer(Protocol):
         ...
 
 
+def place_photo(view: DroneView, photo: Photo, poses: Sequence[Pose]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Place a photo on the view's canvas at P poses: (P, S, S, 3) canvases and (P, S, S) masks.
+
+    As `view.canvas` of each pose, but the photo is brought down to the canvas's scale once a ground width and not once a pose.
+    """
+    shrunk: dict[float, Photo] = {}
+    placed = []
+    for pose in poses:
+        if pose.width_m not in shrunk:
+            shrunk[pose.width_m] = _shrink(photo, pose.width_m * view.size_px / view.extent_m)
+        small = shrunk[pose.width_m]
+        placed.append(view.canvas(small.pixels, pose.geometry(small)))
+    return np.stack([canvas for canvas, _ in placed]), np.stack([mask for _, mask in placed])
+
+
+def _shrink(photo: Photo, width_px: float) -> Photo:
+    """Average a photo down to about `width_px` across, where that is less than its width."""
+    height, width = photo.pixels.shape[:2]
+    if width <= 1.5 * width_px:  # as `views.warp`, which averages down only past this
+        return photo
+    size = (max(1, round(width_px)), max(1, round(height * width_px / width)))
+    return replace(photo, pixels=np.asarray(cv2.resize(photo.pixels, size, interpolation=cv2.INTER_AREA), np.uint8))
+
+
 class DroneDescriber:
     """EgoTR with its drone view: photos go through the ground branch, tiles through the aerial branch."""
 
-    def __init__(self, view: DroneView, ground: Runtime, aerial: Runtime, identity: ModelIdentity, card: dict[str, Any]) -> None:
+    def __init__(
+        self, view: DroneView, ground: Runtime, aerial: Runtime, stem: FeatureRuntime, identity: ModelIdentity, card: dict[str, Any]
+    ) -> None:
         self.view, self.identity, self.card = view, identity, card
-        self._ground, self._aerial = ground, aerial
+        self._ground, self._aerial, self._stem = ground, aerial, stem
+
+    @property
+    def canvas_px(self) -> int:
+        """Side of the photo's canvas."""
+        return self.view.size_px
+
+    @property
+    def canvas_m(self) -> float:
+        """Side of the photo's canvas on the ground."""
+        return self.view.extent_m
 
     @classmethod
     def load(cls, weights: str = "egotr-s-drone", precision: Precision = "auto", batch: int = 32) -> DroneDescriber:
@@ -70,16 +108,37 @@ class DroneDescriber:
         view = DroneView.from_dict(model.card["view"])
         branches = (fold_branch(branch) for branch in (model.module.ground, model.module.aerial))
         ground, aerial = (TorchRuntime(branch, batch, precision) for branch in branches)
-        return cls(view, ground, aerial, ModelIdentity(model.identity[0], model.identity[1], view.digest), model.card)
+        stem = FeatureRuntime(model.module.aerial.stem, precision)
+        return cls(view, ground, aerial, stem, ModelIdentity(model.identity[0], model.identity[1], view.digest), model.card)
 
     def photo(self, photo: Photo, poses: Sequence[Pose]) -> NDArray[np.float32]:
         """Describe a photo at P poses as (P, D) unit vectors."""
         rows = []
         for start in range(0, len(poses), _CHUNK):
-            placed = [self.view.canvas(photo.pixels, pose.geometry(photo)) for pose in poses[start : start + _CHUNK]]
-            canvases, masks = np.stack([canvas for canvas, _ in placed]), np.stack([mask for _, mask in placed])
+            canvases, masks = place_photo(self.view, photo, poses[start : start + _CHUNK])
             rows.append(self._ground.run(self.view.normalise(canvases, masks).numpy()))
         return np.concatenate(rows)
+
+    def photo_features(
+        self, photo: Photo, poses: Sequence[Pose], centres_m: Sequence[tuple[float, float]] | None = None
+    ) -> tuple[list[Tensor], NDArray[np.bool_]]:
+        """Return the stem's maps (P, C, S / stride, S / stride) of P canvases, each around a ground offset, and the masks (P, S, S).
+
+        The aerial branch's stem serves photos too: what is to be correlated must come from one network.
+        """
+        canvases, masks = self._place(photo, poses, centres_m)
+        return self._stem.run(self.view.normalise(canvases, masks)), masks
+
+    def scene_features(self, windows: NDArray[np.uint8]) -> list[Tensor]:
+        """Return the stem's maps of (B, W, W, 3) uint8 RGB windows at the canvas's scale, (B, C, W / stride, W / stride) each."""
+        return self._stem.run(self.view.normalise(windows))
+
+    def _place(
+        self, photo: Photo, poses: Sequence[Pose], centres_m: Sequence[tuple[float, float]] | None = None
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        centres = centres_m if centres_m is not None else [(0.0, 0.0)] * len(poses)
+        placed = [self.view.canvas(photo.pixels, pose.geometry(photo), at) for pose, at in zip(poses, centres, strict=True)]
+        return np.stack([canvas for canvas, _ in placed]), np.stack([mask for _, mask in placed])
 
     def tiles(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Describe (B, P, P, 3) uint8 RGB tiles, black where there is no imagery, as (B, D) unit vectors; what `build_index` calls."""

@@ -43,9 +43,15 @@ class Spot:
     x: float  # m, in the segment's CRS
     y: float
     pose: Pose
-    score: float
+    score: float  # cosine of the descriptors
     radius_m: float
     tile: int
+    fit: float | None = None  # correlation of the feature maps, once registered
+
+    @property
+    def merit(self) -> float:
+        """What places are ranked and judged by, -1 to 1: the cosine, and the correlation twice where there is one."""
+        return self.score if self.fit is None else (self.score + 2.0 * self.fit) / 3.0
 
 
 @dataclass

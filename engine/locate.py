@@ -21,7 +21,7 @@ from crossgeo.models.checkpoint import load_attengeo
 from crossgeo.models.views import ObjectView
 from numpy.typing import NDArray
 
-CENTRE_STEP_M = 4.0  # windows are centred on this grid, so that clicks near each other share one; less than training moves them
+CENTRE_STEP_M = 2.0  # windows are centred on this grid, so that clicks near each other share one; less than training moves them
 CACHED_WINDOWS = 256
 
 

@@ -15,11 +15,11 @@ from crossgeo.indexer.index import GeoIndex, Segment
 from crossgeo.models.views import photo_to_ground
 from PIL import Image
 
-WIDTH, HEIGHT, MARGIN = 1600, 1092, 36
+WIDTH, HEIGHT, MARGIN = 1600, 1120, 36
 _PHOTO = (MARGIN, 128, 900, 768)  # x0, y0, x1, y1
 _AERIAL = (924, 128, WIDTH - MARGIN, 768)
-_STRIP = (MARGIN, 846, 900, 1026)
-_THUMBS = 5
+_STRIP_TOP, _SIDE, _THUMBS = 848, 182, 5
+_OVERVIEW_M = 2500.0  # places farther from the best than this are not on the overview
 _PAPER, _GREY, _NIGHT = "#F7F6F2", "#66717D", "#10161D"
 _STATUS = {
     "located": ("#15803D", "located"),
@@ -143,39 +143,58 @@ def _clicked_ground(view: AerialMap, best: Place, segment: Segment, shape: tuple
 
 
 def _rivals(pen: Pen, answer: Answer, index: GeoIndex) -> None:
-    """The overview strip with numbered places, and a picture of each of the best five."""
+    """The overview with numbered places, and a picture of each of the best five."""
+    pen.text((MARGIN, _STRIP_TOP - 12), "best place and rivals", 15, INK, bold=True)
+    shown = answer.places[:_THUMBS]
+    gap = 16.0
+    left = WIDTH - MARGIN - _THUMBS * _SIDE - (_THUMBS - 1) * gap
+    width = _overview(pen, answer, index, round(left - MARGIN - gap))
+    start = MARGIN + width + gap
+    for number, place in enumerate(shown, start=1):
+        _thumb(pen, index, place, number, answer.places[0], (start + (number - 1) * (_SIDE + gap), float(_STRIP_TOP)))
+
+
+def _overview(pen: Pen, answer: Answer, index: GeoIndex, max_width: int) -> int:
+    """Draw the places that lie near the best on one map; return its width, which follows the shape of what there is to see."""
     best, segment = answer.places[0], index.segment_of(answer.places[0].tile)
-    x0, y0, x1, y1 = _STRIP
-    pen.text((x0, y0 - 12), "best place and rivals", 15, INK, bold=True)
-    here = [place for place in answer.places if index.segment_of(place.tile) == segment and _away_m(best, place) < 2500.0]
+    here = [place for place in answer.places if index.segment_of(place.tile) == segment and _away_m(best, place) < _OVERVIEW_M]
     spots = np.array([from_lat_lon(segment.crs, place.lat, place.lon) for place in here])
-    (west, south), (east, north) = spots.min(axis=0), spots.max(axis=0)
-    aspect = (x1 - x0) / (y1 - y0)
-    width_m = max(1.12 * (east - west) + 40.0, aspect * (1.25 * (north - south) + 50.0), 320.0)
-    view = AerialMap(index, segment, (west + east) / 2.0, (south + north) / 2.0, width_m, x1 - x0, y1 - y0)
+    west, south, east, north = segment.bounds
+    low, high = spots.min(axis=0) - 90.0, spots.max(axis=0) + 90.0
+    height_m = max(high[1] - low[1], (high[0] - low[0]) * _SIDE / max_width, 240.0)
+    width_m = min(max(high[0] - low[0], 1.6 * height_m, 240.0), max(east - west, high[0] - low[0]), height_m * max_width / _SIDE)
+    width = max(round(_SIDE * width_m / height_m), _SIDE)
+    # Stay on the imagery where it is larger than the map.
+    x = float(np.clip((low[0] + high[0]) / 2.0, *_room(west, east, width_m)))
+    y = float(np.clip((low[1] + high[1]) / 2.0, *_room(south, north, height_m)))
+    view = AerialMap(index, segment, x, y, height_m * width / _SIDE, width, _SIDE)
     for number, place in reversed(list(enumerate(answer.places, start=1))):
         if place in here:
             view.marker(view.at_lat_lon(place.lat, place.lon), number, number == 1)
     view.scale_bar()
-    pen.inset(view.pen, (x0, y0))
-    side = 120
-    step = (_AERIAL[2] - _AERIAL[0] - side) / (_THUMBS - 1)
-    for number, place in enumerate(answer.places[:_THUMBS], start=1):
-        _thumb(pen, index, place, number, best, (_AERIAL[0] + (number - 1) * step, float(y0)), side)
+    pen.inset(view.pen, (MARGIN, _STRIP_TOP))
+    return width
 
 
-def _thumb(pen: Pen, index: GeoIndex, place: Place, number: int, best: Place, corner: Point, side: int) -> None:
+def _room(low: float, high: float, size: float) -> tuple[float, float]:
+    """Where the centre of a window of `size` may lie between two edges; their middle when it is wider than they are."""
+    middle = (low + high) / 2.0
+    return min(low + size / 2.0, middle), max(high - size / 2.0, middle)
+
+
+def _thumb(pen: Pen, index: GeoIndex, place: Place, number: int, best: Place, corner: Point) -> None:
     segment = index.segment_of(place.tile)
     x, y = from_lat_lon(segment.crs, place.lat, place.lon)
-    view = AerialMap(index, segment, x, y, index.tile_m, side, side)
-    view.marker((17.0, 17.0), number, number == 1)
+    view = AerialMap(index, segment, x, y, index.tile_m, _SIDE, _SIDE)
+    view.marker((20.0, 20.0), number, number == 1, radius=12.0)
     pen.inset(view.pen, corner)
     if number == 1:
-        pen.panel((corner[0] - 2, corner[1] - 2, corner[0] + side + 2, corner[1] + side + 2), None, radius=2.0, rim=BLUE)
-    pen.text((corner[0], corner[1] + side + 24), f"{place.score:.3f}", 17, INK, bold=True)
+        pen.panel((corner[0] - 2, corner[1] - 2, corner[0] + _SIDE + 2, corner[1] + _SIDE + 2), None, radius=2.0, rim=BLUE)
+    score = f"{place.score:.3f}"
+    pen.text((corner[0], corner[1] + _SIDE + 25), score, 17, INK, bold=True)
     away = _away_m(best, place)
     words = "best" if number == 1 else f"{away:.0f} m away" if away < 1000.0 else f"{away / 1000.0:,.0f} km away"
-    pen.text((corner[0], corner[1] + side + 46), words, 14, _GREY)
+    pen.text((corner[0] + _SIDE, corner[1] + _SIDE + 25), words, 14, _GREY, "rs")
 
 
 def _away_m(best: Place, place: Place) -> float:

@@ -17,7 +17,8 @@ from crossgeo.engine.locate import Locator, ObjectFinder
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import Answer, FoundObject, Place, Status
 from crossgeo.engine.poses import MAX_TILT_DEG, Camera, PoseSettings, camera_of, poses_to_try
-from crossgeo.engine.rivals import best_by_tile, suppress
+from crossgeo.engine.registration import DenseDescriber, Registration
+from crossgeo.engine.rivals import Rival, best_by_tile, suppress
 from crossgeo.engine.status import Thresholds, status_of
 from crossgeo.errors import InputError, UsageError
 from crossgeo.geodesy import grid_convergence_deg, to_lat_lon
@@ -35,6 +36,7 @@ class SearchSettings:
     fine: FineSettings = field(default_factory=FineSettings)
     hits: int = 100  # tiles kept for each pose
     min_rival_distance_m: float = 25.0
+    registered_rivals: int = 12  # whose feature maps are compared with the photo's; the order is theirs from then on
     fine_rivals: int = 3
     fine_gap: float = 0.2  # rivals this far below the best are not refined
 
@@ -51,6 +53,7 @@ class GeoSearch:
         self.thresholds = Thresholds.from_card(describer.card)
         self.settings = settings or SearchSettings()
         self._fine = FineStep(index, describer, replace(self.settings.fine, temperature=self.thresholds.temperature))
+        self._registration = Registration(index, describer) if isinstance(describer, DenseDescriber) else None
         self._objects = objects
 
     @classmethod
@@ -114,17 +117,24 @@ class GeoSearch:
         ids = self.index.ids_near(near[0], near[1], radius_m) if near is not None and radius_m is not None else None
         if len(self.index) == 0 or (ids is not None and len(ids) == 0):
             return self._answer(picture, "outside_coverage", [], None, camera, timings)
-        spots = self._retrieve(picture, camera, ids, max(top, 2), timings)
+        spots = self._retrieve(picture, camera, ids, max(top, 2, self.settings.registered_rivals), timings)
+        if self._registration is not None:
+            with _timed(timings, "register"):
+                registered = self._registration.register(picture, spots[: self.settings.registered_rivals])
+                spots = self._ranked([*registered, *(replace(spot, fit=0.0) for spot in spots[len(registered) :])])
         with _timed(timings, "fine"):
-            best = spots[0].score
-            refined = [spot for spot in spots[: self.settings.fine_rivals] if spot.score >= best - self.settings.fine_gap]
-            spots = [*self._fine.refine(picture, refined), *spots[len(refined) :]]
-            spots.sort(key=lambda spot: -spot.score)
-        status = status_of([spot.score for spot in spots], self.thresholds)
+            best = spots[0].merit
+            leading = [spot for spot in spots[: self.settings.fine_rivals] if spot.merit >= best - self.settings.fine_gap]
+            refined = self._fine.refine(picture, leading)
+            if self._registration is not None:
+                refined = self._registration.register(picture, refined, shrink=0.5)
+            spots = self._ranked([*refined, *spots[len(leading) :]])
+        status = status_of([spot.merit for spot in spots], self.thresholds)
         found = None
         if click is not None and status in ("located", "ambiguous"):
             with _timed(timings, "object"):
-                found = self._locator().find(picture, click, spots[0])
+                at = spots[0] if self._registration is None else self._registration.register_click(picture, click, spots[0])
+                found = self._locator().find(picture, click, at)
         return self._answer(picture, status, spots[:top], found, camera, timings)
 
     def _prior(
@@ -164,6 +174,13 @@ class GeoSearch:
             spots.append(Spot(self.index.segment_of(rival.tile), x, y, poses[rival.pose], rival.score, coarse_m, rival.tile))
         return spots
 
+    def _ranked(self, spots: list[Spot]) -> list[Spot]:
+        """Order spots by merit and drop those that came to lie on a better one."""
+        spots = sorted(spots, key=lambda spot: -spot.merit)
+        places = np.array([to_lat_lon(spot.segment.crs, spot.x, spot.y) for spot in spots])
+        rivals = [Rival(number, 0, spot.merit) for number, spot in enumerate(spots)]
+        return [spots[kept.tile] for kept in suppress(rivals, places, self.settings.min_rival_distance_m, len(spots))]
+
     def _convergence_deg(self) -> float:
         """Grid against true north in the middle of the index's segments; exact within a degree, which the 5 m step takes up."""
         angles = []
@@ -196,7 +213,7 @@ class GeoSearch:
             angle = math.radians(spot.pose.heading_deg)
             above = to_lat_lon(crs, spot.x - back_m * math.sin(angle), spot.y - back_m * math.cos(angle))
         pose = spot.pose
-        return Place(lat, lon, spot.radius_m, heading, spot.score, spot.tile, pose.width_m, pose.tilt_deg, pose.fov_deg, above)
+        return Place(lat, lon, spot.radius_m, heading, spot.merit, spot.tile, pose.width_m, pose.tilt_deg, pose.fov_deg, above)
 
 
 @contextmanager

@@ -35,6 +35,7 @@ STAGES = (
     _Stage(1, 3, 1, 6, 320),
 )
 STEM_CHANNELS = 32
+_STRIDE_8_BLOCK = 4  # the last of stage 3
 
 
 def _same_pad(x: Tensor, kernel: int, stride: int) -> Tensor:
@@ -105,6 +106,16 @@ class EfficientNetLite(nn.Module):
         for block in self.blocks:
             x = block(x)
         return x
+
+    def pyramid(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what (B, 3, H, W) images look like at stride 8 (40 channels) and at the last stride (5 stages: 112 channels, stride 16)."""
+        x = F.relu6(self.stem(images))
+        middle = x
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if index == _STRIDE_8_BLOCK:
+                middle = x
+        return middle, x
 
     def load_published(self, state: Mapping[str, Tensor]) -> None:
         """Take the ImageNet weights under their published names, folding each batch norm into its convolution."""

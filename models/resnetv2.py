@@ -95,3 +95,10 @@ class ResNetV2(nn.Module):
         features = F.max_pool2d(features, kernel_size=3, stride=2, padding=1)  # (B, 64, H / 4, W / 4)
         stages: Tensor = self.stages(features)
         return stages
+
+    def pyramid(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what (B, 3, H, W) images look like at stride 8 (512 channels) and at stride 16 (1024 channels; paper sizes)."""
+        features = F.relu(self.norm(self.conv(images)))
+        features = F.max_pool2d(features, kernel_size=3, stride=2, padding=1)
+        middle: Tensor = self.stages[:-1](features)
+        return middle, self.stages[-1](middle)

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -45,3 +45,18 @@ class TorchRuntime:
             described = self._module(images)
         rows: NDArray[np.float32] = described[: len(part)].float().cpu().numpy()
         return rows
+
+
+class FeatureRuntime:
+    """Runs a stem's `pyramid` for registration."""
+
+    def __init__(self, stem: nn.Module, precision: Precision = "auto", device: str = "cpu") -> None:
+        self.device = torch.device(device)
+        self.bf16 = precision == "bf16" or (precision == "auto" and self.device.type == "cpu" and cpu_has_fast_bf16())
+        self._stem = stem.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+
+    def run(self, images: Tensor) -> list[Tensor]:
+        """Return the maps of (B, 3, H, W) normalised float32 images, one for each stride, as (B, C, h, w) float32 on the CPU."""
+        images = images.to(self.device, memory_format=torch.channels_last)
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            return [level.float().cpu() for level in self._stem.pyramid(images)]

@@ -1,0 +1,153 @@
+"""Registration: a photo's feature map slid over the aerial one around a rival, which tells true rivals from false and places them finely.
+
+The descriptor says which 60 m look alike; the features before it still know where in them each thing stands. Canvas and window go through
+one stem, and their masked correlation at strides 8 and 16 peaks where the photo fits (Lewis 1995).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from crossgeo.engine.describe import Pose
+from crossgeo.engine.fine import Spot, peak_of_line
+from crossgeo.engine.photo import Photo
+from crossgeo.indexer.index import GeoIndex, Segment
+from crossgeo.kernels.correlation import masked_correlation
+from crossgeo.models.views import photo_to_ground
+from numpy.typing import NDArray
+from torch import Tensor
+
+STRIDES = (8, 16)  # px of the canvas
+
+
+@runtime_checkable
+class DenseDescriber(Protocol):
+    """What registration needs of a model."""
+
+    @property
+    def canvas_px(self) -> int:
+        """Side of the photo's canvas."""
+        ...
+
+    @property
+    def canvas_m(self) -> float:
+        """Side of the photo's canvas on the ground."""
+        ...
+
+    def photo_features(
+        self, photo: Photo, poses: Sequence[Pose], centres_m: Sequence[tuple[float, float]] | None = None
+    ) -> tuple[list[Tensor], NDArray[np.bool_]]:
+        """Return features (P, C, S / stride, S / stride) at each of STRIDES of P canvases, each around a ground offset, and masks."""
+        ...
+
+    def scene_features(self, windows: NDArray[np.uint8]) -> list[Tensor]:
+        """Return features of (B, W, W, 3) windows at the canvas's scale at each of STRIDES, (B, C, W / stride, W / stride)."""
+        ...
+
+
+@dataclass(frozen=True)
+class RegistrationSettings:
+    """How far and how finely a photo is slid, turned and scaled around a rival."""
+
+    reach_px: int = 48  # to each side, a multiple of 16
+    headings_deg: tuple[float, ...] = (-6.0, 0.0, 6.0)
+    scales: tuple[float, ...] = (0.92, 1.0, 1.08)
+    min_cells: float = 6.0  # of stride 16 that a canvas must show
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a photo fits at a rival: the best pose and offset, and the correlation there."""
+
+    pose: Pose
+    east_m: float
+    north_m: float
+    correlation: float  # mean of both strides, -1 to 1
+
+
+class Registration:
+    """Fits photos to the imagery of an index."""
+
+    def __init__(self, index: GeoIndex, describer: DenseDescriber, settings: RegistrationSettings | None = None) -> None:
+        self.settings = settings or RegistrationSettings()
+        self._index, self._describer = index, describer
+
+    def register(self, photo: Photo, spots: Sequence[Spot], shrink: float = 1.0) -> list[Spot]:
+        """Return the spots moved to where the photo fits, in the given order; `shrink` narrows the poses tried."""
+        placed = []
+        for spot in spots:
+            poses = self._poses(spot.pose, shrink)
+            levels, masks = self._describer.photo_features(photo, poses)
+            fit = self._fit(levels, masks, self._scene(spot.segment, spot.x, spot.y), poses)
+            if fit is None:
+                placed.append(replace(spot, fit=0.0))
+            else:
+                placed.append(replace(spot, x=spot.x + fit.east_m, y=spot.y + fit.north_m, pose=fit.pose, fit=fit.correlation))
+        return placed
+
+    def register_click(self, photo: Photo, click_px: tuple[float, float], spot: Spot, shrink: float = 0.5) -> Spot:
+        """Return the spot with position and pose corrected so that the ground around a click (decoded pixels) fits best.
+
+        Away from the photo's centre an unknown tilt, a turned lens or a slope moves the ground; this takes up what it moved. A spot whose
+        click shows sky, or around which too little of the photo is seen, comes back as it was.
+        """
+        poses = self._poses(spot.pose, shrink)
+        try:
+            offsets = [photo_to_ground(pose.geometry(photo), *click_px) for pose in poses]
+            east_m, north_m = photo_to_ground(spot.pose.geometry(photo), *click_px)
+        except ValueError:
+            return spot
+        levels, masks = self._describer.photo_features(photo, poses, offsets)
+        fit = self._fit(levels, masks, self._scene(spot.segment, spot.x + east_m, spot.y + north_m), poses)
+        if fit is None:
+            return spot
+        at_east, at_north = offsets[poses.index(fit.pose)]
+        return replace(spot, x=spot.x + east_m + fit.east_m - at_east, y=spot.y + north_m + fit.north_m - at_north, pose=fit.pose)
+
+    def _scene(self, segment: Segment, x: float, y: float) -> list[Tensor]:
+        size_px = self._describer.canvas_px + 2 * self.settings.reach_px
+        size_m = self._describer.canvas_m * size_px / self._describer.canvas_px
+        rgb, _ = self._index.read_window(segment, x, y, size_m, size_px)
+        return self._describer.scene_features(rgb[None])
+
+    def _fit(self, levels: Sequence[Tensor], masks: NDArray[np.bool_], scene: Sequence[Tensor], poses: Sequence[Pose]) -> Fit | None:
+        surface: Tensor | None = None
+        shown = torch.from_numpy(masks).float().unsqueeze(1)  # (P, 1, S, S)
+        for stride, template, ground in zip(STRIDES, levels, scene, strict=True):
+            cells = (F.avg_pool2d(shown, stride) > 0.99).float()
+            cells = -F.max_pool2d(-cells, 3, 1, 1)  # a cell beside unseen ground has been touched by it
+            if stride == STRIDES[-1] and float(cells.sum(dim=(1, 2, 3)).max()) < self.settings.min_cells:
+                return None
+            part = masked_correlation(template, cells[:, 0], ground.expand(len(template), -1, -1, -1))  # (P, s, s)
+            if surface is None:
+                surface = part
+            else:
+                surface = surface + F.interpolate(part.unsqueeze(1), size=surface.shape[1:], mode="bilinear", align_corners=True)[:, 0]
+        assert surface is not None
+        table = (surface / len(STRIDES)).numpy()
+        pose, row, column = np.unravel_index(int(table.argmax()), table.shape)
+        return self._at_peak(table[pose], int(row), int(column), poses[int(pose)])
+
+    def _at_peak(self, table: NDArray[np.float32], row: int, column: int, pose: Pose) -> Fit:
+        size = table.shape[0]
+
+        def score(r: int, c: int) -> float | None:
+            return float(table[r, c]) if 0 <= r < size and 0 <= c < size else None
+
+        right = peak_of_line(score(row, column - 1), score(row, column), score(row, column + 1))
+        down = peak_of_line(score(row - 1, column), score(row, column), score(row + 1, column))
+        cell_m = STRIDES[0] * self._describer.canvas_m / self._describer.canvas_px
+        middle = (size - 1) / 2.0
+        return Fit(pose, (column + right - middle) * cell_m, (middle - row - down) * cell_m, float(table[row, column]))
+
+    def _poses(self, pose: Pose, shrink: float) -> list[Pose]:
+        return [
+            replace(pose, heading_deg=(pose.heading_deg + turn * shrink) % 360.0, width_m=pose.width_m * (1.0 + (scale - 1.0) * shrink))
+            for turn, scale in product(self.settings.headings_deg, self.settings.scales)
+        ]
