@@ -122,4 +122,4 @@ def _load(
         if x0 >= 0 and y0 >= 0 and x1 < width and y1 < height and usable[int(y0) : int(y1) + 1, int(x0) : int(x1) + 1].all():
             outlines.append(outline)
     scenes: list[Image] = [np.asarray(rgb, np.uint8)]
-    return make_ground(f"{source.path.stem}-{number}", scenes, usable, gsd_m, outlines, real=real)
+    return make_ground(f"{source.path.stem}-{number}", scenes, usable, gsd_m, outlines, real=real, crs=crs, origin_xy=(left, top))

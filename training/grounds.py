@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pyproj import CRS
 
 Image = NDArray[np.uint8]
 Outline = NDArray[np.float32]  # (V, 2) x, y in pixels of the ground
@@ -22,6 +23,8 @@ class Ground:
     gsd_m: float
     outlines: tuple[Outline, ...] = ()
     real: bool = True
+    crs: CRS | None = None  # metric, where the ground lies on earth
+    origin_xy: tuple[float, float] = (0.0, 0.0)  # of its upper left corner in that CRS
     levels: tuple[tuple[Image, ...], ...] = field(default=(), compare=False)  # scenes at 1.5 x the GSD
 
     @property
@@ -38,14 +41,15 @@ class Ground:
 
 
 def make_ground(
-    name: str, scenes: list[Image], usable: NDArray[np.bool_], gsd_m: float, outlines: list[Outline], *, real: bool
-) -> Ground:
+    name: str, scenes: list[Image], usable: NDArray[np.bool_], gsd_m: float, outlines: list[Outline], *, real: bool,
+    crs: CRS | None = None, origin_xy: tuple[float, float] = (0.0, 0.0),
+) -> Ground:  # fmt: skip
     """Build a ground and its smaller copies."""
     small = []
     for scene in scenes:
         size = (round(scene.shape[1] / 1.5), round(scene.shape[0] / 1.5))
         small.append(np.asarray(cv2.resize(scene, size, interpolation=cv2.INTER_AREA), np.uint8))
-    return Ground(name, tuple(scenes), usable, gsd_m, tuple(outlines), real, (tuple(small),))
+    return Ground(name, tuple(scenes), usable, gsd_m, tuple(outlines), real, crs, origin_xy, (tuple(small),))
 
 
 def usable_centres(ground: Ground, reach_m: float, step_m: float = 2.0) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ import torch
 from crossgeo.engine.locate import fill
 from crossgeo.models.views import ObjectView
 from crossgeo.training.grounds import Ground
-from crossgeo.training.render import Cameras, ObjectSample, random_world, render_object
+from crossgeo.training.render import REGISTERED, Cameras, ObjectSample, random_world, render_object
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
@@ -54,10 +54,10 @@ class ObjectSampler:
         grounds: Sequence[Ground],
         view: ObjectView,
         cameras: Cameras | None = None,
-        real_weight: float = 2.0,
-        place_error_m: float = 3.0,
+        real_weight: float = 5.0,
+        place_error_m: float = 1.5,
     ) -> None:
-        self.view, self.cameras, self.place_error_m = view, cameras or Cameras(), place_error_m
+        self.view, self.cameras, self.place_error_m = view, cameras or REGISTERED, place_error_m
         self.grounds = [ground for ground in grounds if ground.outlines]
         self.outlines = [_outlines_with_room(ground, view.window_extent_m / 2.0) for ground in self.grounds]
         weights = [len(o) ** 0.5 * (real_weight if g.real else 1.0) for g, o in zip(self.grounds, self.outlines, strict=True)]

@@ -34,6 +34,9 @@ class Cameras:
     width_px: int = 480
 
 
+REGISTERED = Cameras(heading_error_deg=4.0, scale_error=0.06)  # what is left once the photo is registered: AttenGeo's cameras
+
+
 @dataclass(frozen=True)
 class World:
     """A turned, mirrored copy of a ground, centred on a pixel of it."""
@@ -157,9 +160,9 @@ class ObjectSample:
 
 
 def render_object(
-    world: World, outline: Outline, view: ObjectView, cameras: Cameras, rng: np.random.Generator, place_error_m: float = 3.5
+    world: World, outline: Outline, view: ObjectView, cameras: Cameras, rng: np.random.Generator, place_error_m: float = 1.5
 ) -> ObjectSample:
-    """Render a click on a building: a photo somewhere above it, placed as a retrieval that is a few metres off would place it."""
+    """Render a click on a building: a photo somewhere above it, and a window where the engine's registration would place the click."""
     true = random_geometry(rng, cameras)
     click_ground = point_inside(outline, rng)
     reach_x, reach_y = rng.uniform(0.15, 0.85, 2)
@@ -175,8 +178,7 @@ def render_object(
     photo = change_photo(photo, rng)
     photo[~mask] = UNSEEN
     click = np.linalg.inv(canvas_map) @ (believed[0], believed[1], 1.0)
-    error = rng.normal(0, place_error_m, 2)
-    window_offset = world.offset_px(believed[0] + error[0], believed[1] + error[1])
-    window_px = (centre_px[0] + window_offset[0], centre_px[1] + window_offset[1])
+    error = world.offset_px(*rng.normal(0, place_error_m, 2).tolist())
+    window_px = (click_ground[0] + error[0], click_ground[1] + error[1])
     window = change_tile(render_tile(world, window_px, view.window_extent_m, view.window_px), rng)
     return ObjectSample(photo, mask, (float(click[0]), float(click[1])), window, outline_box(world, window_px, view, outline))
