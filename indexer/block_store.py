@@ -7,7 +7,6 @@ Key: uint32 by + 2^31, uint32 bx + 2^31, big-endian. Value: version (1 byte, 1),
 
 from __future__ import annotations
 
-import errno
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
@@ -19,7 +18,7 @@ from typing import Any
 import cv2
 import lmdb
 import numpy as np
-from crossgeo.indexer.files import damaged
+from crossgeo.indexer.files import damaged, failed_write
 from crossgeo.indexer.grid import BLOCK_PX, CELL_PX, CELLS, block_key, key_block
 from numpy.typing import NDArray
 
@@ -83,8 +82,7 @@ def write_blocks(path: Path, blocks: Iterable[tuple[tuple[int, int], bytes]], to
                     assert added
             environment.sync(True)
     except lmdb.Error as error:
-        full = "No space left" in str(error) or isinstance(error, lmdb.MapFullError)
-        raise OSError(errno.ENOSPC if full else errno.EIO, f"LMDB: {error}") from error
+        raise failed_write(path, f"LMDB: {error}") from error
 
 
 # A process may open an LMDB file only once, so stores of the same file share it; by device and inode, with the number of stores.

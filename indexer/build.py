@@ -252,7 +252,6 @@ def _commit(out: Path, wanted: _Wanted, segments: Sequence[SegmentRecord]) -> Ma
     created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     manifest = Manifest(generation, created, wanted.identity, wanted.grid, wanted.sources, tuple(segments))
     write_manifest(out, manifest)
-    files.fault("committed")
     return manifest
 
 

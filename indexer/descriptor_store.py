@@ -10,7 +10,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from crossgeo.indexer.files import damaged
+from crossgeo.indexer.files import damaged, failed_write, need_room
 from numpy.typing import NDArray
 
 _ROWS_PER_CHUNK = 256
@@ -19,11 +19,15 @@ _VERSION = 1
 
 def write_descriptors(path: Path, descriptors: NDArray[np.float32], tiles: NDArray[np.int32]) -> None:
     """Write (n, D) unit vectors and the (n, 2) tiles they describe; equal input gives equal bytes. Raise OSError where the disk is full."""
-    with h5py.File(path, "w", libver=("v110", "v110")) as file:
-        file.attrs["version"] = _VERSION
-        for name, data in (("descriptors", descriptors), ("tiles", tiles)):
-            rows = min(_ROWS_PER_CHUNK, len(data))
-            file.create_dataset(name, data=data, chunks=(rows, data.shape[1]), fletcher32=True, track_times=False)
+    need_room(path, descriptors.nbytes + tiles.nbytes)
+    try:
+        with h5py.File(path, "w", libver=("v110", "v110")) as file:
+            file.attrs["version"] = _VERSION
+            for name, data in (("descriptors", descriptors), ("tiles", tiles)):
+                rows = min(_ROWS_PER_CHUNK, len(data))
+                file.create_dataset(name, data=data, chunks=(rows, data.shape[1]), fletcher32=True, track_times=False)
+    except (OSError, RuntimeError) as error:
+        raise failed_write(path, f"HDF5: {error}") from error
 
 
 def read_tiles(path: Path) -> NDArray[np.int32]:

@@ -21,6 +21,20 @@ FAULT: Callable[[str], None] | None = None
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 _PIECE_BYTES = 1 << 20
+_NO_ROOM_BYTES = 1 << 18  # less than this left: the disk is full
+
+
+def failed_write(path: Path, said: str) -> OSError:
+    """Return the OSError for a library that failed to write `path` without saying why (LMDB calls a full disk an I/O error)."""
+    room_bytes = shutil.disk_usage(path.parent).free
+    full = "No space left" in said or room_bytes < _NO_ROOM_BYTES
+    return OSError(errno.ENOSPC if full else errno.EIO, said)
+
+
+def need_room(path: Path, size_bytes: int) -> None:
+    """Raise OSError (ENOSPC) unless the disk has room for a file: HDF5 and FAISS do not fail cleanly once a disk is full."""
+    if shutil.disk_usage(path.parent).free < size_bytes * 1.02 + _NO_ROOM_BYTES:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def damaged(path: Path, what: str) -> StoreError:
@@ -52,27 +66,32 @@ def _named(path: Path, error: OSError) -> GeoError:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` to be written whole; afterwards it is synced and takes the place of `path` in one step."""
+def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Yield a temporary path beside `path` to be written whole; afterwards it is synced and takes the place of `path` in one step.
+
+    What can be made again and carries its own checksum need not be `durable`: it is not synced, and a power cut may lose it.
+    """
     temporary = path.with_name(path.name + ".tmp")
     with guarded(path):
         try:
             temporary.unlink(missing_ok=True)
             yield temporary
             fault(f"{path.name}: written")
-            sync(temporary)
-            fault(f"{path.name}: synced")
+            if durable:
+                sync(temporary)
+                fault(f"{path.name}: synced")
             os.replace(temporary, path)  # noqa: PTH105  (os.replace is what the fault tests and the rules name)
             fault(f"{path.name}: renamed")
-            sync(path.parent)
+            if durable:
+                sync(path.parent)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
 
 
-def write(path: Path, data: bytes) -> None:
+def write(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Write a whole file in one step; raise LimitError where the disk is full, leaving what was there."""
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    with replacing(path, durable=durable) as temporary, temporary.open("wb") as file:
         file.write(data)
 
 
@@ -101,12 +120,14 @@ def move_folder(source: Path, target: Path) -> None:
         source.rename(target)
         sync(target.parent)
         sync(source.parent)
-    fault(f"{target.parent.name}: moved in")
+        fault(f"{target.parent.name}: moved in")
 
 
 def remove(path: Path) -> None:
     """Remove a file or a folder and what it holds; a missing one is fine."""
     with guarded(path):
+        if path.exists():
+            fault(f"{path.name}: removing")
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:

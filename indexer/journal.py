@@ -26,6 +26,7 @@ class Journal:
 
         With `restart` work begun for another plan is thrown away; without it, it raises UsageError saying what differs.
         """
+        plan = json.loads(canonical(plan))
         self.folder = index / "work"
         path = self.folder / "plan.json"
         if self.folder.exists():
@@ -62,7 +63,7 @@ class Journal:
         """Keep a piece."""
         path = self.folder / name
         files.make_folder(path.parent)
-        files.write(path, payload + hashlib.sha256(payload).digest())
+        files.write(path, payload + hashlib.sha256(payload).digest(), durable=False)
 
     def get_json(self, name: str) -> Any:
         """Return a piece of plain data, None where it is not there or not whole."""

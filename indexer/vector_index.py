@@ -5,13 +5,12 @@ On disk: what faiss.write_index makes of an IndexFlatIP. `write_vectors` and `Ve
 
 from __future__ import annotations
 
-import errno
 from pathlib import Path
 from typing import Any
 
 import faiss
 import numpy as np
-from crossgeo.indexer.files import damaged
+from crossgeo.indexer.files import damaged, failed_write, need_room
 from numpy.typing import NDArray
 
 _PIECE = 65536  # rows compared at once when only some are searched
@@ -22,13 +21,16 @@ Ids = NDArray[np.int64]
 
 def write_vectors(path: Path, descriptors: Vectors) -> None:
     """Write (n, D) unit vectors as a FAISS index; raise OSError where the disk is full."""
+    need_room(path, descriptors.nbytes)
     index = faiss.IndexFlatIP(descriptors.shape[1])
+    head_bytes = len(faiss.serialize_index(index))
     index.add(np.ascontiguousarray(descriptors, np.float32))
     try:
         faiss.write_index(index, str(path))
     except RuntimeError as error:
-        full = "No space left" in str(error) or "write error" in str(error)
-        raise OSError(errno.ENOSPC if full else errno.EIO, f"FAISS: {str(error).splitlines()[-1]}") from error
+        raise failed_write(path, f"FAISS: {str(error).splitlines()[-1]}") from error
+    if path.stat().st_size != head_bytes + descriptors.nbytes:
+        raise failed_write(path, "FAISS: the file is cut short")  # it only prints what fails on closing
 
 
 class VectorIndex:

@@ -88,7 +88,7 @@ def test_the_choice_equals_its_definition(seed: int, centre_valid: bool) -> None
     wanted = set()
     for i in range(-22, 23):
         for j in range(-22, 23):
-            columns, rows = (np.floor((middles - at) / 25.0 / 2 + 0.5 + 1e-9) == 0 for at in (i * 13.0, -j * 13.0))  # at - 25 <= . < at + 25
+            columns, rows = (np.floor((middles - at) / 25.0 / 2 + 0.5 + 1e-9) == 0 for at in (i * 13.0, -j * 13.0))
             found = cells[np.ix_(rows, columns)]
             centre = cells[64 + math.floor(-j * 13.0 / cell_m + 1e-9), 64 + math.floor(i * 13.0 / cell_m + 1e-9)]
             if found.any() and found.mean() >= rule.min_valid and (centre or not centre_valid):

@@ -1,0 +1,39 @@
+"""A build killed at any moment goes on to the same index, manifest hash for manifest hash, and readers see the old one meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from affine import Affine
+
+LONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+@pytest.mark.slow
+def test_twenty_killed_builds_end_like_an_unbroken_one(tmp_path: Path, write_raster: Any, paint: Any) -> None:
+    near = write_raster(tmp_path / "near.tif", paint(220, 300))
+    far = write_raster(tmp_path / "far.tif", paint(160, 160), "EPSG:32737", Affine(0.5, 0.0, 527000.0, 0.0, -0.5, 9332000.0))
+    script = Path(__file__).with_name("killing.py")
+    command = [sys.executable, str(script), str(tmp_path), str(near), str(far)]
+    done = subprocess.run(command, env=os.environ | LONE_THREAD, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert len(said["results"]) == 20
+    assert sum(r["ended"] == signal.SIGKILL for r in said["results"]) >= 16  # a random moment may come after the end
+    for result in said["results"]:
+        assert result["resumed"] == [0, said["wanted"]], result
+        assert result["after"][0] == 0, result
+        problems, names = result["after"][1]
+        assert problems == [], result
+        assert {"CURRENT", "LOCK", "segments"} < set(names), result
+        assert len(names) == 4, result  # and one manifest: no litter
+        if result["over"]:
+            assert result["between"][0] == 0, result
+            assert result["between"][1] in (said["old"], said["wanted"]), result
