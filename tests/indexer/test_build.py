@@ -15,9 +15,10 @@ import pytest
 from affine import Affine
 from crossgeo.errors import GeoError, InputError, LimitError, LockedError, StoreError, UsageError, WeightsError
 from crossgeo.indexer import area, files
+from crossgeo.indexer import index as index_module
 from crossgeo.indexer.build import BuildOptions, Progress, build_index
 from crossgeo.indexer.index import GeoIndex
-from crossgeo.indexer.manifest import ModelIdentity
+from crossgeo.indexer.manifest import ModelIdentity, check_file
 from crossgeo.indexer.verify import verify_index
 
 
@@ -85,6 +86,22 @@ def test_another_index_is_replaced_only_when_told(build: Any, tmp_path: Path, or
         assert now.manifest == second
     assert verify_index(tmp_path / "a.geo") == []
     assert build([ortho], "fresh.geo", **change).hash == second.hash
+
+
+def test_a_reader_that_a_new_generation_overtakes_opens_the_new_one(
+    build: Any, tmp_path: Path, ortho: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build([ortho])
+    new = []
+
+    def overtaken(path: Path, record: Any) -> None:
+        if not new:
+            new.append(build([ortho], stride_m=30.0, overwrite=True))  # its files are gone before they are read
+        check_file(path, record)
+
+    monkeypatch.setattr(index_module, "check_file", overtaken)
+    with GeoIndex.open(tmp_path / "a.geo") as index:
+        assert index.manifest == new[0]
 
 
 def test_a_damaged_index_is_mended_by_overwriting_it(build: Any, tmp_path: Path, ortho: Path) -> None:
