@@ -29,4 +29,3 @@ def render_ortho(town: Town, scene: Scene, gsd_m: float = 0.2) -> NDArray[np.uin
         way = cv2.INTER_AREA if side < picture.shape[0] else cv2.INTER_CUBIC
         picture = np.asarray(cv2.resize(picture, (side, side), interpolation=way), np.uint8)
     return finish(picture, scene, np.random.default_rng([town.seed, scene.traffic_seed, 5]), 0.5)
-

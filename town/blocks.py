@@ -1,4 +1,4 @@
-"""What stands on the built-up blocks: detached houses with gardens, terraces, perimeter blocks, slabs, unplanned quarters, trade and car parks."""
+"""What stands on built-up blocks: houses with gardens, terraces, perimeter blocks, slabs, unplanned quarters, trade, car parks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ def lawn(plan: Plan, shape: Polygon, mown: bool = False) -> None:
     rgb = tuple(g * (1.0 - mix) + d * mix for g, d in zip(style.grass_rgb, style.dry_rgb, strict=True))
     rows = None
     if mown:
-        rows = Rows(float(plan.rng.uniform(0.0, math.pi)), float(plan.rng.uniform(1.5, 5.0)), plan.shade((rgb[0], rgb[1], rgb[2]), 0.1), 0.6, 0.1)
+        rows = Rows(
+            float(plan.rng.uniform(0.0, math.pi)), float(plan.rng.uniform(1.5, 5.0)), plan.shade((rgb[0], rgb[1], rgb[2]), 0.1), 0.6, 0.1
+        )
     plan.ground(shape, Material.GRASS, plan.shade((rgb[0], rgb[1], rgb[2])), rows)
 
 
@@ -95,13 +97,17 @@ def _behind(plan: Plan, lot: Lot, types: list[HouseType]) -> None:
                 bed = rectangle(float(x), float(y), float(rng.uniform(2.5, 7.0)), float(rng.uniform(1.5, 4.0)), long_axis(lot.shape))
                 ground = plan.shade(style.soil_rgb, 0.12)
                 if rest.contains(bed):
-                    plan.ground(bed, Material.CROP, ground, Rows(long_axis(lot.shape), 1.0, plan.pick(style.leaf_rgb), float(rng.uniform(0.2, 0.9))))
+                    plan.ground(
+                        bed, Material.CROP, ground, Rows(long_axis(lot.shape), 1.0, plan.pick(style.leaf_rgb), float(rng.uniform(0.2, 0.9)))
+                    )
         plan.trees_in(rest, int(rest.area / 160.0 * style.trees * rng.uniform(0.2, 1.5)), (1.2, 4.5))
 
 
 def _driveway(plan: Plan, start: FloatArray, inward: FloatArray, length_m: float) -> None:
     end = start + inward * length_m
-    plan.ground_overlay(LineString([start - inward * 2.0, end]).buffer(1.45, cap_style="flat"), Material.PAVING, plan.shade(plan.style.paving_rgb, 0.08))
+    plan.ground_overlay(
+        LineString([start - inward * 2.0, end]).buffer(1.45, cap_style="flat"), Material.PAVING, plan.shade(plan.style.paving_rgb, 0.08)
+    )
     spot = start + inward * (length_m - 2.6)
     plan.car_slots.append((float(spot[0]), float(spot[1]), math.atan2(inward[1], inward[0]), 0.45))
 
@@ -111,7 +117,9 @@ def _fence(plan: Plan, plot: Polygon, walled: bool) -> None:
     if walled:
         barrier = Barrier(plot.exterior, 0.35, float(rng.uniform(1.2, 2.2)), Material.WALL, plan.pick(style.wall_rgb))
     else:
-        barrier = Barrier(plot.exterior, float(rng.uniform(0.5, 1.1)), float(rng.uniform(0.8, 1.8)), Material.BROADLEAF, plan.pick(style.leaf_rgb))
+        barrier = Barrier(
+            plot.exterior, float(rng.uniform(0.5, 1.1)), float(rng.uniform(0.8, 1.8)), Material.BROADLEAF, plan.pick(style.leaf_rgb)
+        )
     plan.barriers.append(barrier)
 
 
@@ -128,7 +136,9 @@ def terraces(plan: Plan, block: Polygon, density: float) -> None:
         while at < length - kind.front_m:
             x, y, angle = place_on_front(start, along, inward, at, setback, kind.front_m + 0.1, kind.depth_m)
             if lot.build(house(plan, resized(kind, kind.front_m + 0.1, kind.depth_m), x, y, angle, 0.0), -0.4):
-                back = rectangle(*place_on_front(start, along, inward, at, setback + kind.depth_m, kind.front_m, 9.0)[:2], kind.front_m / 2, 4.5, angle)
+                back = rectangle(
+                    *place_on_front(start, along, inward, at, setback + kind.depth_m, kind.front_m, 9.0)[:2], kind.front_m / 2, 4.5, angle
+                )
                 for plot in polygons_of(back.intersection(block), 15.0):
                     (lawn if rng.uniform() < 0.6 else yard)(plan, plot)
                     plan.trees_in(plot, int(rng.poisson(0.5 * plan.style.trees)), (0.6, 2.4))
@@ -167,7 +177,9 @@ def _infill(plan: Plan, lot: Lot, tries: int, types: list[HouseType], scale: tup
     for x, y in points_inside(rng, lot.shape, tries):
         kind = types[int(rng.integers(len(types)))]
         kind = resized(kind, kind.front_m * float(rng.uniform(*scale)), kind.depth_m * float(rng.uniform(*scale)))
-        lot.build(house(plan, kind, float(x), float(y), turn + float(rng.integers(4)) * math.pi / 2.0 + float(rng.normal(0.0, 0.05))), gap_m)
+        lot.build(
+            house(plan, kind, float(x), float(y), turn + float(rng.integers(4)) * math.pi / 2.0 + float(rng.normal(0.0, 0.05))), gap_m
+        )
 
 
 def informal(plan: Plan, block: Polygon, density: float) -> None:
@@ -201,7 +213,12 @@ def slabs(plan: Plan, block: Polygon, density: float) -> None:
         for u in np.arange(-reach + float(rng.uniform(0.0, 6.0)), reach, step_u):
             x, y = np.array([centre.x, centre.y]) + along * u + across * v
             if lot.build(house(plan, kind, float(x), float(y), turn, 0.01), 4.0):
-                path = LineString([np.array([x, y]) - along * step_u / 2 - across * (depth / 2 + 3), np.array([x, y]) + along * step_u / 2 - across * (depth / 2 + 3)])
+                path = LineString(
+                    [
+                        np.array([x, y]) - along * step_u / 2 - across * (depth / 2 + 3),
+                        np.array([x, y]) + along * step_u / 2 - across * (depth / 2 + 3),
+                    ]
+                )
                 for part in polygons_of(path.buffer(1.0).intersection(block)):
                     plan.ground(part, Material.PAVING, plan.shade(style.paving_rgb))
     for rest in polygons_of(lot.rest(2.0), 100.0):
@@ -222,7 +239,16 @@ def trade(plan: Plan, block: Polygon, density: float) -> None:
     _bays(plan, lot, lot.rest(2.0), turn, 3)
     for x, y in points_inside(rng, lot.rest(2.0), int(rng.integers(0, 9))):
         box = Wing(float(x), float(y), 3.05, 1.22, turn + float(rng.choice((0.0, math.pi / 2.0))), 2.6, "flat")
-        lot.build(make_building(plan, [box], "metal", plan.shade(((176.0, 70.0, 50.0), (60.0, 96.0, 150.0), (190.0, 150.0, 60.0))[int(rng.integers(3))]), (120.0, 90.0, 80.0)), 0.4)
+        lot.build(
+            make_building(
+                plan,
+                [box],
+                "metal",
+                plan.shade(((176.0, 70.0, 50.0), (60.0, 96.0, 150.0), (190.0, 150.0, 60.0))[int(rng.integers(3))]),
+                (120.0, 90.0, 80.0),
+            ),
+            0.4,
+        )
     for strip in polygons_of(block.difference(block.buffer(-2.5)), 20.0):
         lawn(plan, strip)
         plan.trees_in(strip, int(strip.area / 120.0 * style.trees), (1.2, 3.0))
@@ -249,7 +275,11 @@ def mark_bays(plan: Plan, x: float, y: float, turn: float, cols: int, rows: int)
         middle = np.array([x, y]) + across * ((row - (rows - 1) / 2.0) * 5.2)
         for col in range(cols + 1):
             side = middle + along * ((col - cols / 2.0) * 2.6)
-            plan.ground_overlay(LineString([side - across * 2.4, side + across * 2.4]).buffer(0.07, cap_style="flat"), Material.MARKING, (208.0, 206.0, 200.0))
+            plan.ground_overlay(
+                LineString([side - across * 2.4, side + across * 2.4]).buffer(0.07, cap_style="flat"),
+                Material.MARKING,
+                (208.0, 206.0, 200.0),
+            )
             if col < cols:
                 slot = side + along * 1.3
                 plan.car_slots.append((float(slot[0]), float(slot[1]), turn + math.pi / 2.0, busy))

@@ -116,16 +116,18 @@ class Canvas:
         for material, gain in _DRY_GAIN.items():
             dryness[material] = gain
         fields = [smooth_noise(rng, shape, cell / self.gsd_m) for cell in _NOISE_M]
-        dry = sum((w * smooth_noise(rng, shape, cell / self.gsd_m) for cell, w in ((30.0, 0.8), (8.0, 0.7), (1.6, 0.6))), np.zeros(shape, np.float32))
+        dry = np.zeros(shape, np.float32)
+        for cell, weight in ((30.0, 0.8), (8.0, 0.7), (1.6, 0.6)):
+            dry += np.float32(weight) * smooth_noise(rng, shape, cell / self.gsd_m)
         for r in range(0, self.side, 256):
             part = slice(r, r + 256)
             kinds = self.material[part]
-            gain = np.ones(kinds.shape, np.float32)
+            tone = np.ones(kinds.shape, np.float32)
             for i, field in enumerate(fields):
-                gain += table[kinds, i] * field[part]
+                tone += table[kinds, i] * field[part]
             mix = (np.clip(dry[part], 0.0, 2.0) * dryness[kinds])[..., None]
             colour = self.albedo[part] * (1.0 - mix) + np.asarray(dry_rgb, np.float32) * mix
-            self.albedo[part] = np.clip(colour * gain[..., None], 0.0, 255.0).astype(np.uint8)
+            self.albedo[part] = np.clip(colour * tone[..., None], 0.0, 255.0).astype(np.uint8)
 
     def raise_barrier(self, barrier: Barrier, rng: np.random.Generator) -> None:
         """Raise a hedge or a wall."""

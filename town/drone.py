@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -102,11 +103,11 @@ def _rays(pose: Pose, camera: Camera) -> Float32:
     return np.stack([(m[k, 0] * columns + m[k, 1] * rows + m[k, 2]) / fall for k in (0, 1)]).astype(np.float32)
 
 
-def _sample(layer: NDArray[np.generic], columns: Float32, rows: Float32, way: int) -> NDArray[np.generic]:
+def _sample(layer: NDArray[Any], columns: Float32, rows: Float32, way: int) -> NDArray[Any]:
     return np.asarray(cv2.remap(layer, columns, rows, way, borderMode=cv2.BORDER_REFLECT_101))
 
 
-def _sample_points(layer: Float32, columns: Float32, rows: Float32) -> Float32:
+def _sample_points(layer: NDArray[Any], columns: Float32, rows: Float32) -> Float32:
     """Look up (N,) points; cv2 takes no rows longer than 32,767, so they are folded."""
     count, width = len(columns), 1024
     folded = [np.pad(a, (0, -count % width)).reshape(-1, width) for a in (columns, rows)]
@@ -145,7 +146,9 @@ def _first_hits(view: _View, pose: Pose, camera: Camera, rays: Float32) -> Float
     return low
 
 
-def _colours(town: Town, view: _View, scene: Scene, rays: Float32, x: Float32, y: Float32, z: Float32) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+def _colours(
+    town: Town, view: _View, scene: Scene, rays: Float32, x: Float32, y: Float32, z: Float32
+) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
     """Return (H, W, 3) colours and (H, W) buildings of the points that rays hit: tops as seen from above, sides by what they belong to."""
     run = np.sqrt(rays[0] ** 2 + rays[1] ** 2) + np.float32(1e-6)
     ahead_x, ahead_y = x + rays[0] / run * np.float32(0.3), y + rays[1] / run * np.float32(0.3)
@@ -156,7 +159,7 @@ def _colours(town: Town, view: _View, scene: Scene, rays: Float32, x: Float32, y
     colour = np.asarray(_sample(view.colour, columns, rows, cv2.INTER_CUBIC), np.uint8)
     kind = np.asarray(_sample(view.material, columns, rows, cv2.INTER_NEAREST), np.uint8)
     gain = _detail(x, y, z)
-    gain *= _detail_table()[kind]
+    gain *= _detail_table()[kind] * np.where(side, np.float32(1.7), np.float32(1.0))
     gain += 1.0
     below = np.clip((behind - z) / np.float32(6.0), 0.0, 1.0)
     gain *= np.where(side, 0.8 - 0.3 * below, np.float32(1.0))
@@ -173,8 +176,8 @@ def _walls(town: Town, view: _View, scene: Scene, building: NDArray[np.int32], x
     k = max(3, round(1.0 / view.gsd_m) | 1)
     soft = cv2.blur(view.height, (k, k))
     columns, rows = view.columns(x), view.rows(y)
-    out_x = -_sample_points(cv2.Sobel(soft, cv2.CV_32F, 1, 0), columns, rows)
-    out_y = _sample_points(cv2.Sobel(soft, cv2.CV_32F, 0, 1), columns, rows)
+    out_x = -_sample_points(np.asarray(cv2.Sobel(soft, cv2.CV_32F, 1, 0)), columns, rows)
+    out_y = _sample_points(np.asarray(cv2.Sobel(soft, cv2.CV_32F, 0, 1)), columns, rows)
     norm = np.sqrt(out_x**2 + out_y**2) + np.float32(1e-6)
     lit_map = sunlit(view.height, view.gsd_m, scene)
     lit = _sample_points(lit_map, view.columns(x + out_x / norm * np.float32(0.6)), view.rows(y + out_y / norm * np.float32(0.6)))
@@ -198,4 +201,6 @@ def _detail_texture() -> Float32:
 def _detail(x: Float32, y: Float32, z: Float32) -> Float32:
     """Return the fine grain of surfaces, finer than the layers, anchored to the ground so that it turns with the view."""
     columns, rows = (x + z * np.float32(0.37)) / np.float32(_DETAIL_M), (y - z * np.float32(0.53)) / np.float32(_DETAIL_M)
-    return np.asarray(cv2.remap(_detail_texture(), columns % 1023.0, rows % 1023.0, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP), np.float32)
+    return np.asarray(
+        cv2.remap(_detail_texture(), columns % 1023.0, rows % 1023.0, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP), np.float32
+    )

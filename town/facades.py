@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 
 
 def wall_colours(
-    town: Town, scene: Scene, building: NDArray[np.int32], x: Float32, y: Float32, z: Float32, outward_x: Float32, outward_y: Float32, lit: Float32
+    town: Town,
+    scene: Scene,
+    building: NDArray[np.int32],
+    x: Float32,
+    y: Float32,
+    z: Float32,
+    outward_x: Float32,
+    outward_y: Float32,
+    lit: Float32,
 ) -> Float32:
     """Return (N, 3) display colours of N points on walls.
 

@@ -53,7 +53,7 @@ def draw_clicks(town: Town, pose: Pose, camera: Camera, hits: Hits, count: int, 
     seen, pixels = np.unique(hits.building[hits.building >= 0], return_counts=True)
     candidates = [(by_outline.get(id(town.buildings[i].outline)), int(i)) for i, n in zip(seen, pixels, strict=True) if n >= _MIN_PIXELS]
     candidates += [(item, -1) for item in town.objects if item.kind == "pond"]
-    clicks = []
+    clicks: list[Click] = []
     for k in rng.permutation(len(candidates)):
         item, index = candidates[int(k)]
         if len(clicks) == count:

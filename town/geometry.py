@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 
@@ -69,7 +70,7 @@ def lines_of(shape: shapely.Geometry, min_length_m: float = 0.0) -> list[LineStr
 def frontages(block: Polygon, min_length_m: float) -> Iterator[tuple[FloatArray, FloatArray, FloatArray, float]]:
     """Yield (start, unit direction, unit inward normal, length) of the long straight edges of a block."""
     ring = np.asarray(orient(block.simplify(1.2)).exterior.coords)[:, :2]
-    for start, end in zip(ring[:-1], ring[1:], strict=True):
+    for start, end in itertools.pairwise(ring):
         length = float(np.hypot(*(end - start)))
         if length >= min_length_m:
             along = (end - start) / length

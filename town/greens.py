@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import shapely
 from crossgeo.town.blocks import lawn
 from crossgeo.town.geometry import blob, cut, long_axis, points_inside, polygons_of, rectangle, split_across
 from crossgeo.town.houses import Lot, draw_house_type, hall_type, house, make_building, resized
 from crossgeo.town.plan import Barrier, Material, Plan, Rows, Wing
 from shapely import LineString, Point, Polygon
+
+_COURT_RGB = ((150.0, 98.0, 78.0), (92.0, 112.0, 128.0), (98.0, 120.0, 98.0), (146.0, 144.0, 142.0), (166.0, 136.0, 108.0))
 
 
 def fields(plan: Plan, block: Polygon, density: float) -> None:
@@ -17,15 +20,25 @@ def fields(plan: Plan, block: Polygon, density: float) -> None:
     rng, style = plan.rng, plan.style
     plan.ground(block, Material.GRASS, plan.shade(style.dry_rgb))
     limit = float(rng.choice((700.0, 2500.0, 7000.0)))
-    pieces, done = [block], []
+    pieces = [block]
     while pieces:
         piece = pieces.pop()
-        parts = cut(piece, split_across(rng, piece, 0.25, 0.03), float(rng.uniform(0.4, 1.6))) if piece.area > limit * rng.uniform(0.7, 2.0) else []
-        (pieces.extend if parts else done.append)(parts or piece)  # type: ignore[operator]
-    for piece in done:
+        if piece.area > limit * rng.uniform(0.7, 2.0):
+            parts = cut(piece, split_across(rng, piece, 0.25, 0.03), float(rng.uniform(0.4, 1.6)))
+            if len(parts) > 1:
+                pieces.extend(parts)
+                continue
         _field(plan, piece)
         if rng.uniform() < 0.22:
-            plan.barriers.append(Barrier(piece.exterior, float(rng.uniform(0.8, 2.2)), float(rng.uniform(1.0, 2.4)), Material.BROADLEAF, plan.pick(style.leaf_rgb)))
+            plan.barriers.append(
+                Barrier(
+                    piece.exterior,
+                    float(rng.uniform(0.8, 2.2)),
+                    float(rng.uniform(1.0, 2.4)),
+                    Material.BROADLEAF,
+                    plan.pick(style.leaf_rgb),
+                )
+            )
         if rng.uniform() < 0.3:
             for at in np.arange(0.0, piece.exterior.length, 9.0):
                 if rng.uniform() < 0.35:
@@ -40,9 +53,19 @@ def _field(plan: Plan, piece: Polygon) -> None:
     rgb = plan.pick(style.crop_rgb)
     if kind == "crop":
         other = plan.shade(rgb, 0.15) if rng.uniform() < 0.5 else plan.shade(style.soil_rgb)
-        plan.ground(piece, Material.CROP, rgb, Rows(turn, float(rng.choice((0.8, 1.2, 1.8, 3.0, 6.0))), other, float(rng.uniform(0.25, 0.8)), float(rng.uniform(0.05, 0.3))))
+        plan.ground(
+            piece,
+            Material.CROP,
+            rgb,
+            Rows(turn, float(rng.choice((0.8, 1.2, 1.8, 3.0, 6.0))), other, float(rng.uniform(0.25, 0.8)), float(rng.uniform(0.05, 0.3))),
+        )
     elif kind == "ploughed":
-        plan.ground(piece, Material.SOIL, plan.shade(style.soil_rgb, 0.1), Rows(turn, float(rng.uniform(0.8, 2.5)), plan.shade(style.soil_rgb, 0.2), 0.5, 0.15))
+        plan.ground(
+            piece,
+            Material.SOIL,
+            plan.shade(style.soil_rgb, 0.1),
+            Rows(turn, float(rng.uniform(0.8, 2.5)), plan.shade(style.soil_rgb, 0.2), 0.5, 0.15),
+        )
     elif kind == "orchard":
         lawn(plan, piece)
         _tree_rows(plan, piece, turn)
@@ -54,9 +77,8 @@ def _field(plan: Plan, piece: Polygon) -> None:
         plan.trees_in(piece, int(piece.area / 90.0 * style.trees), (0.5, 1.4))
     if rng.uniform() < 0.3:
         for x, y in points_inside(rng, piece, int(rng.integers(1, 4))):
-            plan.ground(blob(rng, float(x), float(y), float(rng.uniform(2.0, 7.0)), 1.6).intersection(piece).buffer(0.0), Material.SOIL, plan.shade(style.soil_rgb)) if piece.contains(
-                Point(x, y).buffer(8.0)
-            ) else None
+            bare = blob(rng, float(x), float(y), float(rng.uniform(2.0, 7.0)), 1.6).intersection(piece)
+            plan.ground(bare, Material.SOIL, plan.shade(style.soil_rgb))
 
 
 def _tree_rows(plan: Plan, piece: Polygon, turn: float) -> None:
@@ -66,8 +88,6 @@ def _tree_rows(plan: Plan, piece: Polygon, turn: float) -> None:
     centre, reach, inner = piece.centroid, math.sqrt(piece.area) * 2.0, piece.buffer(-1.5)
     u, v = np.meshgrid(np.arange(-reach, reach, step_u), np.arange(-reach, reach, step_v))
     spots = np.array([centre.x, centre.y]) + u.reshape(-1, 1) * along + v.reshape(-1, 1) * across + rng.normal(0.0, 0.25, (u.size, 2))
-    import shapely
-
     for x, y in spots[shapely.contains_xy(inner, spots[:, 0], spots[:, 1])]:
         if rng.uniform() < 0.94:
             plan.tree(float(x), float(y), radius * float(rng.uniform(0.8, 1.2)), "broadleaf")
@@ -113,7 +133,12 @@ def park(plan: Plan, block: Polygon, density: float) -> None:
             plan.ponds.append(shape)
             taken = shape.buffer(2.5)
         elif rng.uniform() < 0.6:
-            plan.ground(Point(x, y).buffer(radius * 0.7), Material.PAVING, plan.shade(style.paving_rgb), Rows(0.0, 2.0, plan.shade(style.paving_rgb, 0.15), 0.5, 0.0))
+            plan.ground(
+                Point(x, y).buffer(radius * 0.7),
+                Material.PAVING,
+                plan.shade(style.paving_rgb),
+                Rows(0.0, 2.0, plan.shade(style.paving_rgb, 0.15), 0.5, 0.0),
+            )
     for x, y in points_inside(rng, block, int(rng.integers(2, 9))):
         clump = blob(rng, float(x), float(y), float(rng.uniform(4.0, 14.0))).intersection(block).difference(taken)
         for part in polygons_of(clump, 10.0):
@@ -127,7 +152,7 @@ def sports(plan: Plan, block: Polygon, density: float) -> None:
     rng, style = plan.rng, plan.style
     lawn(plan, block)
     turn = long_axis(block)
-    for x, y in points_inside(rng, block, 24):
+    for x, y in points_inside(rng, block, 9):
         pitch = rng.uniform() < 0.35
         half_long, half_short = (float(rng.uniform(25.0, 48.0)), 0.0) if pitch else (float(rng.uniform(7.0, 12.5)), 0.0)
         half_short = half_long * float(rng.uniform(0.5, 0.68))
@@ -135,7 +160,7 @@ def sports(plan: Plan, block: Polygon, density: float) -> None:
         if not block.contains(area):
             continue
         green = plan.shade(style.grass_rgb)
-        rgb = green if pitch else plan.shade(((176.0, 92.0, 66.0), (70.0, 110.0, 140.0), (84.0, 124.0, 90.0), (150.0, 150.0, 152.0))[int(rng.integers(4))])
+        rgb = green if pitch else plan.shade(_COURT_RGB[int(rng.integers(len(_COURT_RGB)))], 0.12)
         bands = Rows(turn + math.pi / 2.0, float(rng.uniform(8.0, 12.0)), plan.shade(green, 0.12), 0.8, 0.0) if pitch else None
         plan.ground(area, Material.GRASS if pitch else Material.PAVING, rgb, bands)
         _pitch_lines(plan, float(x), float(y), half_long, half_short, turn)
@@ -184,7 +209,12 @@ def square(plan: Plan, block: Polygon, density: float) -> None:
     """A paved square with a pattern, trees in line and, now and then, one large building."""
     rng, style = plan.rng, plan.style
     turn = long_axis(block)
-    plan.ground(block, Material.PAVING, plan.shade(style.paving_rgb), Rows(turn, float(rng.uniform(1.5, 6.0)), plan.shade(style.paving_rgb, 0.15), 0.5, 0.0))
+    plan.ground(
+        block,
+        Material.PAVING,
+        plan.shade(style.paving_rgb),
+        Rows(turn, float(rng.uniform(1.5, 6.0)), plan.shade(style.paving_rgb, 0.15), 0.5, 0.0),
+    )
     lot = Lot(plan, block.buffer(-3.0))
     scale = min(40.0, math.sqrt(block.area) * 0.6)
     for x, y in points_inside(rng, block, 8):

@@ -76,7 +76,9 @@ def _outline(wing: Wing) -> Polygon:
     return rectangle(wing.x, wing.y, wing.half_long, wing.half_short, wing.angle)
 
 
-def wing_along(x: float, y: float, front_m: float, depth_m: float, angle: float, eave_m: float, form: RoofForm, pitch: float, turned: bool) -> Wing:
+def wing_along(
+    x: float, y: float, front_m: float, depth_m: float, angle: float, eave_m: float, form: RoofForm, pitch: float, turned: bool
+) -> Wing:
     """Return a wing from its front and depth; the ridge runs along the front unless turned."""
     if turned:
         return Wing(x, y, depth_m / 2.0, front_m / 2.0, angle + math.pi / 2.0, eave_m, form, pitch)
@@ -102,7 +104,9 @@ def flat_type(plan: Plan, front_m: float, depth_m: float, floors: int) -> HouseT
     """Return a plain building of a given size with the flat or low roof that the style gives its larger buildings."""
     style, rng = plan.style, plan.rng
     if rng.uniform() < 0.6 + 0.4 * style.flat_share:
-        return HouseType(front_m, depth_m, 0.8 + 3.0 * floors, "flat", 0.0, "concrete", plan.pick(style.flat_rgb), plan.pick(style.wall_rgb), 0.0, False)
+        return HouseType(
+            front_m, depth_m, 0.8 + 3.0 * floors, "flat", 0.0, "concrete", plan.pick(style.flat_rgb), plan.pick(style.wall_rgb), 0.0, False
+        )
     form: RoofForm = "hip" if rng.uniform() < 0.6 else "gable"
     pitch = float(rng.uniform(0.35, 0.7)) * min(1.0, 12.0 / min(front_m, depth_m))
     rgb = plan.pick(style.pitched_rgb)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 from crossgeo.town import blocks, greens
-from crossgeo.town.geometry import frontages
+from crossgeo.town.geometry import FloatArray, frontages
 from crossgeo.town.plan import Material, Plan
 from crossgeo.town.streets import Block, Street
 from shapely import Polygon
@@ -30,7 +30,7 @@ _USES: tuple[tuple[Builder, tuple[float, ...]], ...] = (  # weights at the densi
 _GREEN, _OPEN = (greens.park, greens.wood, greens.sports), (greens.fields, greens.farm)
 
 
-def _weights(plan: Plan, block: Block) -> np.ndarray:
+def _weights(plan: Plan, block: Block) -> FloatArray:
     density = float(np.clip(block.district.density + plan.rng.normal(0.0, 0.07), 0.0, 1.0))
     weights = np.array([np.interp(density, _DENSITIES, row) for _, row in _USES])
     for i, (use, _) in enumerate(_USES):
@@ -42,7 +42,7 @@ def _weights(plan: Plan, block: Block) -> np.ndarray:
             weights[i] = 0.0
         if block.shape.area > 9000.0 and use in (greens.square, blocks.car_park):
             weights[i] *= 0.1
-    return weights / weights.sum()
+    return np.asarray(weights / weights.sum(), np.float64)
 
 
 def build_block(plan: Plan, block: Block) -> None:
@@ -50,7 +50,9 @@ def build_block(plan: Plan, block: Block) -> None:
     rng, shape = plan.rng, block.shape
     width_m = 2.0 * shape.area / max(shape.length / 2.0, 1.0)
     if shape.area < 120.0 or width_m < 6.0:
-        blocks.lawn(plan, shape) if rng.uniform() > plan.style.dryness else plan.ground(shape, Material.PAVING, plan.shade(plan.style.paving_rgb))
+        blocks.lawn(plan, shape) if rng.uniform() > plan.style.dryness else plan.ground(
+            shape, Material.PAVING, plan.shade(plan.style.paving_rgb)
+        )
         plan.trees_in(shape, int(rng.poisson(shape.area / 80.0 * plan.style.trees)), (1.0, 3.0))
         return
     use = _USES[int(rng.choice(len(_USES), p=_weights(plan, block)))][0]

@@ -1,4 +1,4 @@
-"""A simulated town from a seed: its plan as objects with exact outlines, its layers as rasters, and the place on earth that it pretends to be."""
+"""A simulated town from a seed: objects with exact outlines, raster layers, and the place on earth that it pretends to be."""
 
 from __future__ import annotations
 
@@ -124,7 +124,9 @@ def _objects(plan: Plan, trees: list[Tree], size_m: float) -> tuple[TownObject, 
     """List what lies wholly inside the town."""
     objects = [TownObject("building", b.outline, b.height_m) for b in plan.buildings]
     objects += [TownObject("pond", pond, 0.0) for pond in plan.ponds]
-    objects += [TownObject("tree", shapely.Point(t.x, t.y).buffer(t.radius_m * 0.95, quad_segs=4), t.height_m) for t in trees if t.radius_m > 1.2]
+    objects += [
+        TownObject("tree", shapely.Point(t.x, t.y).buffer(t.radius_m * 0.95, quad_segs=4), t.height_m) for t in trees if t.radius_m > 1.2
+    ]
     inside = []
     for item in objects:
         x0, y0, x1, y1 = item.footprint.bounds

@@ -15,9 +15,9 @@ _Tint = tuple[tuple[float, float, float], tuple[float, float, float]]  # colour 
 _SEASON_TINTS: dict[Season, dict[Material, _Tint]] = {
     "summer": {},
     "spring": {
-        Material.GRASS: ((0.95, 1.06, 0.92), (0.0, 2.0, 0.0)),
-        Material.BROADLEAF: ((1.12, 1.14, 0.98), (6.0, 6.0, 2.0)),
-        Material.CROP: ((0.86, 1.0, 0.85), (0.0, 6.0, 0.0)),
+        Material.GRASS: ((0.97, 1.03, 0.96), (0.0, 2.0, 0.0)),
+        Material.BROADLEAF: ((1.12, 1.12, 1.0), (6.0, 6.0, 2.0)),
+        Material.CROP: ((0.9, 0.98, 0.9), (2.0, 5.0, 2.0)),
     },
     "autumn": {
         Material.GRASS: ((1.05, 0.97, 0.9), (6.0, 0.0, 0.0)),
@@ -32,6 +32,8 @@ _SEASON_TINTS: dict[Season, dict[Material, _Tint]] = {
         Material.SOIL: ((0.84, 0.84, 0.85), (0.0, 0.0, 0.0)),
     },
 }
+
+_SHOULDER = np.float32(185.0)
 
 
 def season_tables(season: Season) -> tuple[Float32, Float32]:
@@ -74,10 +76,10 @@ def sky_view(height: Float32, gsd_m: float) -> Float32:
     """Return how open the sky is above each pixel, 0..1, from how far its surroundings stand above it."""
     rows, cols = height.shape
     small = cv2.resize(height, (max(1, cols // 4), max(1, rows // 4)), interpolation=cv2.INTER_AREA)
-    around = np.zeros_like(small)
+    around = np.zeros(small.shape, np.float32)
     for width_m in (3.0, 9.0):
         k = max(3, round(width_m / (4.0 * gsd_m)) | 1)
-        around += 0.5 * cv2.blur(small, (k, k))
+        around += np.asarray(cv2.blur(small, (k, k)), np.float32) * np.float32(0.5)
     above = np.asarray(cv2.resize(around, (cols, rows), interpolation=cv2.INTER_LINEAR), np.float32)
     np.subtract(above, height, out=above)
     return np.asarray(1.0 / (1.0 + np.float32(0.16) * np.clip(above, 0.0, 12.0)), np.float32)
@@ -87,7 +89,9 @@ def light_colours(scene: Scene) -> tuple[Float32, Float32]:
     """Return the light of sun and of sky as (3,) linear RGB; flat open ground gets about 1 in all."""
     low = 1.0 - min(1.0, max(0.0, (scene.sun_elevation_deg - 15.0) / 45.0))
     share = 0.74 * (1.0 - 0.93 * scene.overcast)
-    sun = np.array((1.0 + 0.05 * low, 0.985, 0.95 - 0.14 * low)) * share / max(0.35, math.sin(math.radians(scene.sun_elevation_deg))) ** 0.75
+    sun = (
+        np.array((1.0 + 0.05 * low, 0.985, 0.95 - 0.14 * low)) * share / max(0.35, math.sin(math.radians(scene.sun_elevation_deg))) ** 0.75
+    )
     sky = np.array((0.93, 0.99, 1.12)) * (1.06 - share)
     tint = np.array((1.0 + 0.10 * scene.warmth, 1.0, 1.0 - 0.12 * scene.warmth)) * scene.exposure**2
     return np.asarray(sun * tint, np.float32), np.asarray(sky * tint, np.float32)
@@ -107,8 +111,10 @@ def shade(albedo: NDArray[np.uint8], material: NDArray[np.uint8], height: Float3
         facing = (up - slope_x * east - slope_y * north) / np.sqrt(1.0 + slope_x * slope_x + slope_y * slope_y)
         direct = (np.clip(facing, 0.0, 1.0) * lit[part])[..., None]
         light = np.sqrt(direct * sun + open_sky[part][..., None] * sky)
-        colour = albedo[part] * gain[material[part]] + offset[material[part]]
-        out[part] = np.clip(colour * light, 0.0, 255.0).astype(np.uint8)
+        colour = (albedo[part] * gain[material[part]] + offset[material[part]]) * light
+        bright = np.maximum(colour - _SHOULDER, 0.0)  # highlights bend instead of burning out
+        colour -= bright * bright / (bright + np.float32(80.0))
+        out[part] = np.clip(colour, 0.0, 255.0).astype(np.uint8)
     return out
 
 

@@ -21,7 +21,9 @@ def raise_building(canvas: Canvas, building: Building, index: int) -> None:
     rng = np.random.default_rng(building.seed)
     height, albedo = canvas.height[window], canvas.albedo[window]
     x, y = canvas.centres(window)
-    stains = smooth_noise(rng, height.shape, 2.6 / canvas.gsd_m) * np.float32(0.05) + smooth_noise(rng, height.shape, 0.7 / canvas.gsd_m) * np.float32(0.035)
+    stains = smooth_noise(rng, height.shape, 2.6 / canvas.gsd_m) * np.float32(0.05) + smooth_noise(
+        rng, height.shape, 0.7 / canvas.gsd_m
+    ) * np.float32(0.035)
     for wing in building.wings:
         ca, sa = math.cos(wing.angle), math.sin(wing.angle)
         u = (x - wing.x) * ca + (y - wing.y) * sa
@@ -77,6 +79,8 @@ def _paint(building: Building, wing: Wing, u: Float32, v: Float32, stains: Float
         tone = tone + columns[(np.floor(u / 0.45).astype(np.int32)) % 64] + 0.035 * np.sin(v * (2.0 * math.pi / 0.85))
         if wing.form in ("gable", "hip"):
             tone = tone + np.where(wing.half_short - np.abs(v) > wing.half_short - 0.22, rng.uniform(-0.12, 0.16), 0.0)
+        if wing.form == "gable" and rng.uniform() < 0.7:
+            tone = tone + np.where(wing.half_long - np.abs(u) < 0.22, rng.uniform(-0.16, 0.14), 0.0)  # verges and party walls
         moss = np.clip(stains * 6.0 - rng.uniform(0.0, 1.2), 0.0, 0.5)[..., None]
         rgb = rgb * (1.0 - moss) + np.asarray((92.0, 92.0, 70.0), np.float32) * moss
     elif building.cover == "metal":

@@ -1,4 +1,4 @@
-"""The street networks of a town: districts, each with its own pattern (grid, radial, organic, rural), and the blocks between the streets."""
+"""The streets of a town: districts, each with its own pattern (grid, radial, organic, rural), and the blocks between streets."""
 
 from __future__ import annotations
 
@@ -58,9 +58,10 @@ def draw_districts(plan: Plan) -> list[District]:
     patterns: tuple[Pattern, ...] = ("grid", "radial", "organic", "rural")
     weights = rng.dirichlet((1.3, 0.7, 1.4, 0.6))
     base = rng.uniform(0.3, 0.85)
-    districts = []
+    districts: list[District] = []
     for cell in cells:
-        pattern = patterns[int(rng.choice(4, p=weights))]
+        built_up = not districts  # every town has at least one quarter
+        pattern = patterns[int(rng.choice(3 if built_up else 4, p=weights[:3] / weights[:3].sum() if built_up else weights))]
         density = float(np.clip(base + rng.normal(0.0, 0.22), 0.12, 1.0)) if pattern != "rural" else float(rng.uniform(0.0, 0.15))
         character = str(rng.choice(("living", "trade", "green"), p=(0.72, 0.16, 0.12)))
         districts.append(District(cell, pattern, density, character))
@@ -212,7 +213,7 @@ def pave(plan: Plan, streets: list[Street], districts: list[District]) -> list[B
     _markings(plan, streets)
     plan.lanes.extend((s.line, s.width_m) for s in streets if s.kind != "lane")
     ground = box(-_MARGIN_M, -_MARGIN_M, plan.size_m + _MARGIN_M, plan.size_m + _MARGIN_M)
-    blocks = []
+    blocks: list[Block] = []
     for shape in polygons_of(ground.difference(surface), 40.0):
         district = min(districts, key=lambda d: d.shape.distance(shape.representative_point()))
         blocks.extend(Block(part, district) for part in _alleys(plan, shape, district))
@@ -232,4 +233,3 @@ def _alleys(plan: Plan, shape: Polygon, district: District) -> list[Polygon]:
     for piece in polygons_of(shape.intersection(line.buffer(width_m / 2.0))):
         plan.ground(piece, Material.SOIL if plan.style.informal > 0.2 else Material.ROAD, plan.shade(plan.style.lane_rgb, 0.04))
     return [leaf for part in parts for leaf in _alleys(plan, part, district)]
-

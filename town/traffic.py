@@ -13,7 +13,17 @@ from crossgeo.town.noise import Float32
 from crossgeo.town.plan import Material
 from numpy.typing import NDArray
 
-_PAINTS = ((214, 214, 212), (40, 41, 44), (128, 130, 134), (176, 178, 180), (150, 34, 32), (44, 66, 116), (196, 186, 164), (60, 84, 66), (226, 226, 224))
+_PAINTS = (
+    (214, 214, 212),
+    (40, 41, 44),
+    (128, 130, 134),
+    (176, 178, 180),
+    (150, 34, 32),
+    (44, 66, 116),
+    (196, 186, 164),
+    (60, 84, 66),
+    (226, 226, 224),
+)
 _DRIVING_PER_M = 1.0 / 85.0
 
 
@@ -36,7 +46,9 @@ def draw_cars(town: Town, traffic_seed: int) -> list[Car]:
     cars = []
     present = rng.uniform(size=len(town.car_slots)) < town.car_slots[:, 3]
     for x, y, angle, _ in town.car_slots[present]:
-        cars.append(_car(rng, float(x) + rng.normal(0.0, 0.12), float(y) + rng.normal(0.0, 0.12), float(angle) + rng.normal(0.0, 0.03), False))
+        cars.append(
+            _car(rng, float(x) + rng.normal(0.0, 0.12), float(y) + rng.normal(0.0, 0.12), float(angle) + rng.normal(0.0, 0.03), False)
+        )
     for line, width_m in town.lanes:
         for at in rng.uniform(0.0, line.length, rng.poisson(line.length * _DRIVING_PER_M)):
             here, ahead = line.interpolate(at), line.interpolate(min(at + 1.0, line.length))
@@ -64,7 +76,13 @@ def car_object(car: Car) -> TownObject:
 
 
 def park_cars(
-    cars: list[Car], layers: Layers, size_m: float, corner: tuple[int, int], albedo: NDArray[np.uint8], material: NDArray[np.uint8], height: Float32
+    cars: list[Car],
+    layers: Layers,
+    size_m: float,
+    corner: tuple[int, int],
+    albedo: NDArray[np.uint8],
+    material: NDArray[np.uint8],
+    height: Float32,
 ) -> None:
     """Paint cars into writable copies of a window of the layers that starts at row, column `corner`."""
     gsd_m, (rows, cols) = layers.gsd_m, height.shape
@@ -81,7 +99,9 @@ def park_cars(
         u, v = np.abs(dx * ca + dy * sa + 0.04 * car.length_m), np.abs(dy * ca - dx * sa)
         forward = dx * ca + dy * sa
         half_long, half_wide = car.length_m / 2.0, car.width_m / 2.0
-        body = (np.clip((half_long - np.abs(forward)) / gsd_m + 0.5, 0.0, 1.0) * np.clip((half_wide - v) / gsd_m + 0.5, 0.0, 1.0)).astype(np.float32)
+        body = (np.clip((half_long - np.abs(forward)) / gsd_m + 0.5, 0.0, 1.0) * np.clip((half_wide - v) / gsd_m + 0.5, 0.0, 1.0)).astype(
+            np.float32
+        )
         cabin = (u < half_long * (0.93 if car.height_m > 2.0 else 0.56)) & (v < half_wide * 0.92)
         roof = (u < half_long * (0.86 if car.height_m > 2.0 else 0.36)) & (v < half_wide * 0.8)
         box = (slice(r0, r1), slice(c0, c1))

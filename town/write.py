@@ -25,7 +25,12 @@ from PIL import Image
 from rasterio.transform import from_origin
 
 Json = dict[str, Any]
-_TAKEN = {"spring": "2024:04:18 10:00:00", "summer": "2024:07:09 10:00:00", "autumn": "2024:10:12 10:00:00", "winter": "2024:01:20 10:00:00"}
+_TAKEN = {
+    "spring": "2024:04:18 10:00:00",
+    "summer": "2024:07:09 10:00:00",
+    "autumn": "2024:10:12 10:00:00",
+    "winter": "2024:01:20 10:00:00",
+}
 
 
 def write_town(
@@ -57,7 +62,9 @@ def write_town(
         town = _write(part, seed, size_m, photos, objects_per_photo, camera or Camera(), gsd_m, plain, progress)
         part.rename(out)
     except OSError as error:
-        raise LimitError(f"{out}: the town could not be written: {error.strerror or error}; give a folder with room that you may write to") from error
+        raise LimitError(
+            f"{out}: the town could not be written: {error.strerror or error}; give a folder with room that you may write to"
+        ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return town
@@ -79,15 +86,15 @@ def _write(
     ground_m = float(np.round(rng.uniform(2.0, 900.0), 1))
     ortho_scene = ortho_scene_of(rng)
     write_ortho(folder / "ortho.tif", town, render_ortho(town, ortho_scene, gsd_m), gsd_m)
-    places, objects = [], []
+    places: list[Json] = []
+    objects: list[Json] = []
     for number, pose in enumerate(draw_poses(town, camera, photos, rng)):
         name = f"photo_{number:04d}.jpg"
         scene = draw_scene(rng)
         picture, hits = take_photo(town, pose, camera, scene)
         tags = tags_of(town, pose, camera, scene, ground_m)
-        xmp = {} if plain else {"xmp": xmp_of(tags)}
-        quality = int(rng.integers(82, 96))
-        Image.fromarray(picture).save(folder / "photos" / name, quality=quality, exif=exif_of(tags, plain), **xmp)
+        xmp = b"" if plain else xmp_of(tags)
+        Image.fromarray(picture).save(folder / "photos" / name, quality=int(rng.integers(82, 96)), exif=exif_of(tags, plain), xmp=xmp)
         places.append(_place_feature(town, pose, camera, tags, name))
         objects.extend(_object_feature(town, click, name, gsd_m) for click in draw_clicks(town, pose, camera, hits, objects_per_photo, rng))
         if progress is not None:
@@ -110,7 +117,9 @@ def ortho_scene_of(rng: np.random.Generator) -> Scene:
     scene = draw_scene(rng)
     season = "summer" if scene.season == "winter" else scene.season
     elevation = max(35.0, scene.sun_elevation_deg)
-    return replace(scene, season=season, sun_elevation_deg=elevation, overcast=min(scene.overcast, 0.4), haze=0.3 * scene.haze, noise=0.5 * scene.noise)
+    return replace(
+        scene, season=season, sun_elevation_deg=elevation, overcast=min(scene.overcast, 0.4), haze=0.3 * scene.haze, noise=0.5 * scene.noise
+    )
 
 
 def write_ortho(path: Path, town: Town, picture: NDArray[np.uint8], gsd_m: float) -> None:
@@ -119,7 +128,8 @@ def write_ortho(path: Path, town: Town, picture: NDArray[np.uint8], gsd_m: float
     rows, cols = picture.shape[:2]
     profile = {
         "driver": "GTiff", "height": rows, "width": cols, "count": 3, "dtype": "uint8", "crs": f"EPSG:{town.crs.to_epsg()}",
-        "transform": transform, "tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "jpeg", "photometric": "ycbcr", "jpeg_quality": 95,
+        "transform": transform, "tiled": True, "blockxsize": 256, "blockysize": 256,
+        "compress": "jpeg", "photometric": "ycbcr", "jpeg_quality": 95,
     }  # fmt: skip
     with rasterio.open(path, "w", **profile) as sink:
         sink.write(picture.transpose(2, 0, 1))
@@ -155,8 +165,9 @@ def _object_feature(town: Town, click: Click, name: str, gsd_m: float) -> Json:
     lat, lon = town.to_lat_lon((x0 + x1) / 2.0, (y0 + y1) / 2.0)
     box_px = (x0 / gsd_m, (town.size_m - y1) / gsd_m, x1 / gsd_m, (town.size_m - y0) / gsd_m)
     facts = {
-        "file": name, "kind": click.item.kind, "point_px": [round(v, 1) for v in click.point_px], "lat": round(lat, 8), "lon": round(lon, 8),
-        "height_m": round(click.item.height_m, 2), "box": geodesy.geojson_polygon(town.crs, corners), "box_px": [round(v, 2) for v in box_px],
+        "file": name, "kind": click.item.kind, "point_px": [round(v, 1) for v in click.point_px],
+        "lat": round(lat, 8), "lon": round(lon, 8), "height_m": round(click.item.height_m, 2),
+        "box": geodesy.geojson_polygon(town.crs, corners), "box_px": [round(v, 2) for v in box_px],
     }  # fmt: skip
     outline = [town.to_crs(float(x), float(y)) for x, y in click.item.corners]
     return {"type": "Feature", "properties": facts, "geometry": geodesy.geojson_polygon(town.crs, outline)}
