@@ -58,18 +58,20 @@ class Describer(Protocol):
         ...
 
 
-def place_photo(view: DroneView, photo: Photo, poses: Sequence[Pose]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Place a photo on the view's canvas at P poses: (P, S, S, 3) canvases and (P, S, S) masks.
+def place_photo(
+    view: DroneView, photo: Photo, poses: Sequence[Pose], centres_m: Sequence[tuple[float, float]] | None = None
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Place a photo on the view's canvas at P poses, each around a ground offset: (P, S, S, 3) canvases and (P, S, S) masks.
 
     As `view.canvas` of each pose, but the photo is brought down to the canvas's scale once a ground width and not once a pose.
     """
     shrunk: dict[float, Photo] = {}
     placed = []
-    for pose in poses:
+    for pose, centre_m in zip(poses, centres_m or [(0.0, 0.0)] * len(poses), strict=True):
         if pose.width_m not in shrunk:
             shrunk[pose.width_m] = _shrink(photo, pose.width_m * view.size_px / view.extent_m)
         small = shrunk[pose.width_m]
-        placed.append(view.canvas(small.pixels, pose.geometry(small)))
+        placed.append(view.canvas(small.pixels, pose.geometry(small), centre_m))
     return np.stack([canvas for canvas, _ in placed]), np.stack([mask for _, mask in placed])
 
 
@@ -126,19 +128,12 @@ class DroneDescriber:
 
         The aerial branch's stem serves photos too: what is to be correlated must come from one network.
         """
-        canvases, masks = self._place(photo, poses, centres_m)
+        canvases, masks = place_photo(self.view, photo, poses, centres_m)
         return self._stem.run(self.view.normalise(canvases, masks)), masks
 
     def scene_features(self, windows: NDArray[np.uint8]) -> list[Tensor]:
         """Return the stem's maps of (B, W, W, 3) uint8 RGB windows at the canvas's scale, (B, C, W / stride, W / stride) each."""
         return self._stem.run(self.view.normalise(windows))
-
-    def _place(
-        self, photo: Photo, poses: Sequence[Pose], centres_m: Sequence[tuple[float, float]] | None = None
-    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        centres = centres_m if centres_m is not None else [(0.0, 0.0)] * len(poses)
-        placed = [self.view.canvas(photo.pixels, pose.geometry(photo), at) for pose, at in zip(poses, centres, strict=True)]
-        return np.stack([canvas for canvas, _ in placed]), np.stack([mask for _, mask in placed])
 
     def tiles(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Describe (B, P, P, 3) uint8 RGB tiles, black where there is no imagery, as (B, D) unit vectors; what `build_index` calls."""

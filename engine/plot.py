@@ -16,9 +16,9 @@ from crossgeo.models.views import photo_to_ground
 from PIL import Image
 
 WIDTH, HEIGHT, MARGIN = 1600, 1120, 36
-_PHOTO = (MARGIN, 128, 900, 768)  # x0, y0, x1, y1
+_PHOTO = (MARGIN, 128, 889, 768)  # x0, y0, x1, y1
 _AERIAL = (924, 128, WIDTH - MARGIN, 768)
-_STRIP_TOP, _SIDE, _THUMBS = 848, 182, 5
+_STRIP_TOP, _SIDE, _THUMBS, _GAP = 848, 182, 5, 16.0
 _OVERVIEW_M = 2500.0  # places farther from the best than this are not on the overview
 _PAPER, _GREY, _NIGHT = "#F7F6F2", "#66717D", "#10161D"
 _STATUS = {
@@ -143,15 +143,16 @@ def _clicked_ground(view: AerialMap, best: Place, segment: Segment, shape: tuple
 
 
 def _rivals(pen: Pen, answer: Answer, index: GeoIndex) -> None:
-    """The overview with numbered places, and a picture of each of the best five."""
+    """The overview with numbered places, their list, and a picture of each of the best five."""
     pen.text((MARGIN, _STRIP_TOP - 12), "best place and rivals", 15, INK, bold=True)
-    shown = answer.places[:_THUMBS]
-    gap = 16.0
-    left = WIDTH - MARGIN - _THUMBS * _SIDE - (_THUMBS - 1) * gap
-    width = _overview(pen, answer, index, round(left - MARGIN - gap))
-    start = MARGIN + width + gap
-    for number, place in enumerate(shown, start=1):
-        _thumb(pen, index, place, number, answer.places[0], (start + (number - 1) * (_SIDE + gap), float(_STRIP_TOP)))
+    width = _overview(pen, answer, index, 330)
+    start = WIDTH - MARGIN - _THUMBS * _SIDE - (_THUMBS - 1) * _GAP
+    for number, place in enumerate(answer.places[:_THUMBS], start=1):
+        _thumb(pen, index, place, number, answer.places[0], (start + (number - 1) * (_SIDE + _GAP), float(_STRIP_TOP)))
+        left, line = MARGIN + width + 20.0, _STRIP_TOP + 15.0 + (number - 1) * 37.5
+        pen.text((left, line), str(number), 15, BLUE if number == 1 else INK, "lm", bold=True)
+        pen.text((left + 18.0, line), f"{place.lat:.5f}, {place.lon:.5f}", 14, INK, "lm")
+        pen.text((left + 18.0, line + 16.0), f"within {place.radius_m:.1f} m,  heading {place.heading_deg:.0f}°", 12, _GREY, "lm")
 
 
 def _overview(pen: Pen, answer: Answer, index: GeoIndex, max_width: int) -> int:
@@ -163,7 +164,7 @@ def _overview(pen: Pen, answer: Answer, index: GeoIndex, max_width: int) -> int:
     low, high = spots.min(axis=0) - 90.0, spots.max(axis=0) + 90.0
     height_m = max(high[1] - low[1], (high[0] - low[0]) * _SIDE / max_width, 240.0)
     width_m = min(max(high[0] - low[0], 1.6 * height_m, 240.0), max(east - west, high[0] - low[0]), height_m * max_width / _SIDE)
-    width = max(round(_SIDE * width_m / height_m), _SIDE)
+    width = int(max(round(_SIDE * width_m / height_m), _SIDE))
     # Stay on the imagery where it is larger than the map.
     x = float(np.clip((low[0] + high[0]) / 2.0, *_room(west, east, width_m)))
     y = float(np.clip((low[1] + high[1]) / 2.0, *_room(south, north, height_m)))

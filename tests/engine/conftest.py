@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import rasterio
-from crossgeo.engine.describe import Pose
+from crossgeo.engine.describe import Pose, place_photo
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.search import GeoSearch
 from crossgeo.indexer.build import BuildOptions, build_index
@@ -36,8 +36,8 @@ class ColourDescriber:
         self.tiles_described = 0
 
     def photo(self, photo: Photo, poses: Sequence[Pose]) -> NDArray[np.float32]:
-        placed = [self.view.canvas(photo.pixels, pose.geometry(photo)) for pose in poses]
-        return np.stack([self._describe(canvas, mask) for canvas, mask in placed])
+        canvases, masks = place_photo(self.view, photo, poses)
+        return np.stack([self._describe(canvas, mask) for canvas, mask in zip(canvases, masks, strict=True)])
 
     def tiles(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
         self.tiles_described += len(tiles)

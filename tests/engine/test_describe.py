@@ -1,0 +1,71 @@
+"""Describing: what the model sees is what the view defines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from crossgeo.engine.describe import DroneDescriber, Pose, place_photo
+from crossgeo.engine.photo import Photo
+from crossgeo.engine.runtime.torch import FeatureRuntime
+from crossgeo.indexer.manifest import ModelIdentity
+from crossgeo.models.views import DroneView
+from numpy.typing import NDArray
+
+VIEW = DroneView(size_px=96)
+
+
+class Recorder:
+    """A runtime that keeps what it was given."""
+
+    def __init__(self) -> None:
+        self.batches: list[NDArray[np.float32]] = []
+
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        self.batches.append(batch)
+        return np.ones((len(batch), 4), np.float32)
+
+
+def describer() -> tuple[DroneDescriber, Recorder, Recorder]:
+    ground, aerial = Recorder(), Recorder()
+    stem = FeatureRuntime(torch.nn.Identity(), "fp32")  # not called here
+    return DroneDescriber(VIEW, ground, aerial, stem, ModelIdentity("m", "0" * 64, VIEW.digest), {}), ground, aerial
+
+
+@pytest.mark.parametrize("size", [(200, 150), (1600, 1200), (1201, 1603)])
+def test_a_photo_shrunk_once_a_width_is_placed_as_the_view_places_it(ground: Any, size: tuple[int, int]) -> None:
+    pixels = cv2.resize(ground.rgb[:400, :400], size, interpolation=cv2.INTER_CUBIC)
+    photo = Photo.from_pixels(np.asarray(pixels, np.uint8))
+    poses = [Pose(heading, width, tilt) for heading in (0.0, 37.0) for width in (45.0, 95.0) for tilt in (0.0, 25.0)]
+    canvases, masks = place_photo(VIEW, photo, poses)
+    for pose, canvas, mask in zip(poses, canvases, masks, strict=True):
+        wanted, wanted_mask = VIEW.canvas(photo.pixels, pose.geometry(photo))
+        assert (mask != wanted_mask).mean() < 0.005
+        both = mask & wanted_mask
+        assert np.abs(canvas.astype(int) - wanted)[both].mean() < 1.0
+
+
+def test_many_poses_go_through_the_ground_branch_in_bounded_batches(ground: Any) -> None:
+    made, on_ground, on_aerial = describer()
+    rows = made.photo(ground.photo(363_147.0, 3_057_452.0, 0.0, 65.0), [Pose(3.0 * k, 65.0) for k in range(70)])
+    assert rows.shape == (70, 4)
+    assert [len(batch) for batch in on_ground.batches] == [32, 32, 6]
+    assert on_aerial.batches == []
+
+
+def test_masked_pixels_reach_the_model_as_the_mean(ground: Any) -> None:
+    made, on_ground, _ = describer()
+    made.photo(ground.photo(363_147.0, 3_057_452.0, 0.0, 30.0), [Pose(0.0, 30.0)])  # the photo fills half the canvas
+    batch = on_ground.batches[0]
+    assert batch.shape == (1, 3, 96, 96)
+    assert (batch[0, :, 0, 0] == 0).all()
+    assert np.abs(batch[0, :, 48, 48]).max() > 0
+
+
+def test_tiles_of_any_size_become_the_views(ground: Any) -> None:
+    made, _, on_aerial = describer()
+    assert made.tiles(ground.rgb[None, :120, :120]).shape == (1, 4)
+    assert on_aerial.batches[0].shape == (1, 3, 96, 96)
