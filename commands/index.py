@@ -27,7 +27,7 @@ def build(
     gsd_m: Annotated[float, typer.Option(min=0.01, help="Metres of ground a pixel of the index covers.")] = 0.2,
     crs: Annotated[str | None, typer.Option(help="One metric CRS for all, like EPSG:32645; else each place gets its UTM zone.")] = None,
     source_crs: Annotated[str | None, typer.Option(help="CRS of sources that name none.")] = None,
-    min_valid: Annotated[float, typer.Option(min=0.0, max=1.0, help="Leave out a tile with less imagery than this share.")] = 0.5,
+    min_valid: Annotated[float, typer.Option(min=0.0, max=1.0, help="Leave out a tile with less imagery than this share.")] = 0.15,
     weights: Annotated[str, typer.Option(help="Place model: a name that `geo weights list` shows, or a file.")] = "egotr-s-drone",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an index that is there.")] = False,
     json: Json = False,

@@ -133,12 +133,12 @@ class DroneDescriber:
 
     def scene_features(self, windows: NDArray[np.uint8]) -> list[Tensor]:
         """Return the stem's maps of (B, W, W, 3) uint8 RGB windows at the canvas's scale, (B, C, W / stride, W / stride) each."""
-        return self._stem.run(self.view.normalise(windows))
+        return self._stem.run(self.view.normalise_tiles(windows))
 
     def tiles(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Describe (B, P, P, 3) uint8 RGB tiles, black where there is no imagery, as (B, D) unit vectors; what `build_index` calls."""
         rows = []
         for start in range(0, len(tiles), _CHUNK):
             inputs = np.stack([self.view.tile_input(tile) for tile in tiles[start : start + _CHUNK]])
-            rows.append(self._aerial.run(self.view.normalise(inputs).numpy()))
+            rows.append(self._aerial.run(self.view.normalise_tiles(inputs).numpy()))
         return np.concatenate(rows)

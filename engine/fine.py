@@ -30,7 +30,7 @@ class FineSettings:
     heading_reach: int = 3  # steps
     scale_step: float = 1.1
     scale_reach: int = 3  # steps
-    min_valid: float = 0.5  # of a cell's pixels
+    min_valid: float = 0.1  # of a cell's pixels
     temperature: float = 0.02  # of scores, for the radius; the card's thresholds may name another
     cached_cells: int = 16_384
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from crossgeo.engine.describe import Pose
 from crossgeo.engine.photo import Photo
@@ -55,6 +55,11 @@ def camera_of(
         height_m if height_m is not None else exif.height_m,
         tilt_deg if tilt_deg is not None else exif.tilt_deg,
     )
+
+
+def without_exif(camera: Camera, heading_deg: float | None, height_m: float | None) -> Camera:
+    """Return the camera with only the heading and height that the caller gave."""
+    return replace(camera, heading_deg=heading_deg, heading_is_magnetic=False, height_m=height_m)
 
 
 def poses_to_try(camera: Camera, settings: PoseSettings, convergence_deg: float) -> list[Pose]:

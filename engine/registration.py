@@ -58,7 +58,8 @@ class RegistrationSettings:
     reach_px: int = 48  # to each side, a multiple of 16
     headings_deg: tuple[float, ...] = (-6.0, 0.0, 6.0)
     scales: tuple[float, ...] = (0.92, 1.0, 1.08)
-    min_cells: float = 6.0  # of stride 16 that a canvas must show
+    min_cells: float = 5.0  # of stride 16 that photo and imagery must share
+    overlap_power: float = 0.25  # how much a fit loses that shares only part of the photo: little overlaps fit by chance
 
 
 @dataclass(frozen=True)
@@ -110,21 +111,22 @@ class Registration:
         at_east, at_north = offsets[poses.index(fit.pose)]
         return replace(spot, x=spot.x + east_m + fit.east_m - at_east, y=spot.y + north_m + fit.north_m - at_north, pose=fit.pose)
 
-    def _scene(self, segment: Segment, x: float, y: float) -> list[Tensor]:
+    def _scene(self, segment: Segment, x: float, y: float) -> tuple[list[Tensor], NDArray[np.bool_]]:
         size_px = self._describer.canvas_px + 2 * self.settings.reach_px
         size_m = self._describer.canvas_m * size_px / self._describer.canvas_px
-        rgb, _ = self._index.read_window(segment, x, y, size_m, size_px)
-        return self._describer.scene_features(rgb[None])
+        rgb, valid = self._index.read_window(segment, x, y, size_m, size_px)
+        return self._describer.scene_features(rgb[None]), valid
 
-    def _fit(self, levels: Sequence[Tensor], masks: NDArray[np.bool_], scene: Sequence[Tensor], poses: Sequence[Pose]) -> Fit | None:
+    def _fit(
+        self, levels: Sequence[Tensor], masks: NDArray[np.bool_], scene: tuple[list[Tensor], NDArray[np.bool_]], poses: Sequence[Pose]
+    ) -> Fit | None:
         surface: Tensor | None = None
-        shown = torch.from_numpy(masks).float().unsqueeze(1)  # (P, 1, S, S)
-        for stride, template, ground in zip(STRIDES, levels, scene, strict=True):
-            cells = (F.avg_pool2d(shown, stride) > 0.99).float()
-            cells = -F.max_pool2d(-cells, 3, 1, 1)  # a cell beside unseen ground has been touched by it
-            if stride == STRIDES[-1] and float(cells.sum(dim=(1, 2, 3)).max()) < self.settings.min_cells:
-                return None
-            part = masked_correlation(template, cells[:, 0], ground.expand(len(template), -1, -1, -1))  # (P, s, s)
+        for stride, template, ground in zip(STRIDES, levels, scene[0], strict=True):
+            cells, valid = seen_cells(masks, stride), seen_cells(scene[1][None], stride)[0]
+            part, overlap = masked_correlation(template, cells, ground[0], valid)  # (P, s, s)
+            least = self.settings.min_cells * (STRIDES[-1] / stride) ** 2
+            share = overlap / cells.sum(dim=(1, 2)).clamp_min(1.0)[:, None, None]
+            part = torch.where(overlap >= least, part * share.clamp(0.0, 1.0) ** self.settings.overlap_power, torch.zeros_like(part))
             if surface is None:
                 surface = part
             else:
@@ -132,6 +134,8 @@ class Registration:
         assert surface is not None
         table = (surface / len(STRIDES)).numpy()
         pose, row, column = np.unravel_index(int(table.argmax()), table.shape)
+        if table[pose, row, column] <= 0.0:
+            return None
         return self._at_peak(table[pose], int(row), int(column), poses[int(pose)])
 
     def _at_peak(self, table: NDArray[np.float32], row: int, column: int, pose: Pose) -> Fit:
@@ -151,3 +155,12 @@ class Registration:
             replace(pose, heading_deg=(pose.heading_deg + turn * shrink) % 360.0, width_m=pose.width_m * (1.0 + (scale - 1.0) * shrink))
             for turn, scale in product(self.settings.headings_deg, self.settings.scales)
         ]
+
+
+def seen_cells(masks: NDArray[np.bool_], stride: int) -> Tensor:
+    """Reduce (B, S, S) masks to (B, S / stride, S / stride): 1 where a cell and its neighbours are wholly seen.
+
+    A cell beside unseen ground has been touched by it. The rim of the picture counts as seen.
+    """
+    share = F.avg_pool2d(torch.from_numpy(masks).float().unsqueeze(1), stride)
+    return -F.max_pool2d(-(share > 0.99).float(), 3, 1, 1)[:, 0]

@@ -16,7 +16,7 @@ from crossgeo.engine.fine import FineSettings, FineStep, Spot
 from crossgeo.engine.locate import Locator, ObjectFinder
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import Answer, FoundObject, Place, Status
-from crossgeo.engine.poses import MAX_TILT_DEG, Camera, PoseSettings, camera_of, poses_to_try
+from crossgeo.engine.poses import MAX_TILT_DEG, Camera, PoseSettings, camera_of, poses_to_try, without_exif
 from crossgeo.engine.registration import DenseDescriber, Registration
 from crossgeo.engine.rivals import Rival, best_by_tile, suppress
 from crossgeo.engine.status import Thresholds, status_of
@@ -102,7 +102,7 @@ class GeoSearch:
         """Find where a photo was taken and, with a `point` (x, y) in its upright full-size pixels, the object there.
 
         heading_deg: of the photo's upper edge against true north; fov_deg: horizontal; height_m: above ground; tilt_deg: 0 is
-        straight down; each one given wins over EXIF. near (lat, lon) with radius_m (250 unless given) keeps the search there;
+        straight down; each one given wins over EXIF, whose heading and height are dropped where they lead nowhere. near (lat, lon) with radius_m (250 unless given) keeps the search there;
         use_exif_position takes near from the photo.
         Raises UsageError for arguments out of range or a point outside the photo, InputError or LimitError for a photo that we cannot read.
         """
@@ -114,9 +114,28 @@ class GeoSearch:
         click = picture.check_point(point) if point is not None else None
         near, radius_m = self._prior(picture, near, radius_m, use_exif_position)
         camera = camera_of(picture, heading_deg, fov_deg, height_m, tilt_deg)
-        ids = self.index.ids_near(near[0], near[1], radius_m) if near is not None and radius_m is not None else None
+        # A circle between the centres of tiles still lies on imagery, so it is never taken smaller than the stride.
+        ids = self.index.ids_near(*near, max(radius_m, self.index.stride_m)) if near is not None and radius_m is not None else None
         if len(self.index) == 0 or (ids is not None and len(ids) == 0):
             return self._answer(picture, "outside_coverage", [], None, camera, timings)
+        spots = self._search(picture, camera, ids, top, timings)
+        status = status_of([spot.merit for spot in spots], self.thresholds)
+        free = without_exif(camera, heading_deg, height_m)
+        if status != "located" and free != camera:  # compasses and barometers err; what the file says is a hint, not an order
+            others = self._search(picture, free, ids, top, timings)
+            if others[0].merit > spots[0].merit:
+                camera, spots, status = free, others, status_of([spot.merit for spot in others], self.thresholds)
+        found = None
+        if click is not None and status in ("located", "ambiguous"):
+            with _timed(timings, "object"):
+                at = spots[0] if self._registration is None else self._registration.register_click(picture, click, spots[0])
+                found = self._locator().find(picture, click, at)
+        return self._answer(picture, status, spots[:top], found, camera, timings)
+
+    def _search(
+        self, picture: Photo, camera: Camera, ids: NDArray[np.int64] | None, top: int, timings: dict[str, float]
+    ) -> list[Spot]:
+        """The best distinct rivals, refined, best first; more than `top` where that helps to judge them."""
         spots = self._retrieve(picture, camera, ids, max(top, 2, self.settings.registered_rivals), timings)
         if self._registration is not None:
             with _timed(timings, "register"):
@@ -128,14 +147,7 @@ class GeoSearch:
             refined = self._fine.refine(picture, leading)
             if self._registration is not None:
                 refined = self._registration.register(picture, refined, shrink=0.5)
-            spots = self._ranked([*refined, *spots[len(leading) :]])
-        status = status_of([spot.merit for spot in spots], self.thresholds)
-        found = None
-        if click is not None and status in ("located", "ambiguous"):
-            with _timed(timings, "object"):
-                at = spots[0] if self._registration is None else self._registration.register_click(picture, click, spots[0])
-                found = self._locator().find(picture, click, at)
-        return self._answer(picture, status, spots[:top], found, camera, timings)
+            return self._ranked([*refined, *spots[len(leading) :]])
 
     def _prior(
         self, photo: Photo, near: tuple[float, float] | None, radius_m: float | None, use_exif_position: bool
@@ -220,4 +232,4 @@ class GeoSearch:
 def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
-    timings[stage] = (time.perf_counter() - start) * 1000.0
+    timings[stage] = timings.get(stage, 0.0) + (time.perf_counter() - start) * 1000.0

@@ -1,6 +1,6 @@
 """From pixels to model input: the one definition that training, index and query share.
 
-A drone photo is placed north up on a square canvas at a known scale and the rest is masked; a tile of imagery is resized to the same square.
+A drone photo is placed north up on a square canvas at a known scale and the rest masked; a tile of imagery is resized to that square.
 Ground offsets are (east_m, north_m) from the ground point at the photo's centre, against grid north. The ground is taken as flat.
 """
 
@@ -160,6 +160,10 @@ class DroneView:
     def normalise(self, images: Image, masks: Mask | None = None) -> Tensor:
         """Turn (B, S, S, 3) uint8 images into (B, 3, S, S) float32; masked pixels become 0, the mean."""
         return normalise(images, masks, self.mean, self.std)
+
+    def normalise_tiles(self, tiles: Image) -> Tensor:
+        """Turn (B, S, S, 3) uint8 tiles into (B, 3, S, S) float32; pixels of pure black, which is no imagery, become 0, the mean."""
+        return normalise(tiles, np.asarray(tiles.any(axis=-1), np.bool_), self.mean, self.std)
 
 
 def normalise(images: Image, masks: Mask | None, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:

@@ -79,3 +79,14 @@ def change_tile(image: Image, rng: np.random.Generator) -> Image:
     gamma, gain = np.exp(rng.normal(0, 0.12)), np.exp(rng.normal(0, 0.08)) * np.exp(rng.normal(0, 0.04, 3))
     tables = np.clip(table[:, None] ** gamma * gain[None] * 255.0 + 0.5, 0, 255).astype(np.uint8)  # (256, 3)
     return np.asarray(cv2.LUT(image, tables[:, None, :].transpose(1, 0, 2)), np.uint8)
+
+
+def cut_tile(image: Image, rng: np.random.Generator) -> Image:
+    """Return a tile at the rim of the imagery: black beyond a straight edge, at most four fifths of it."""
+    side = image.shape[0]
+    angle = rng.uniform(0.0, 2.0 * np.pi)
+    y, x = np.mgrid[:side, :side]
+    along = (x - side / 2) * np.cos(angle) + (y - side / 2) * np.sin(angle)
+    out = image.copy()
+    out[along > np.quantile(along, rng.uniform(0.2, 0.9))] = 0
+    return out

@@ -62,7 +62,7 @@ def _freeze(model: EgoTR, blocks: int) -> None:
 
 def training_step(model: EgoTR, view: DroneView, batch: Batch, log_temperature: Tensor, *, tied: bool, bf16: bool) -> Tensor:
     """Return the loss of one batch; while `tied` the ground branch serves both views."""
-    photos, tiles = view.normalise(batch.views, batch.masks), view.normalise(batch.tiles)
+    photos, tiles = view.normalise(batch.views, batch.masks), view.normalise_tiles(batch.tiles)
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         if tied:
             ground, aerial = model.ground(torch.cat([photos, tiles])).chunk(2)  # (B, D) each

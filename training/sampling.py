@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from crossgeo.models.views import DroneView
-from crossgeo.training.augment import change_tile
+from crossgeo.training.augment import change_tile, cut_tile
 from crossgeo.training.grounds import Ground, Image, usable_centres
 from crossgeo.training.render import Cameras, Mask, World, random_world, render_tile, render_view
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ class SiteSampling:
     groups: int = 9
     sites: int = 6  # per group
     neighbourhood_m: tuple[float, float] = (22.0, 90.0)  # half side of the square that a group is drawn from: hard to easy
+    cut_share: float = 0.2  # of tiles that lie at the rim of their imagery
     offset_m: float = 5.0  # standard deviation of a tile's offset from its photo, along each axis
 
 
@@ -78,7 +79,8 @@ class SiteSampler:
                 at = (centre[0] + shift[0], centre[1] + shift[1])
                 views.append(view)
                 masks.append(mask)
-                tiles.append(change_tile(render_tile(world, at, self.view.extent_m, self.view.size_px), rng))
+                tile = change_tile(render_tile(world, at, self.view.extent_m, self.view.size_px), rng)
+                tiles.append(cut_tile(tile, rng) if rng.random() < self.sampling.cut_share else tile)
                 photo_at.append((centre[0] * gsd_m, centre[1] * gsd_m))
                 tile_at.append((at[0] * gsd_m, at[1] * gsd_m))
                 groups.append(group)
