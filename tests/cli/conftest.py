@@ -164,7 +164,9 @@ def start_geo() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
     def start(*args: str | Path, cwd: Path | None = None) -> subprocess.Popen[str]:
         env = {name: value for name, value in os.environ.items() if not name.startswith("GEO_")}
-        command = [sys.executable, "-c", "from crossgeo.cli import main; main()", *map(str, args)]
+        # A test run in the background may have SIGINT ignored, and its children with it.
+        code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\nfrom crossgeo.cli import main; main()"
+        command = [sys.executable, "-c", code, *map(str, args)]
         pipe = subprocess.PIPE
         started.append(subprocess.Popen(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True))
         return started[-1]

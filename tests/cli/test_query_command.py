@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 from PIL import Image
 
 Refused = Callable[..., str]
+KNOWN = ("--heading", "0", "--fov", "70", "--height-m", "57")  # of the photo, which saves trying every pose
 
 
 def test_json_is_the_one_object_of_the_format(city: Any, geo: Any) -> None:
@@ -31,19 +34,17 @@ def test_people_get_rows_with_the_place_first(city: Any, geo: Any) -> None:
     assert "object" not in names
 
 
-def test_a_photo_may_come_from_stdin(city: Any, start_geo: Any) -> None:
-    import subprocess
-    import sys
-
+def test_a_photo_may_come_from_stdin(city: Any) -> None:
     code = "from crossgeo.cli import main; main()"
-    arguments = [sys.executable, "-c", code, "query", "-", "--index", str(city.index), "--json", *city.weights]
+    arguments = [sys.executable, "-c", code, "query", "-", "--index", str(city.index), "--json", *KNOWN, *city.weights]
     done = subprocess.run(arguments, input=city.photo.read_bytes(), capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["photo"] == "stdin"
 
 
 def test_a_plot_is_a_picture(city: Any, geo: Any, tmp_path: Path) -> None:
-    done = geo("query", city.photo, "--index", city.index, "--point", "160,120", "--save-plot", tmp_path / "answer.png", *city.weights)
+    wanted = ("--point", "160,120", "--save-plot", tmp_path / "answer.png")
+    done = geo("query", city.photo, "--index", city.index, *wanted, *KNOWN, *city.weights)
     assert done.exit_code == 0, done.output
     with Image.open(tmp_path / "answer.png") as picture:
         assert picture.width >= 800
@@ -77,7 +78,7 @@ def folder(city: Any, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("suffix", [".geojson", ".csv", ".jsonl"])
 def test_one_bad_photo_never_stops_a_batch(city: Any, geo: Any, folder: Path, tmp_path: Path, suffix: str) -> None:
     out = tmp_path / f"answers{suffix}"
-    done = geo("batch", folder, "--index", city.index, "-o", out, *city.weights)
+    done = geo("batch", folder, "--index", city.index, "-o", out, *KNOWN, *city.weights)
     assert done.exit_code == 5, done.output
     assert "1 of 3 photos failed" in done.stderr
     text = out.read_text()
@@ -92,7 +93,7 @@ def test_a_batch_of_good_photos_ends_with_0_and_keeps_an_older_file(
     city: Any, geo: Any, refused: Refused, folder: Path, tmp_path: Path
 ) -> None:
     (folder / "b.jpg").unlink()
-    arguments = ("batch", folder, "--index", city.index, "-o", tmp_path / "answers.jsonl", *city.weights)
+    arguments = ("batch", folder, "--index", city.index, "-o", tmp_path / "answers.jsonl", *KNOWN, *city.weights)
     assert geo(*arguments).exit_code == 0
     before = (tmp_path / "answers.jsonl").read_text()
     assert "answers.jsonl" in refused(2, *arguments)
