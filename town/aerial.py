@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from crossgeo.errors import UsageError
 from crossgeo.town.layout import Town
-from crossgeo.town.light import shade
+from crossgeo.town.light import shade, sunlit
 from crossgeo.town.scene import Scene
 from crossgeo.town.sensor import finish
 from crossgeo.town.traffic import draw_cars, park_cars
@@ -24,7 +24,7 @@ def render_ortho(town: Town, scene: Scene, gsd_m: float = 0.2) -> NDArray[np.uin
     layers = town.layers
     albedo, material, height = layers.albedo.copy(), layers.material.copy(), layers.height.copy()
     park_cars(draw_cars(town, scene.traffic_seed), layers, town.size_m, (0, 0), albedo, material, height)
-    picture = shade(albedo, material, height, layers.gsd_m, scene)
+    picture = shade(albedo, material, height, sunlit(height, layers.gsd_m, scene), layers.gsd_m, scene)
     if side != picture.shape[0]:
         way = cv2.INTER_AREA if side < picture.shape[0] else cv2.INTER_CUBIC
         picture = np.asarray(cv2.resize(picture, (side, side), interpolation=way), np.uint8)

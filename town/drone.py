@@ -40,6 +40,7 @@ class _View:
     colour: NDArray[np.uint8]
     material: NDArray[np.uint8]
     height: Float32
+    lit: Float32
     building: NDArray[np.int32]
 
     def columns(self, x: Float32) -> Float32:
@@ -89,8 +90,9 @@ def _lit_view(town: Town, pose: Pose, camera: Camera, scene: Scene) -> _View:
     corner = (window[0].start, window[1].start)
     albedo, material, height = layers.albedo[window].copy(), layers.material[window].copy(), layers.height[window].copy()
     park_cars(draw_cars(town, scene.traffic_seed), layers, town.size_m, corner, albedo, material, height)
-    colour = shade(albedo, material, height, gsd, scene)
-    return _View(gsd, corner[1] * gsd, town.size_m - corner[0] * gsd, colour, material, height, layers.building[window])
+    lit = sunlit(height, gsd, scene)
+    colour = shade(albedo, material, height, lit, gsd, scene)
+    return _View(gsd, corner[1] * gsd, town.size_m - corner[0] * gsd, colour, material, height, lit, layers.building[window])
 
 
 def _rays(pose: Pose, camera: Camera) -> Float32:
@@ -179,8 +181,7 @@ def _walls(town: Town, view: _View, scene: Scene, building: NDArray[np.int32], x
     out_x = -_sample_points(np.asarray(cv2.Sobel(soft, cv2.CV_32F, 1, 0)), columns, rows)
     out_y = _sample_points(np.asarray(cv2.Sobel(soft, cv2.CV_32F, 0, 1)), columns, rows)
     norm = np.sqrt(out_x**2 + out_y**2) + np.float32(1e-6)
-    lit_map = sunlit(view.height, view.gsd_m, scene)
-    lit = _sample_points(lit_map, view.columns(x + out_x / norm * np.float32(0.6)), view.rows(y + out_y / norm * np.float32(0.6)))
+    lit = _sample_points(view.lit, view.columns(x + out_x / norm * np.float32(0.6)), view.rows(y + out_y / norm * np.float32(0.6)))
     colours = wall_colours(town, scene, building, x, y, z, out_x, out_y, lit)
     return np.clip(colours, 0.0, 255.0).astype(np.uint8)
 

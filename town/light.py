@@ -97,9 +97,14 @@ def light_colours(scene: Scene) -> tuple[Float32, Float32]:
     return np.asarray(sun * tint, np.float32), np.asarray(sky * tint, np.float32)
 
 
-def shade(albedo: NDArray[np.uint8], material: NDArray[np.uint8], height: Float32, gsd_m: float, scene: Scene) -> NDArray[np.uint8]:
-    """Return the (H, W, 3) look from straight above of layers under the light of a scene (display values, gamma 2)."""
-    lit, open_sky = sunlit(height, gsd_m, scene), sky_view(height, gsd_m)
+def shade(
+    albedo: NDArray[np.uint8], material: NDArray[np.uint8], height: Float32, lit: Float32, gsd_m: float, scene: Scene
+) -> NDArray[np.uint8]:
+    """Return the (H, W, 3) look from straight above of layers under the light of a scene (display values, gamma 2).
+
+    lit: (H, W), what `sunlit` says of the same height field.
+    """
+    open_sky = sky_view(height, gsd_m)
     gain, offset = season_tables(scene.season)
     sun, sky = light_colours(scene)
     east, north, up = scene.sun

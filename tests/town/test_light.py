@@ -2,9 +2,14 @@
 
 import numpy as np
 import pytest
-from crossgeo.town.light import season_tables, shade, sky_view, sunlit
+from crossgeo.town.light import season_tables, sky_view, sunlit
+from crossgeo.town.light import shade as shade_lit
 from crossgeo.town.plan import Material
 from crossgeo.town.scene import SEASONS, Scene
+
+
+def shade(grey: np.ndarray, material: np.ndarray, field: np.ndarray, gsd_m: float, scene: Scene) -> np.ndarray:
+    return shade_lit(grey, material, field, sunlit(field, gsd_m, scene), gsd_m, scene)
 
 
 def _pole(height_m: float) -> np.ndarray:
