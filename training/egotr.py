@@ -41,6 +41,7 @@ class EgoTRTraining:
     checkpoint_minutes: float = 4.0
     workers: int = 1
     bf16: bool = True
+    device: str = "cpu"
 
 
 class _Stream(IterableDataset[Batch]):
@@ -62,13 +63,14 @@ def _freeze(model: EgoTR, blocks: int) -> None:
 
 def training_step(model: EgoTR, view: DroneView, batch: Batch, log_temperature: Tensor, *, tied: bool, bf16: bool) -> Tensor:
     """Return the loss of one batch; while `tied` the ground branch serves both views."""
-    photos, tiles = view.normalise(batch.views, batch.masks), view.normalise_tiles(batch.tiles)
-    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+    device = log_temperature.device
+    photos, tiles = view.normalise(batch.views, batch.masks).to(device), view.normalise_tiles(batch.tiles).to(device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
         if tied:
             ground, aerial = model.ground(torch.cat([photos, tiles])).chunk(2)  # (B, D) each
         else:
             ground, aerial = model(photos, tiles)
-    distance, ignore = torch.from_numpy(batch.distance_m), torch.from_numpy(batch.ignore)
+    distance, ignore = torch.from_numpy(batch.distance_m).to(device), torch.from_numpy(batch.ignore).to(device)
     return metric_contrastive_loss(ground, aerial, distance, ignore, log_temperature.exp())
 
 
@@ -94,9 +96,9 @@ def train_egotr(
         model.load_stem(stem_state)
     if start_from is not None:
         model.load_state_dict(start_from)
-    model = cast(EgoTR, model.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+    model = cast(EgoTR, model.to(config.device, memory_format=torch.channels_last))  # type: ignore[call-overload]
     _freeze(model, config.frozen_blocks)
-    log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
+    log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature), device=config.device))
     stem_parameters = [p for b in (model.ground, model.aerial) for p in b.stem.parameters() if p.requires_grad]
     in_stem = {id(p) for p in stem_parameters}
     others = [p for p in model.parameters() if p.requires_grad and id(p) not in in_stem]
@@ -115,7 +117,7 @@ def train_egotr(
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / "checkpoint.pt"
     if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
+        saved = torch.load(checkpoint, map_location=config.device, weights_only=True)
         model.load_state_dict(saved["model"])
         optimiser.load_state_dict(saved["optimiser"])
         log_temperature.data.copy_(saved["log_temperature"])
