@@ -28,6 +28,7 @@ class EgoTRTraining:
     """One run; the learning rate falls to zero as the minutes run out."""
 
     minutes: float
+    steps: int = 1_000_000_000  # a run ends with whichever of minutes and steps ends first
     preset: str = "egotr-s"
     seed: int = 1
     lr: float = 8e-4
@@ -148,7 +149,7 @@ def train_egotr(
         for batch in loader:
             now = time.monotonic()
             elapsed_s, clock = elapsed_s + now - clock, now
-            done = elapsed_s / budget_s
+            done = max(elapsed_s / budget_s, step / config.steps)
             if done >= 1.0:
                 break
             factor = min(1.0, done / config.warmup_share) * 0.5 * (1.0 + math.cos(math.pi * done))
