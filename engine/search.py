@@ -102,8 +102,8 @@ class GeoSearch:
         """Find where a photo was taken and, with a `point` (x, y) in its upright full-size pixels, the object there.
 
         heading_deg: of the photo's upper edge against true north; fov_deg: horizontal; height_m: above ground; tilt_deg: 0 is
-        straight down; each one given wins over EXIF, whose heading and height are dropped where they lead nowhere. near (lat, lon) with radius_m (250 unless given) keeps the search there;
-        use_exif_position takes near from the photo.
+        straight down; each one given wins over EXIF, whose heading and height are dropped where they lead nowhere.
+        near (lat, lon) with radius_m (250 unless given) keeps the search there; use_exif_position takes near from the photo.
         Raises UsageError for arguments out of range or a point outside the photo, InputError or LimitError for a photo that we cannot read.
         """
         timings: dict[str, float] = {}

@@ -195,3 +195,25 @@ def test_a_pose_turns_into_the_geometry_of_the_decoded_photo() -> None:
     photo = Photo("big.jpg", np.zeros((150, 200, 3), np.uint8), 800, 600, PhotoExif())
     geometry = Pose(10.0, 95.0).geometry(photo)
     assert (geometry.width_px, geometry.height_px, geometry.ground_width_m) == (200, 150, 95.0)
+
+
+def with_exif(photo: Photo, **exif: Any) -> Photo:
+    return Photo.from_pixels(photo.pixels, exif=PhotoExif(**exif))
+
+
+def test_a_wrong_heading_in_exif_does_not_hide_the_place(search: GeoSearch, ground: Any) -> None:
+    answer = search.query(with_exif(ground.photo(X, Y, 140.0, 95.0), heading_deg=320.0))
+    assert answer.status == "located"
+    assert distance_m(answer.places[0].lat, answer.places[0].lon, *HERE) < 2.0
+
+
+def test_a_wrong_height_in_exif_does_not_hide_the_place_nor_move_the_camera(search: GeoSearch, ground: Any) -> None:
+    answer = search.query(with_exif(ground.photo(X, Y, 140.0, 95.0), height_m=400.0, fov_deg=70.0, tilt_deg=0.0))
+    assert answer.status == "located"
+    assert distance_m(answer.places[0].lat, answer.places[0].lon, *HERE) < 2.0
+    assert answer.places[0].camera is None  # its height was not believed
+
+
+def test_a_circle_smaller_than_the_stride_is_still_on_the_imagery(search: GeoSearch, ground: Any) -> None:
+    between = to_lat_lon(UTM, 15.0 * round(X / 15.0) + 7.5, 15.0 * round(Y / 15.0) + 7.5)
+    assert search.query(ground.photo(X, Y, 30.0, 95.0), near=between, radius_m=2.0).status != "outside_coverage"
