@@ -115,19 +115,19 @@ class Canvas:
         dryness = np.zeros(256, np.float32)
         for material, gain in _DRY_GAIN.items():
             dryness[material] = gain
-        fields = [smooth_noise(rng, shape, cell / self.gsd_m) for cell in _NOISE_M]
+        tone = np.ones(shape, np.float32)  # one field at a time: a large town has no room for all
+        for i, cell in enumerate(_NOISE_M):
+            field = smooth_noise(rng, shape, cell / self.gsd_m)
+            for r in range(0, self.side, 256):
+                tone[r : r + 256] += table[self.material[r : r + 256], i] * field[r : r + 256]
         dry = np.zeros(shape, np.float32)
         for cell, weight in ((30.0, 0.8), (8.0, 0.7), (1.6, 0.6)):
             dry += np.float32(weight) * smooth_noise(rng, shape, cell / self.gsd_m)
         for r in range(0, self.side, 256):
             part = slice(r, r + 256)
-            kinds = self.material[part]
-            tone = np.ones(kinds.shape, np.float32)
-            for i, field in enumerate(fields):
-                tone += table[kinds, i] * field[part]
-            mix = (np.clip(dry[part], 0.0, 2.0) * dryness[kinds])[..., None]
+            mix = (np.clip(dry[part], 0.0, 2.0) * dryness[self.material[part]])[..., None]
             colour = self.albedo[part] * (1.0 - mix) + np.asarray(dry_rgb, np.float32) * mix
-            self.albedo[part] = np.clip(colour * tone[..., None], 0.0, 255.0).astype(np.uint8)
+            self.albedo[part] = np.clip(colour * tone[part][..., None], 0.0, 255.0).astype(np.uint8)
 
     def raise_barrier(self, barrier: Barrier, rng: np.random.Generator) -> None:
         """Raise a hedge or a wall."""

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import shapely
 from crossgeo import geodesy
-from crossgeo.errors import UsageError
+from crossgeo.errors import LimitError, UsageError
 from crossgeo.town.canvas import Canvas, Layers, paint_ground
 from crossgeo.town.crowns import raise_tree
 from crossgeo.town.landuse import build_block, line_street
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from shapely import LineString, Polygon
 
+_MAX_PIXELS = 15_000  # a side: about 8 GB while it is painted
 ObjectKind = Literal["building", "tree", "car", "pond"]
 
 
@@ -65,7 +66,7 @@ class Town:
 def make_town(seed: int, size_m: float = 600.0, gsd_m: float = 0.2) -> Town:
     """Lay out and raise the town of a seed; the same seed, size and GSD give the same town, byte for byte.
 
-    Raises UsageError for a size below 100 m or above 5 km, and for a GSD outside 0.05 to 1 m.
+    Raises UsageError for a size below 100 m or above 5 km or a GSD outside 0.05 to 1 m, LimitError for more than 15,000 pixels a side.
     """
     if seed < 0:
         raise UsageError(f"a town's seed is a whole number from 0, not {seed}")
@@ -73,6 +74,8 @@ def make_town(seed: int, size_m: float = 600.0, gsd_m: float = 0.2) -> Town:
         raise UsageError(f"a town of {size_m} m cannot be made; give a size from 100 to 5000 m")
     if not 0.05 <= gsd_m <= 1.0:
         raise UsageError(f"a town cannot be drawn at {gsd_m} m a pixel; give 0.05 to 1.0")
+    if size_m / gsd_m > _MAX_PIXELS:
+        raise LimitError(f"a town of {size_m:g} m at {gsd_m:g} m a pixel takes too much memory; make it at most {_MAX_PIXELS * gsd_m:g} m wide")
     rng = np.random.default_rng([seed, 7341])
     plan = _draw_plan(rng, size_m)
     canvas = Canvas(size_m, gsd_m, plan.style.grass_rgb)

@@ -93,7 +93,7 @@ def light_colours(scene: Scene) -> tuple[Float32, Float32]:
         np.array((1.0 + 0.05 * low, 0.985, 0.95 - 0.14 * low)) * share / max(0.35, math.sin(math.radians(scene.sun_elevation_deg))) ** 0.75
     )
     sky = np.array((0.93, 0.99, 1.12)) * (1.06 - share)
-    tint = np.array((1.0 + 0.10 * scene.warmth, 1.0, 1.0 - 0.12 * scene.warmth)) * scene.exposure**2
+    tint = np.array((1.0 + 0.10 * scene.warmth, 1.0, 1.0 - 0.12 * scene.warmth)) * (1.12 * scene.exposure**2)
     return np.asarray(sun * tint, np.float32), np.asarray(sky * tint, np.float32)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import shapely
 from crossgeo import geodesy
-from crossgeo.errors import UsageError
+from crossgeo.errors import LimitError, UsageError
 from crossgeo.town.layout import Town, make_town
 from crossgeo.town.plan import Material
 
@@ -72,6 +72,11 @@ def test_local_metres_are_grid_metres_of_a_utm_zone(town: Town) -> None:
     lat, lon = town.to_lat_lon(12.5, 30.0)
     assert geodesy.metric_crs_at(lat, lon) == town.crs
     assert geodesy.from_lat_lon(town.crs, lat, lon) == pytest.approx((town.origin_xy[0] + 12.5, town.origin_xy[1] + 30.0), abs=1e-3)
+
+
+def test_a_town_that_would_not_fit_in_memory_is_refused() -> None:
+    with pytest.raises(LimitError, match="at most 3000 m"):
+        make_town(1, 4000.0, 0.2)
 
 
 @pytest.mark.parametrize(("seed", "size_m", "gsd_m"), [(-1, 200.0, 0.2), (1, 50.0, 0.2), (1, 6000.0, 0.2), (1, 200.0, 0.01)])
