@@ -78,7 +78,7 @@ def describe() -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
 @pytest.fixture(scope="session")
 def options() -> BuildOptions:
     """Return options that suit imagery of 0.5 m: blocks of 128 m, tiles of 60 m and 32 px."""
-    return BuildOptions(gsd_m=0.5, tile_m=60.0, stride_m=15.0, tile_px=32, batch=8)
+    return BuildOptions(gsd_m=0.5, tile_m=60.0, stride_m=15.0, tile_px=32, min_valid=0.5, centre_valid=True, batch=8)
 
 
 @pytest.fixture(scope="session")
