@@ -18,7 +18,8 @@ class PoseSettings:
     """Which poses are tried in retrieval; the 5 m step refines the best."""
 
     headings: int = 24  # around the circle, where the heading is unknown
-    ground_widths_m: tuple[float, ...] = (45.0, 65.0, 95.0, 140.0)  # across the photo, where height or field of view is unknown
+    # across the photo, where height or field of view is unknown
+    ground_widths_m: tuple[float, ...] = (40.0, 48.0, 58.0, 69.0, 83.0, 100.0, 120.0, 144.0)
     known_heading_deg: tuple[float, ...] = (-12.0, 0.0, 12.0)  # around a heading that is given or in EXIF: compasses are this good
     magnetic_heading_deg: tuple[float, ...] = (-30.0, -15.0, 0.0, 15.0, 30.0)  # around one against magnetic north
     known_scale: tuple[float, ...] = (0.85, 1.0, 1.18)  # times a width from height and field of view: take-off is not always level

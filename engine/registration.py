@@ -81,15 +81,19 @@ class Registration:
 
     def register(self, photo: Photo, spots: Sequence[Spot], shrink: float = 1.0) -> list[Spot]:
         """Return the spots moved to where the photo fits, in the given order; `shrink` narrows the poses tried."""
-        placed = []
-        for spot in spots:
-            poses = self._poses(spot.pose, shrink)
-            levels, masks = self._describer.photo_features(photo, poses)
-            fit = self._fit(levels, masks, self._scene(spot.segment, spot.x, spot.y), poses)
-            if fit is None:
-                placed.append(replace(spot, fit=0.0))
-            else:
-                placed.append(replace(spot, x=spot.x + fit.east_m, y=spot.y + fit.north_m, pose=fit.pose, fit=fit.correlation))
+        return [self._register_one(photo, spot, shrink) for spot in spots]
+
+    def _register_one(self, photo: Photo, spot: Spot, shrink: float) -> Spot:
+        """Choose among the poses that the descriptors liked at its tile, then turn and scale the best of them a little."""
+        placed = replace(spot, others=(), fit=0.0)
+        for poses in ([spot.pose, *spot.others] if spot.others else None, None):
+            tried = poses if poses is not None else self._poses(placed.pose, shrink)
+            levels, masks = self._describer.photo_features(photo, tried)
+            fit = self._fit(levels, masks, self._scene(placed.segment, placed.x, placed.y), tried)
+            if fit is not None and fit.correlation > (placed.fit or 0.0):
+                placed = replace(placed, x=placed.x + fit.east_m, y=placed.y + fit.north_m, pose=fit.pose, fit=fit.correlation)
+            if poses is None:
+                break
         return placed
 
     def register_click(self, photo: Photo, click_px: tuple[float, float], spot: Spot, shrink: float = 0.5) -> Spot:

@@ -36,6 +36,7 @@ class SearchSettings:
     fine: FineSettings = field(default_factory=FineSettings)
     hits: int = 100  # tiles kept for each pose
     min_rival_distance_m: float = 25.0
+    other_poses: int = 7  # besides the best, that each rival is registered at
     registered_rivals: int = 12  # whose feature maps are compared with the photo's; the order is theirs from then on
     fine_rivals: int = 3
     fine_gap: float = 0.2  # rivals this far below the best are not refined
@@ -179,11 +180,15 @@ class GeoSearch:
             rivals = best_by_tile(scores, hits)
             places = self.index.lat_lon(np.array([rival.tile for rival in rivals], np.int64))
             rivals = suppress(rivals, places, settings.min_rival_distance_m, max(count, settings.fine_rivals))
+            table = queries @ self.index.descriptors([rival.tile for rival in rivals]).T  # (Q, rivals)
         coarse_m = self.index.stride_m * math.sqrt(0.5)
         spots = []
-        for rival in rivals:
+        for number, rival in enumerate(rivals):
             x, y = self.index.centres[rival.tile].tolist()
-            spots.append(Spot(self.index.segment_of(rival.tile), x, y, poses[rival.pose], rival.score, coarse_m, rival.tile))
+            order = np.argsort(-table[:, number], kind="stable")[: settings.other_poses + 1]
+            others = tuple(poses[k] for k in order if k != rival.pose)[: settings.other_poses]
+            segment = self.index.segment_of(rival.tile)
+            spots.append(Spot(segment, x, y, poses[rival.pose], rival.score, coarse_m, rival.tile, others=others))
         return spots
 
     def _ranked(self, spots: list[Spot]) -> list[Spot]:

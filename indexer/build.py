@@ -47,7 +47,7 @@ class BuildOptions:
     stride_m: float = 15.0  # from one tile's centre to the next
     tile_px: int = 192  # side of a tile as the model reads it
     min_valid: float = 0.15  # share of a tile that must be imagery: photos are taken at the rim of a flight, too
-    centre_valid: bool = True  # whether its centre must be imagery
+    centre_valid: bool = False  # True asks for imagery at the centre of each tile; photos taken past the rim would find none
     crs: str | None = None  # one metric CRS for all sources; None: the UTM zone of each source's centre
     source_crs: str | None = None  # CRS of sources that name none
     batch: int = 32  # tiles described at once
