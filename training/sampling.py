@@ -31,7 +31,7 @@ class SiteSampling:
     groups: int = 9
     sites: int = 6  # per group
     neighbourhood_m: tuple[float, float] = (22.0, 90.0)  # half side of the square that a group is drawn from: hard to easy
-    cut_share: float = 0.2  # of tiles that lie at the rim of their imagery
+    cut_share: float = 0.35  # of tiles that lie at the rim of their imagery
     offset_m: float = 5.0  # standard deviation of a tile's offset from its photo, along each axis
 
 
