@@ -1,6 +1,6 @@
 """Accuracy of the shipped drone weights on ground they never saw: places and boxes, real and simulated, written to benchmarks/results/.
 
-python benchmarks/accuracy.py [brighton] [views] [objects] [town] [foreign] [--data DIR] [--work DIR] [--count N]
+python benchmarks/accuracy.py [calibrate] [brighton] [views] [objects] [town] [foreign] [--data DIR] [--work DIR] [--count N]
 """
 
 from __future__ import annotations
@@ -87,6 +87,8 @@ def main() -> None:
     data = ground_truth.data_folder(args.data)
     args.work.mkdir(parents=True, exist_ok=True)
     three = [data / "drone_brighton_beach" / "mosaic.tif", data / "oam_banepa" / "tiles_z19", data / "oam_zanzibar"]
+    if "calibrate" in parts:
+        record("calibration", calibrate(data, three[1:2], args))
     if "brighton" in parts:
         index, built = city(args.work, "three", three, args.weights)
         questions = real_questions(data / "drone_brighton_beach")
@@ -118,6 +120,24 @@ def main() -> None:
         scores = [round(a.places[0].score, 4) if a.places else None for a in answers]
         record("accuracy-foreign", {"simulated": False, "photos": len(photos), "status": counts, "scores": scores})
     print(json.dumps({"peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}))
+
+
+def calibrate(data: Path, sources: list[Path], args: argparse.Namespace) -> dict[str, Any]:
+    """Find the score that few photos of other ground reach, from views that no other part of this benchmark uses."""
+    index, _ = city(args.work, "banepa", sources, args.weights)
+    held = ground_truth.banepa(data, "held-out")
+    own = [t for known in (True, False) for t in ground_truth.rendered_truths(held, 30, 31, camera_known=known)]
+    others = [t for ground in ground_truth.zanzibar(data) for t in ground_truth.rendered_truths(ground, 25, 32, camera_known=False)]
+    with GeoSearch.open(index, args.weights, None) as search:
+        rows = list(evaluate(search, own))
+        foreign = sorted(row.score for row in evaluate(search, others) if row.score is not None)
+    right = sorted(row.score for row in rows if row.score is not None and row.metres is not None and row.metres <= 25.0)
+    wrong = [(row.score, row.margin) for row in rows if row.metres is None or row.metres > 25.0]
+    return {
+        "simulated": "views rendered from held-out Banepa, and from Zanzibar against an index of Banepa",
+        "foreign_scores": foreign, "right_scores": right, "wrong_scores_and_margins": wrong,
+        "score_that_5_percent_of_foreign_reach": float(np.quantile(foreign, 0.95)), "score_that_95_percent_of_right_reach": float(np.quantile(right, 0.05)),
+    }  # fmt: skip
 
 
 def town(args: argparse.Namespace) -> dict[str, Any]:
