@@ -75,7 +75,8 @@ def make_town(seed: int, size_m: float = 600.0, gsd_m: float = 0.2) -> Town:
     if not 0.05 <= gsd_m <= 1.0:
         raise UsageError(f"a town cannot be drawn at {gsd_m} m a pixel; give 0.05 to 1.0")
     if size_m / gsd_m > _MAX_PIXELS:
-        raise LimitError(f"a town of {size_m:g} m at {gsd_m:g} m a pixel takes too much memory; make it at most {_MAX_PIXELS * gsd_m:g} m wide")
+        most_m = _MAX_PIXELS * gsd_m
+        raise LimitError(f"a town of {size_m:g} m at {gsd_m:g} m a pixel takes too much memory; make it at most {most_m:g} m wide")
     rng = np.random.default_rng([seed, 7341])
     plan = _draw_plan(rng, size_m)
     canvas = Canvas(size_m, gsd_m, plan.style.grass_rgb)
