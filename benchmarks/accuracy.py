@@ -136,7 +136,8 @@ def calibrate(data: Path, sources: list[Path], args: argparse.Namespace) -> dict
     return {
         "simulated": "views rendered from held-out Banepa, and from Zanzibar against an index of Banepa",
         "foreign_scores": foreign, "right_scores": right, "wrong_scores_and_margins": wrong,
-        "score_that_5_percent_of_foreign_reach": float(np.quantile(foreign, 0.95)), "score_that_95_percent_of_right_reach": float(np.quantile(right, 0.05)),
+        "score_that_95_percent_of_right_reach": float(np.quantile(right, 0.05)),
+        "score_that_5_percent_of_foreign_reach": float(np.quantile(foreign, 0.95)),
     }  # fmt: skip
 
 

@@ -7,10 +7,9 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from crossgeo.kernels.depthwise import depthwise_conv2d
 from crossgeo.models import efficientnet_lite
 from crossgeo.models.convnextv2 import ConvNeXtV2
-from crossgeo.models.efficientnet_lite import Block, EfficientNetLite
+from crossgeo.models.efficientnet_lite import EfficientNetLite
 from torch import Tensor, nn
 
 Backbone = ConvNeXtV2 | EfficientNetLite
@@ -43,13 +42,6 @@ class _LiteClickStem(efficientnet_lite.Conv):
         return F.conv2d(input, weight, bias, self.stride, self.padding)
 
 
-class _LiteDepthwise(efficientnet_lite.Conv):
-    """A depthwise convolution that trains quickly in bfloat16 on a CPU."""
-
-    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return depthwise_conv2d(input, weight, bias, self.stride[0], int(self.padding[0]))
-
-
 def make_backbone(name: BackboneName, depths: Sequence[int], widths: Sequence[int]) -> Backbone:
     """Build ConvNeXt V2 of these depths and widths, or the first `depths[0]` stages of EfficientNet-Lite0; both take 3 or 4 channels."""
     if name == "convnextv2":
@@ -60,10 +52,6 @@ def make_backbone(name: BackboneName, depths: Sequence[int], widths: Sequence[in
         return convnext
     lite = EfficientNetLite(stages=depths[0])
     lite.stem = _LiteClickStem()
-    for block in lite.blocks:
-        assert isinstance(block, Block)
-        old = block.depthwise
-        block.depthwise = _LiteDepthwise(old.in_channels, old.out_channels, old.kernel_size[0], old.stride[0], old.groups)
     return lite
 
 
