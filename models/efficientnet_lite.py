@@ -108,7 +108,7 @@ class EfficientNetLite(nn.Module):
         return x
 
     def pyramid(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what (B, 3, H, W) images look like at stride 8 (40 channels) and at the last stride (5 stages: 112 channels, stride 16)."""
+        """Return the maps of (B, 3, H, W) images at stride 8 (40 channels) and at the last stride (5 stages: 112 channels, stride 16)."""
         x = F.relu6(self.stem(images))
         middle = x
         for index, block in enumerate(self.blocks):
