@@ -20,9 +20,9 @@ def photo(**exif: float) -> Photo:
 
 def test_nothing_known_tries_every_heading_at_every_scale() -> None:
     poses = poses_to_try(Camera(None, False, None, None, None), SETTINGS, 0.0)
-    assert len(poses) == 24 * 4
-    assert sorted({p.heading_deg for p in poses}) == [15.0 * k for k in range(24)]
-    assert {p.width_m for p in poses} == {45.0, 65.0, 95.0, 140.0}
+    assert len(poses) == SETTINGS.headings * len(SETTINGS.ground_widths_m)
+    assert sorted({p.heading_deg for p in poses}) == [360.0 / SETTINGS.headings * k for k in range(SETTINGS.headings)]
+    assert {p.width_m for p in poses} == set(SETTINGS.ground_widths_m)
 
 
 def test_height_and_field_of_view_give_the_scale() -> None:
