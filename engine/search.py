@@ -38,6 +38,8 @@ class SearchSettings:
     min_rival_distance_m: float = 25.0
     other_poses: int = 7  # besides the best, that each rival is registered at
     registered_rivals: int = 12  # whose feature maps are compared with the photo's; the order is theirs from then on
+    doubtful_rivals: int = 24  # registered besides where none of those is convincing
+    sure_merit: float = 0.55
     fine_rivals: int = 3
     fine_gap: float = 0.2  # rivals this far below the best are not refined
 
@@ -137,10 +139,13 @@ class GeoSearch:
         self, picture: Photo, camera: Camera, ids: NDArray[np.int64] | None, top: int, timings: dict[str, float]
     ) -> list[Spot]:
         """The best distinct rivals, refined, best first; more than `top` where that helps to judge them."""
-        spots = self._retrieve(picture, camera, ids, max(top, 2, self.settings.registered_rivals), timings)
+        first, all_ = self.settings.registered_rivals, self.settings.registered_rivals + self.settings.doubtful_rivals
+        spots = self._retrieve(picture, camera, ids, max(top, 2, all_), timings)
         if self._registration is not None:
             with _timed(timings, "register"):
-                registered = self._registration.register(picture, spots[: self.settings.registered_rivals])
+                registered = self._registration.register(picture, spots[:first])
+                if max(spot.merit for spot in registered) < self.settings.sure_merit:
+                    registered += self._registration.register(picture, spots[first:all_])
                 spots = self._ranked([*registered, *(replace(spot, fit=0.0) for spot in spots[len(registered) :])])
         with _timed(timings, "fine"):
             best = spots[0].merit
