@@ -30,19 +30,16 @@ def test_a_plain_town_keeps_its_places_out_of_the_photos(geo: Any, tmp_path: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_demo_compares_a_town_with_its_truth(city: Any, geo: Any, tmp_path: Path) -> None:
-    arguments = ("demo", "--town-only", "--out", tmp_path / "out", "--size-m", "200", "--photos", "2", *city.weights)
+    arguments = ("demo", "--town-only", "--out", tmp_path / "out", "--size-m", "200", "--photos", "1", *city.weights)
     done = geo(*arguments, "--json")
     assert done.exit_code == 0, done.output
     (trial,) = json.loads(done.stdout)["trials"]
     assert trial["simulated"] is True
-    assert trial["photos"] == 2
+    assert trial["photos"] == 1
     assert all(outcome["error_m"] is not None and outcome["heading_error_deg"] is not None for outcome in trial["outcomes"])
-    assert trial["clicked"] >= 1
-    shown = geo(*arguments)
-    assert shown.exit_code == 0, shown.output
-    assert "Results against the truth" in shown.stdout
-    assert "photo_0001.jpg" in shown.stdout
+    assert trial["clicked"] == 1
 
 
 def test_a_demo_on_data_that_is_not_there_says_how_to_do_without(refused: Callable[..., str], tmp_path: Path) -> None:
