@@ -6,6 +6,7 @@ import sys
 from typing import Annotated, Any
 
 import typer
+
 from crossgeo import __version__
 from crossgeo.commands import batch, demo, doctor, index, query, town, train, weights
 from crossgeo.commands.guard import GuardedGroup

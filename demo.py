@@ -15,6 +15,8 @@ from statistics import median
 from typing import Any
 
 import shapely
+from shapely.geometry import shape
+
 from crossgeo.engine.describe import DroneDescriber
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import Answer
@@ -24,7 +26,6 @@ from crossgeo.errors import InputError
 from crossgeo.geodesy import distance_m
 from crossgeo.indexer.build import BuildOptions, build_index
 from crossgeo.town.write import write_town
-from shapely.geometry import shape
 
 FIRST_HELD_OUT_SEED = 9000  # towns from here on are never trained on
 Report = Callable[[str, int, int], None]  # stage, done, total

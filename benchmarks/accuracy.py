@@ -17,6 +17,7 @@ from typing import Any
 import ground_truth
 import numpy as np
 from common import record
+
 from crossgeo.demo import real_questions, town_questions
 from crossgeo.engine.describe import DroneDescriber
 from crossgeo.engine.evaluate import Row, Truth, evaluate, row_json, summary

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from common import paired_seconds, record, spread
+
 from crossgeo.models.cost import count_macs
 from crossgeo.models.egotr import PRESETS, EgoTRBranch
 from crossgeo.models.fold import fold_branch

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
+
 from crossgeo import geodesy
 from crossgeo.engine.evaluate import Truth
 from crossgeo.engine.exif import PhotoExif
@@ -17,7 +19,6 @@ from crossgeo.training.augment import change_photo
 from crossgeo.training.ground_sources import load_grounds
 from crossgeo.training.grounds import Ground, make_ground, usable_centres
 from crossgeo.training.render import Cameras, World, point_inside, random_geometry
-from numpy.typing import NDArray
 
 # South of the upper edge of tile row 220245 (z19) and a margin: most of six of seventeen rows, and half of its labelled tiles.
 BANEPA_HELD_OUT = (85.50, 27.60, 85.54, 27.6315)

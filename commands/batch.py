@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
 from crossgeo.commands import console, parse
 from crossgeo.commands.query import Fov, Heading, HeightM, Index, Near, ObjectWeights, RadiusM, Top, UseExif, Weights
 from crossgeo.errors import PartialError

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from crossgeo.commands import console
-from crossgeo.errors import InputError
 from rich import box
 from rich.table import Table
+
+from crossgeo.commands import console
+from crossgeo.errors import InputError
 
 if TYPE_CHECKING:
     from crossgeo.demo import Trial

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
 from crossgeo import __version__
 from crossgeo.commands import console
 
@@ -46,8 +47,9 @@ def examine() -> dict[str, Any]:
     """Gather what the command shows."""
     import rasterio
     import torch
-    from crossgeo.models.checkpoint import shipped_weights
     from pyproj import proj_version_str
+
+    from crossgeo.models.checkpoint import shipped_weights
 
     return {
         "crossgeo": __version__,

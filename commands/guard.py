@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from crossgeo.errors import GeoError, InputError, LimitError
 from typer.core import TyperGroup
+
+from crossgeo.errors import GeoError, InputError, LimitError
 
 INTERRUPTED = 130
 READER_LEFT = 141  # what a shell gives a program that SIGPIPE ended

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
 from crossgeo.commands import console
 from crossgeo.errors import StoreError, UsageError
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
 from crossgeo.commands import console, parse
 from crossgeo.errors import NotLocatedError, UsageError
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
 from crossgeo.commands import console
 
 app = typer.Typer(no_args_is_help=True, help="Make simulated towns with known truth, to try things on.")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
 from crossgeo.commands import console
 
 app = typer.Typer(no_args_is_help=True, help="Train the models on your own imagery: drone views are rendered from it, with exact truth.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
+
 from crossgeo.commands import console
 
 app = typer.Typer(no_args_is_help=True, help="List and read model weights.")

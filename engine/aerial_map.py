@@ -6,12 +6,13 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from PIL import Image
+
 from crossgeo.engine.pen import Pen, Point
 from crossgeo.engine.place import Place
 from crossgeo.geodesy import from_lat_lon, grid_convergence_deg
 from crossgeo.indexer.index import GeoIndex, Segment
 from crossgeo.models.views import PhotoGeometry, photo_to_ground
-from PIL import Image
 
 NO_IMAGERY = (226, 228, 230)
 INK, WHITE, DARK = "#17202B", "#FFFFFF", (12, 18, 26, 200)

@@ -8,6 +8,9 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.runtime import Runtime
 from crossgeo.engine.runtime.torch import FeatureRuntime, Precision, TorchRuntime
@@ -15,8 +18,6 @@ from crossgeo.indexer.manifest import ModelIdentity
 from crossgeo.models.checkpoint import load_egotr
 from crossgeo.models.fold import fold_branch
 from crossgeo.models.views import DEFAULT_HFOV_DEG, DroneView, PhotoGeometry
-from numpy.typing import NDArray
-from torch import Tensor
 
 _CHUNK = 32  # canvases or tiles in memory at a time
 

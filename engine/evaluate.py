@@ -13,15 +13,16 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from shapely.errors import GEOSException
+from shapely.geometry import shape
+
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import Answer
 from crossgeo.engine.search import GeoSearch
 from crossgeo.engine.status import margin_of
 from crossgeo.errors import InputError
 from crossgeo.geodesy import distance_m
-from numpy.typing import NDArray
-from shapely.errors import GEOSException
-from shapely.geometry import shape
 
 RECALL_M = (5.0, 10.0, 15.0, 25.0)
 RECALL_AT = (1, 5)

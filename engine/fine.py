@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
+
 from crossgeo.engine.describe import Describer, Pose
 from crossgeo.engine.photo import Photo
 from crossgeo.indexer.index import GeoIndex, Segment
-from numpy.typing import NDArray
 
 Cell = tuple[int, int]  # column, row of the fine grid: centred on (column * step_m, row * step_m)
 Turn = tuple[int, int]  # heading steps, scale steps from the rival's pose

@@ -7,6 +7,8 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import FoundObject
@@ -19,7 +21,6 @@ from crossgeo.kernels.box_decode import decode_best
 from crossgeo.models.attengeo import AttenGeo, ReferenceFeatures
 from crossgeo.models.checkpoint import load_attengeo
 from crossgeo.models.views import ObjectView
-from numpy.typing import NDArray
 
 CENTRE_STEP_M = 2.0  # windows are centred on this grid, so that clicks near each other share one; less than training moves them
 CACHED_WINDOWS = 256

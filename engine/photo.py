@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from crossgeo.engine.exif import PhotoExif, read_exif
-from crossgeo.errors import InputError, LimitError, UsageError
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+
+from crossgeo.engine.exif import PhotoExif, read_exif
+from crossgeo.errors import InputError, LimitError, UsageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
+
 from crossgeo.engine.aerial_map import BLUE, INK, ROSE, WHITE, AerialMap, geometry_of
 from crossgeo.engine.pen import Pen, Point
 from crossgeo.engine.photo import Photo
@@ -13,7 +15,6 @@ from crossgeo.errors import LimitError
 from crossgeo.geodesy import distance_m, from_lat_lon
 from crossgeo.indexer.index import GeoIndex, Segment
 from crossgeo.models.views import photo_to_ground
-from PIL import Image
 
 WIDTH, HEIGHT, MARGIN = 1600, 1120, 36
 _PHOTO = (MARGIN, 128, 889, 768)  # x0, y0, x1, y1

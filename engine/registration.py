@@ -14,14 +14,15 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
 from crossgeo.engine.describe import Pose
 from crossgeo.engine.fine import Spot, peak_of_line
 from crossgeo.engine.photo import Photo
 from crossgeo.indexer.index import GeoIndex, Segment
 from crossgeo.kernels.correlation import masked_correlation
 from crossgeo.models.views import photo_to_ground
-from numpy.typing import NDArray
-from torch import Tensor
 
 STRIDES = (8, 16)  # px of the canvas
 

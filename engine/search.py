@@ -11,6 +11,8 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+from numpy.typing import NDArray
+
 from crossgeo.engine.describe import Describer, DroneDescriber
 from crossgeo.engine.fine import FineSettings, FineStep, Spot
 from crossgeo.engine.locate import Locator, ObjectFinder
@@ -23,7 +25,6 @@ from crossgeo.engine.status import Thresholds, status_of
 from crossgeo.errors import InputError, UsageError
 from crossgeo.geodesy import grid_convergence_deg, to_lat_lon
 from crossgeo.indexer.index import GeoIndex
-from numpy.typing import NDArray
 
 DEFAULT_NEAR_RADIUS_M = 250.0
 

@@ -13,6 +13,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+from pyproj import CRS
+
 from crossgeo import geodesy
 from crossgeo.errors import InputError, StoreError, WeightsError
 from crossgeo.indexer import files, grid
@@ -34,8 +37,6 @@ from crossgeo.indexer.places import carry_bounds, crs_text
 from crossgeo.indexer.source import Source, fill
 from crossgeo.indexer.vector_index import write_vectors
 from crossgeo.indexer.windows import BlockCache, read_windows, windows_at
-from numpy.typing import NDArray
-from pyproj import CRS
 
 BLOCKS_PER_PIECE = 64
 BATCHES_PER_PIECE = 8

@@ -18,9 +18,10 @@ from typing import Any
 import cv2
 import lmdb
 import numpy as np
+from numpy.typing import NDArray
+
 from crossgeo.indexer.files import damaged, failed_write
 from crossgeo.indexer.grid import BLOCK_PX, CELL_PX, CELLS, block_key, key_block
-from numpy.typing import NDArray
 
 _HEAD = struct.Struct("<B3xI32s")
 _VERSION = 1

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from affine import Affine
+from pyproj import CRS
+
 from crossgeo import geodesy
 from crossgeo.errors import GeoError, InputError, UsageError
 from crossgeo.indexer import files
@@ -32,7 +34,6 @@ from crossgeo.indexer.manifest import (
 )
 from crossgeo.indexer.places import crs_text, ground_m
 from crossgeo.indexer.source import Source
-from pyproj import CRS
 
 _MAX_STRETCH = 0.01  # of lengths, that a metric CRS may have where imagery lies
 _MAX_BLOCKS = 20_000_000

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from crossgeo.indexer.files import damaged, failed_write, need_room
 from numpy.typing import NDArray
+
+from crossgeo.indexer.files import damaged, failed_write, need_room
 
 _ROWS_PER_CHUNK = 256
 _VERSION = 1

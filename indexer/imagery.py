@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from pyproj import CRS
+
 from crossgeo import geodesy
 from crossgeo.errors import InputError
 from crossgeo.indexer.raster import RasterSource, is_placed_tiff
 from crossgeo.indexer.source import Source
 from crossgeo.indexer.xyz import XyzSource, tile_key
-from pyproj import CRS
 
 _RASTERS = {".tif", ".tiff", ".jpg", ".jpeg", ".png"}
 

@@ -11,6 +11,9 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pyproj import CRS
+
 from crossgeo import geodesy
 from crossgeo.errors import GeoError, MismatchError, StoreError, UsageError
 from crossgeo.indexer.block_store import BlockStore, Mask, Pixels
@@ -21,8 +24,6 @@ from crossgeo.indexer.manifest import Manifest, ModelIdentity, SegmentRecord, ch
 from crossgeo.indexer.places import LAT_LON, carry_bounds
 from crossgeo.indexer.vector_index import VectorIndex, best
 from crossgeo.indexer.windows import BlockCache, read_window, read_windows, windows_at
-from numpy.typing import ArrayLike, NDArray
-from pyproj import CRS
 
 _EARTH_RADIUS_M = 6_371_008.8
 _ATTEMPTS = 5

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from affine import Affine
+from pyproj import CRS
+
 from crossgeo import geodesy
 from crossgeo.errors import InputError
 from crossgeo.indexer.grid import Bounds
-from pyproj import CRS
 
 LAT_LON = CRS.from_epsg(4326)
 

@@ -10,6 +10,12 @@ from typing import Any
 import numpy as np
 import rasterio
 from affine import Affine
+from numpy.typing import NDArray
+from pyproj import CRS
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window as RasterWindow
+
 from crossgeo import geodesy
 from crossgeo.errors import InputError
 from crossgeo.indexer import worldfile
@@ -17,11 +23,6 @@ from crossgeo.indexer.block_store import Mask, Pixels
 from crossgeo.indexer.grid import Bounds
 from crossgeo.indexer.places import affine_of, carry_bounds, ground_m
 from crossgeo.indexer.source import files_fingerprint, resample
-from numpy.typing import NDArray
-from pyproj import CRS
-from rasterio.enums import ColorInterp, MaskFlags, Resampling
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.windows import Window as RasterWindow
 
 # No driver that follows a path or an address written inside a file, and none chosen by a file's name.
 _DRIVERS = {b"II*\0": "GTiff", b"MM\0*": "GTiff", b"II+\0": "GTiff", b"MM\0+": "GTiff", b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG"}

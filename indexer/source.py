@@ -11,12 +11,13 @@ from typing import Protocol
 import cv2
 import numpy as np
 from affine import Affine
+from numpy.typing import NDArray
+from pyproj import CRS
+
 from crossgeo import geodesy
 from crossgeo.indexer.block_store import Mask, Pixels
 from crossgeo.indexer.grid import Bounds
 from crossgeo.indexer.places import affine_of, ground_m
-from numpy.typing import NDArray
-from pyproj import CRS
 
 _PIECE_PX = 1024  # OpenCV samples pictures under 32768 px only
 _NODE_PX = 32

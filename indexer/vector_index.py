@@ -10,8 +10,9 @@ from typing import Any
 
 import faiss
 import numpy as np
-from crossgeo.indexer.files import damaged, failed_write, need_room
 from numpy.typing import NDArray
+
+from crossgeo.indexer.files import damaged, failed_write, need_room
 
 _PIECE = 65536  # rows compared at once when only some are searched
 

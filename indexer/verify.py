@@ -6,6 +6,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+
 from crossgeo.errors import StoreError
 from crossgeo.indexer.block_store import BlockStore, decode_block
 from crossgeo.indexer.descriptor_store import read_descriptors, read_tiles

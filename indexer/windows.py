@@ -9,10 +9,11 @@ from threading import Lock
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+
 from crossgeo.indexer.block_store import BlockStore, Mask, Pixels, decode_block
 from crossgeo.indexer.files import damaged
 from crossgeo.indexer.grid import BLOCK_PX, Window
-from numpy.typing import NDArray
 
 _MOSAIC_PX = 8192 * 8192  # the most that is read in one piece
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from affine import Affine
+from pyproj import CRS
+
 from crossgeo import geodesy
 from crossgeo.errors import InputError
-from pyproj import CRS
 
 _SUFFIXES = {
     ".jpg": (".jgw", ".jpgw"),

@@ -10,14 +10,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 from affine import Affine
+from numpy.typing import NDArray
+from PIL import Image
+from pyproj import CRS
+
 from crossgeo.errors import InputError
 from crossgeo.indexer.block_store import Mask, Pixels
 from crossgeo.indexer.grid import Bounds
 from crossgeo.indexer.places import affine_of, carry_bounds, ground_m
 from crossgeo.indexer.source import files_fingerprint, fill, resample
-from numpy.typing import NDArray
-from PIL import Image
-from pyproj import CRS
 
 _NAME = re.compile(r"(?<!\d)(\d+)[-_](\d+)[-_](\d{1,2})(?!\d)")
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp"}

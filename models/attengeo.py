@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+
 from crossgeo.kernels.click_map import click_map
 from crossgeo.models import convnextv2, efficientnet_lite
 from crossgeo.models.click_backbone import BackboneName, freeze_first, make_backbone
 from crossgeo.models.cvcam import CVCAM
 from crossgeo.models.mhsam import KERNELS, MHSAM
 from crossgeo.models.views import ObjectView
-from torch import Tensor, nn
 
 AnchorSizes = tuple[tuple[float, float], ...]
 PREDICTIONS = 5  # tx, ty, tw, th, confidence

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
-from crossgeo.errors import WeightsError
-from crossgeo.models.attengeo import AttenGeo, AttenGeoConfig
-from crossgeo.models.egotr import EgoTR, EgoTRConfig
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from crossgeo.errors import WeightsError
+from crossgeo.models.attengeo import AttenGeo, AttenGeoConfig
+from crossgeo.models.egotr import EgoTR, EgoTRConfig
 
 Card = dict[str, Any]
 Module = TypeVar("Module", bound=nn.Module)

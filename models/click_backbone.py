@@ -7,10 +7,11 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from crossgeo.models import efficientnet_lite
 from crossgeo.models.convnextv2 import ConvNeXtV2
 from crossgeo.models.efficientnet_lite import EfficientNetLite
-from torch import Tensor, nn
 
 Backbone = ConvNeXtV2 | EfficientNetLite
 BackboneName = Literal["convnextv2", "efficientnet-lite0"]

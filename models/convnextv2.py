@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 import torch
-from crossgeo.errors import WeightsError
 from torch import Tensor, nn
+
+from crossgeo.errors import WeightsError
 
 NORM_EPS = 1e-6
 TINY_DEPTHS = (3, 3, 9, 3)

@@ -6,8 +6,9 @@ import math
 from typing import cast
 
 import torch
-from crossgeo.kernels.attention import attention
 from torch import Tensor, nn
+
+from crossgeo.kernels.attention import attention
 
 TEMPERATURE = 10_000.0
 

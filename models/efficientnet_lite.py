@@ -8,8 +8,9 @@ from typing import cast
 
 import torch
 import torch.nn.functional as F
-from crossgeo.kernels.depthwise import depthwise_conv2d
 from torch import Tensor, nn
+
+from crossgeo.kernels.depthwise import depthwise_conv2d
 
 BATCH_NORM_EPS = 1e-3
 MEAN = (0.498, 0.498, 0.498)  # the published weights expect (x / 255 - 0.498) / 0.502

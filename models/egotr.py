@@ -7,10 +7,11 @@ from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from crossgeo.models.efficientnet_lite import EfficientNetLite
 from crossgeo.models.resnetv2 import ResNetV2
 from crossgeo.models.transformer import NORM_EPS, Layer
-from torch import Tensor, nn
 
 STRIDE = 16
 

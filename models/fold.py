@@ -11,11 +11,12 @@ from typing import cast
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from crossgeo.kernels.attention import attention
 from crossgeo.models.egotr import EgoTRBranch
 from crossgeo.models.resnetv2 import WSConv2d
 from crossgeo.models.transformer import NORM_EPS, Layer
-from torch import Tensor, nn
 
 
 class FoldedLayer(nn.Module):

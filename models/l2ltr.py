@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping
 
 import torch
+from torch import Tensor
+
 from crossgeo.errors import WeightsError
 from crossgeo.models.egotr import PRESETS, EgoTRBranch, EgoTRConfig
-from torch import Tensor
 
 _EMBEDDINGS = "transformer.embeddings."
 _RESNET = _EMBEDDINGS + "hybrid_model."

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import torch
+from torch import Tensor
+
 from crossgeo.errors import InputError
 from crossgeo.kernels.polar import polar_transform
 from crossgeo.models.egotr import EgoTRConfig
 from crossgeo.models.views import Image, normalise
-from torch import Tensor
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import cast
 
-from crossgeo.kernels.attention import attention
 from torch import Tensor, nn
+
+from crossgeo.kernels.attention import attention
 
 NORM_EPS = 1e-6
 

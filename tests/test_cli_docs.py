@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
+
 from crossgeo.cli import app
 from crossgeo.errors import GeoError
-from typer.main import get_command
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "cli.md").read_text()
 

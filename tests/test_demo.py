@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from crossgeo import demo
 from crossgeo.demo import Outcome, Trial
 from crossgeo.errors import InputError

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+
 from crossgeo.errors import UsageError
 from crossgeo.town.layout import Town
 from crossgeo.town.light import shade, sunlit
 from crossgeo.town.scene import Scene
 from crossgeo.town.sensor import finish
 from crossgeo.town.traffic import draw_cars, park_cars
-from numpy.typing import NDArray
 
 
 def render_ortho(town: Town, scene: Scene, gsd_m: float = 0.2) -> NDArray[np.uint8]:

@@ -6,10 +6,11 @@ import math
 
 import numpy as np
 import shapely
+from shapely import LineString, Polygon
+
 from crossgeo.town.geometry import FloatArray, frontages, long_axis, points_inside, polygons_of, rectangle
 from crossgeo.town.houses import HouseType, Lot, draw_house_type, flat_type, hall_type, house, make_building, place_on_front, resized
 from crossgeo.town.plan import Barrier, Material, Plan, Rows, Wing
-from shapely import LineString, Polygon
 
 
 def lawn(plan: Plan, shape: Polygon, mown: bool = False) -> None:

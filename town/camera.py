@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from crossgeo.errors import UsageError
 from numpy.typing import ArrayLike, NDArray
+
+from crossgeo.errors import UsageError
 
 FloatArray = NDArray[np.float64]
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from crossgeo.town.noise import Float32, smooth_noise
-from crossgeo.town.plan import Barrier, Material, Patch, Plan
 from numpy.typing import NDArray
 from shapely import Polygon
+
+from crossgeo.town.noise import Float32, smooth_noise
+from crossgeo.town.plan import Barrier, Material, Patch, Plan
 
 _SUBPIXEL = 4  # bits that cv2 keeps below the pixel
 _NOISE_M = (70.0, 22.0, 7.0, 2.2, 0.8, 0.2)

@@ -8,6 +8,7 @@ from typing import Literal
 
 import cv2
 import numpy as np
+
 from crossgeo.town.canvas import Canvas
 from crossgeo.town.noise import Float32, smooth_noise
 from crossgeo.town.plan import Material, Tree

@@ -9,6 +9,8 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+
 from crossgeo.town.camera import Camera, Pose, footprint, ground_at, project, ray_matrix
 from crossgeo.town.facades import wall_colours
 from crossgeo.town.layout import Town
@@ -18,7 +20,6 @@ from crossgeo.town.plan import Material
 from crossgeo.town.scene import Scene
 from crossgeo.town.sensor import finish, vignette
 from crossgeo.town.traffic import draw_cars, park_cars
-from numpy.typing import NDArray
 
 __all__ = ["Camera", "Hits", "Pose", "ground_at", "project", "render_photo", "take_photo"]
 

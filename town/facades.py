@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
+
 from crossgeo.town.layout import Town
 from crossgeo.town.light import light_colours
 from crossgeo.town.noise import Float32
 from crossgeo.town.scene import Scene
-from numpy.typing import NDArray
 
 
 def wall_colours(

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+
 from crossgeo.errors import UsageError
 from crossgeo.town.camera import Camera, Pose, footprint, project
 from crossgeo.town.drone import Hits
 from crossgeo.town.layout import Town, TownObject
-from numpy.typing import NDArray
 
 _EDGE_M = 2.0
 _MIN_PIXELS = 500

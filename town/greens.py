@@ -6,11 +6,12 @@ import math
 
 import numpy as np
 import shapely
+from shapely import LineString, Point, Polygon
+
 from crossgeo.town.blocks import lawn
 from crossgeo.town.geometry import blob, cut, long_axis, points_inside, polygons_of, rectangle, split_across
 from crossgeo.town.houses import Lot, draw_house_type, hall_type, house, make_building, resized
 from crossgeo.town.plan import Barrier, Material, Plan, Rows, Wing
-from shapely import LineString, Point, Polygon
 
 _COURT_RGB = ((150.0, 98.0, 78.0), (92.0, 112.0, 128.0), (98.0, 120.0, 98.0), (146.0, 144.0, 142.0), (166.0, 136.0, 108.0))
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import shapely
+from shapely import Polygon
+from shapely.prepared import prep
+
 from crossgeo.town.geometry import FloatArray, rectangle
 from crossgeo.town.plan import Building, Plan, RoofCover, RoofForm, Wing
 from crossgeo.town.style import Rgb
-from shapely import Polygon
-from shapely.prepared import prep
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from shapely import Polygon
+
 from crossgeo.town import blocks, greens
 from crossgeo.town.geometry import FloatArray, frontages
 from crossgeo.town.plan import Material, Plan
 from crossgeo.town.streets import Block, Street
-from shapely import Polygon
 
 Builder = Callable[[Plan, Polygon, float], None]
 _DENSITIES = (0.0, 0.2, 0.45, 0.7, 1.0)

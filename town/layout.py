@@ -8,6 +8,10 @@ from typing import Literal
 import cv2
 import numpy as np
 import shapely
+from numpy.typing import NDArray
+from pyproj import CRS
+from shapely import LineString, Polygon
+
 from crossgeo import geodesy
 from crossgeo.errors import LimitError, UsageError
 from crossgeo.town.canvas import Canvas, Layers, paint_ground
@@ -17,9 +21,6 @@ from crossgeo.town.plan import Building, Plan, Tree
 from crossgeo.town.roofs import raise_building
 from crossgeo.town.streets import draw_districts, draw_streets, pave
 from crossgeo.town.style import draw_style
-from numpy.typing import NDArray
-from pyproj import CRS
-from shapely import LineString, Polygon
 
 _MAX_PIXELS = 15_000  # a side: about 8 GB while it is painted
 ObjectKind = Literal["building", "tree", "car", "pond"]

@@ -6,10 +6,11 @@ import math
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+
 from crossgeo.town.noise import Float32
 from crossgeo.town.plan import Material
 from crossgeo.town.scene import Scene, Season
-from numpy.typing import NDArray
 
 _Tint = tuple[tuple[float, float, float], tuple[float, float, float]]  # colour * gain + offset
 _SEASON_TINTS: dict[Season, dict[Material, _Tint]] = {

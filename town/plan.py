@@ -7,9 +7,10 @@ from enum import IntEnum
 from typing import Literal
 
 import numpy as np
+from shapely import Geometry, LineString, Polygon
+
 from crossgeo.town.geometry import FloatArray, points_inside, polygons_of
 from crossgeo.town.style import Rgb, Style
-from shapely import Geometry, LineString, Polygon
 
 RoofForm = Literal["gable", "hip", "flat", "shed", "dome"]
 RoofCover = Literal["tile", "metal", "concrete"]

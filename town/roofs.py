@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
+
 from crossgeo.town.canvas import Canvas
 from crossgeo.town.noise import Float32, smooth_noise
 from crossgeo.town.plan import Building, Material, Wing
-from numpy.typing import NDArray
 
 _PARAPET_M = 0.45
 

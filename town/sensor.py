@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+
 from crossgeo.town.light import light_colours
 from crossgeo.town.noise import Float32
 from crossgeo.town.scene import Scene
-from numpy.typing import NDArray
 
 
 def finish(picture: NDArray[np.uint8], scene: Scene, rng: np.random.Generator, haze: Float32 | float) -> NDArray[np.uint8]:

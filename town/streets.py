@@ -8,10 +8,11 @@ from typing import Literal
 
 import numpy as np
 import shapely
-from crossgeo.town.geometry import FloatArray, bend, cut, lines_of, polygons_of, smooth_displacement, split_across
-from crossgeo.town.plan import Material, Plan
 from shapely import LineString, MultiPoint, Polygon, box
 from shapely.ops import substring
+
+from crossgeo.town.geometry import FloatArray, bend, cut, lines_of, polygons_of, smooth_displacement, split_across
+from crossgeo.town.plan import Material, Plan
 
 Pattern = Literal["grid", "radial", "organic", "rural"]
 _MARGIN_M = 60.0  # the town is laid out past its edges, so that nothing thins out towards them

@@ -6,12 +6,13 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+
 from crossgeo.town.canvas import Layers
 from crossgeo.town.geometry import rectangle
 from crossgeo.town.layout import Town, TownObject
 from crossgeo.town.noise import Float32
 from crossgeo.town.plan import Material
-from numpy.typing import NDArray
 
 _PAINTS = (
     (214, 214, 212),

@@ -11,6 +11,10 @@ from typing import Any
 
 import numpy as np
 import rasterio
+from numpy.typing import NDArray
+from PIL import Image
+from rasterio.transform import from_origin
+
 from crossgeo import geodesy
 from crossgeo.errors import InputError, LimitError, UsageError
 from crossgeo.town.aerial import render_ortho
@@ -20,9 +24,6 @@ from crossgeo.town.exif import Tags, exif_of, xmp_of
 from crossgeo.town.flight import Click, draw_clicks, draw_poses
 from crossgeo.town.layout import Town, make_town
 from crossgeo.town.scene import Scene, draw_scene
-from numpy.typing import NDArray
-from PIL import Image
-from rasterio.transform import from_origin
 
 Json = dict[str, Any]
 _TAKEN = {

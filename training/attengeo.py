@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
 from crossgeo.errors import MismatchError
 from crossgeo.kernels.box_decode import box_iou, decode_best
 from crossgeo.models.attengeo import PRESETS, AttenGeo, AttenGeoConfig
 from crossgeo.training.losses import BoxLoss, attengeo_loss
 from crossgeo.training.memory import keep_freed_memory
 from crossgeo.training.objects import BatchStream, DrawSample, ObjectBatch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 SPARE_IOU = 0.5  # anchors of the true cell that fit this well are not taught to stay silent
 

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import cast
 
 import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
+
 from crossgeo.models.efficientnet_lite import EfficientNetLite
 from crossgeo.models.egotr import PRESETS, EgoTR, EgoTRConfig
 from crossgeo.models.views import DroneView
@@ -19,8 +22,6 @@ from crossgeo.training.grounds import Ground
 from crossgeo.training.memory import keep_freed_memory
 from crossgeo.training.render import Cameras
 from crossgeo.training.sampling import Batch, SiteSampler, SiteSampling
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
+from pyproj import CRS
+
 from crossgeo import geodesy
 from crossgeo.errors import InputError, LimitError
 from crossgeo.indexer.imagery import Source, open_sources
 from crossgeo.training.grounds import Ground, Image, Outline, make_ground
-from numpy.typing import NDArray
-from pyproj import CRS
 
 LARGEST_PX = 400_000_000  # 1.2 GB of RGB: larger imagery is given in parts
 LatLonBox = tuple[float, float, float, float]  # west, south, east, north in degrees

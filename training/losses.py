@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from crossgeo.kernels.box_decode import Anchors, encode_targets
 from torch import Tensor
+
+from crossgeo.kernels.box_decode import Anchors, encode_targets
 
 
 def egotr_loss(ground: Tensor, aerial: Tensor, alpha: float = 10.0, leave_out: Tensor | None = None) -> Tensor:

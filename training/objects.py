@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import IterableDataset, get_worker_info
+
 from crossgeo.engine.locate import fill
 from crossgeo.models.views import ObjectView
 from crossgeo.training.grounds import Ground
 from crossgeo.training.render import REGISTERED, Cameras, ObjectSample, random_world, render_object
-from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.data import IterableDataset, get_worker_info
 
 DrawSample = Callable[[np.random.Generator], ObjectSample]
 SMALLEST_SIDE_PX = 4.0  # what is left of a building at the window's rim must still be a box

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+
 from crossgeo.models.views import DroneView, ObjectView, PhotoGeometry, canvas_to_ground, ground_to_photo, photo_to_ground, warp
 from crossgeo.training.augment import change_photo, change_tile
 from crossgeo.training.grounds import Ground, Image, Outline
-from numpy.typing import NDArray
 
 Mask = NDArray[np.bool_]
 Matrix = NDArray[np.float64]

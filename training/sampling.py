@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+
 from crossgeo.models.views import DroneView
 from crossgeo.training.augment import change_tile, cut_tile
 from crossgeo.training.grounds import Ground, Image, usable_centres
 from crossgeo.training.render import Cameras, Mask, World, random_world, render_tile, render_view
-from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)

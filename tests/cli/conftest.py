@@ -14,11 +14,12 @@ import cv2
 import numpy as np
 import pytest
 import rasterio
-from crossgeo.cli import app
 from numpy.typing import NDArray
 from PIL import Image
 from rasterio.transform import Affine, from_origin
 from typer.testing import CliRunner, Result
+
+from crossgeo.cli import app
 
 GSD_M = 0.25
 WEST, NORTH = 363_000.0, 3_057_600.0  # in EPSG:32645
@@ -79,6 +80,7 @@ def run_geo(*args: str | Path, env: dict[str, str] | None = None) -> Result:
 def save_untrained(folder: Path, seed: int = 0) -> None:
     """Save weights as they are before training."""
     import torch
+
     from crossgeo.models import checkpoint
     from crossgeo.models.attengeo import PRESETS as ATTENGEO
     from crossgeo.models.attengeo import AttenGeo

@@ -6,8 +6,9 @@ import subprocess
 import sys
 from typing import Any
 
-import crossgeo
 import pytest
+
+import crossgeo
 
 
 def test_version(geo: Any) -> None:

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from rich.console import Console
+
 from crossgeo.commands import demo
 from crossgeo.demo import Outcome, Trial
-from rich.console import Console
 
 TOWN = (Outcome("a.jpg", "located", 1.25, 3.0, 0.71, 800.0), Outcome("b.jpg", "low_confidence", None, None, 0.0, 900.0))
 REAL = (Outcome("DJI_0018.jpg", "located", 4.0, None, None, 1200.0),)

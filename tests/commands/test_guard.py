@@ -4,9 +4,10 @@ import errno
 
 import pytest
 import typer
+from typer.testing import CliRunner
+
 from crossgeo import errors
 from crossgeo.commands.guard import GuardedGroup, explain, report
-from typer.testing import CliRunner
 
 CODES = {
     "UsageError": 2, "InputError": 3, "StoreError": 4, "PartialError": 5, "WeightsError": 6, "MismatchError": 7, "LimitError": 8,

@@ -1,6 +1,7 @@
 """Pairs of numbers as people type them."""
 
 import pytest
+
 from crossgeo.commands import parse
 from crossgeo.errors import UsageError
 

@@ -10,6 +10,9 @@ import cv2
 import numpy as np
 import pytest
 import rasterio
+from numpy.typing import NDArray
+from rasterio.transform import from_origin
+
 from crossgeo.engine.describe import Pose, place_photo
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.search import GeoSearch
@@ -17,8 +20,6 @@ from crossgeo.indexer.build import BuildOptions, build_index
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.indexer.manifest import ModelIdentity
 from crossgeo.models.views import DroneView, PhotoGeometry, ground_to_photo, warp
-from numpy.typing import NDArray
-from rasterio.transform import from_origin
 
 GSD_M = 0.5
 WEST, NORTH = 363_000.0, 3_057_600.0  # in EPSG:32645

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
+
 from crossgeo.engine.batch import BatchOptions, photos_in, run_batch
 from crossgeo.engine.search import GeoSearch
 from crossgeo.errors import InputError, MismatchError, UsageError
-from PIL import Image
 
 X, Y = 363_147.0, 3_057_452.0
 

@@ -8,12 +8,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+
 from crossgeo.engine.describe import DroneDescriber, Pose, place_photo
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.runtime.torch import FeatureRuntime
 from crossgeo.indexer.manifest import ModelIdentity
 from crossgeo.models.views import DroneView
-from numpy.typing import NDArray
 
 VIEW = DroneView(size_px=96)
 

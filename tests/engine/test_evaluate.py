@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from crossgeo.engine.evaluate import Truth, compare, polygon_iou, rank_of_right, streamed_ranks, summary
 from crossgeo.engine.place import Answer, FoundObject, Place, Status
 from crossgeo.errors import InputError

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
+
 from crossgeo.engine.exif import PhotoExif
 from crossgeo.engine.photo import Photo
-from PIL import Image
 
 
 def photo_with(

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import pytest
+
 from crossgeo.engine.describe import Pose
 from crossgeo.engine.fine import FineSettings, FineStep, Spot, peak_of_line, peak_of_surface
 from crossgeo.engine.search import GeoSearch

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+
 from crossgeo.engine.describe import Pose
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.locate import ObjectFinder, fill
@@ -19,7 +21,6 @@ from crossgeo.indexer.build import BuildOptions, build_index
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.models.attengeo import PRESETS, AttenGeo
 from crossgeo.models.views import ObjectView
-from torch import Tensor
 
 STRIDE, SIDE_M = 16, 8.0
 WEST, NORTH, GSD_M = 363_000.0, 3_057_600.0, 0.5

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from crossgeo.engine.output import CSV_COLUMNS, write_records
 from crossgeo.engine.place import Answer, FoundObject, Place, error_json
 from crossgeo.errors import InputError, UsageError

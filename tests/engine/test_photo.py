@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from crossgeo.engine.photo import Photo
 from crossgeo.errors import InputError, LimitError, UsageError
-from PIL import Image
 
 
 def encode(image: Image.Image, kind: str = "JPEG", **options: object) -> bytes:

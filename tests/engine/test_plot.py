@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from crossgeo.engine.aerial_map import NO_IMAGERY, AerialMap
 from crossgeo.engine.pen import Pen
 from crossgeo.engine.photo import Photo
@@ -18,7 +20,6 @@ from crossgeo.engine.search import GeoSearch
 from crossgeo.errors import LimitError, UsageError
 from crossgeo.geodesy import geojson_polygon, to_lat_lon
 from crossgeo.indexer.index import GeoIndex
-from PIL import Image
 
 X, Y = 363_147.0, 3_057_452.0
 

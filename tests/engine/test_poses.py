@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+
 from crossgeo.engine.exif import PhotoExif
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.poses import Camera, PoseSettings, camera_of, poses_to_try

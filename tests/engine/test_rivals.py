@@ -1,6 +1,7 @@
 """Distinct rivals from overlapping tiles."""
 
 import numpy as np
+
 from crossgeo.engine.rivals import Rival, apart_m, best_by_tile, suppress
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from crossgeo.engine.runtime.torch import TorchRuntime
 from torch import nn
+
+from crossgeo.engine.runtime.torch import TorchRuntime
 
 
 class Tiny(nn.Module):

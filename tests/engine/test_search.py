@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pyproj import CRS
+
 from crossgeo.engine.describe import Pose
 from crossgeo.engine.exif import PhotoExif
 from crossgeo.engine.fine import Spot
@@ -19,7 +21,6 @@ from crossgeo.errors import InputError, MismatchError, UsageError
 from crossgeo.geodesy import distance_m, from_lat_lon, grid_convergence_deg, to_lat_lon
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.indexer.manifest import ModelIdentity
-from pyproj import CRS
 
 UTM = CRS.from_epsg(32645)
 X, Y = 363_147.0, 3_057_452.0  # in the middle of the patchwork, on no grid

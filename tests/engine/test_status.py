@@ -1,6 +1,7 @@
 """When an answer may be believed."""
 
 import pytest
+
 from crossgeo.engine.status import Thresholds, status_of
 from crossgeo.errors import WeightsError
 

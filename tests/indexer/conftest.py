@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from crossgeo.indexer.build import BuildOptions, build_index
-from crossgeo.indexer.manifest import ModelIdentity
 from numpy.typing import NDArray
 from rasterio.crs import CRS
+
+from crossgeo.indexer.build import BuildOptions, build_index
+from crossgeo.indexer.manifest import ModelIdentity
 
 WEST_M, NORTH_M = 353400.0, 3058000.0  # in UTM 45 N
 Write = Callable[..., Path]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from crossgeo.errors import GeoError
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.indexer.verify import verify_index

@@ -18,12 +18,13 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+
 from crossgeo.indexer import area, files
 from crossgeo.indexer.build import BuildOptions, build_index
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.indexer.manifest import ModelIdentity
 from crossgeo.indexer.verify import verify_index
-from numpy.typing import NDArray
 
 SOURCES = [Path(p) for p in sys.argv[2:]]
 OUT = Path(sys.argv[1])

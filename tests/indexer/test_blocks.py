@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from crossgeo.errors import StoreError
 from crossgeo.indexer.block_store import BlockStore, block_cells, decode_block, encode_block, write_blocks
 from crossgeo.indexer.grid import Window

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from affine import Affine
+
 from crossgeo.errors import GeoError, InputError, LimitError, LockedError, StoreError, UsageError, WeightsError
 from crossgeo.indexer import area, files
 from crossgeo.indexer import index as index_module

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from crossgeo.errors import LimitError
 from crossgeo.indexer.build import build_index
 from crossgeo.indexer.index import GeoIndex

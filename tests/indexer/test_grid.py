@@ -6,10 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from crossgeo.indexer.grid import CELLS, TileRule, Window, block_bounds, block_key, blocks_over, key_block, select_tiles
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
+from crossgeo.indexer.grid import CELLS, TileRule, Window, block_bounds, block_key, blocks_over, key_block, select_tiles
 
 RULE = TileRule(gsd_m=0.5, tile_m=60.0, stride_m=15.0, min_valid=0.5, centre_valid=True)
 FULL = np.ones((CELLS, CELLS), bool)

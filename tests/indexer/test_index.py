@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from crossgeo import geodesy
 from crossgeo.errors import InputError, MismatchError, StoreError, UsageError
 from crossgeo.indexer.grid import Window

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 from affine import Affine
-from crossgeo import geodesy
-from crossgeo.errors import InputError
-from crossgeo.indexer.imagery import open_source, open_sources
 from numpy.typing import NDArray
 from PIL import Image
 from pyproj import CRS
 from rasterio.enums import ColorInterp
 from rasterio.warp import transform_bounds
+
+from crossgeo import geodesy
+from crossgeo.errors import InputError
+from crossgeo.indexer.imagery import open_source, open_sources
 
 UTM = CRS.from_epsg(32645)
 WEST_M, NORTH_M = 353400.0, 3058000.0

@@ -10,13 +10,14 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from pyproj import CRS
+
 from crossgeo import geodesy
 from crossgeo.errors import InputError
 from crossgeo.indexer.imagery import open_source
 from crossgeo.indexer.xyz import tile_bounds, tile_key, white_regions
-from numpy.typing import NDArray
-from PIL import Image
-from pyproj import CRS
 
 MERCATOR = CRS.from_epsg(3857)
 X, Y, Z = 386700, 220240, 19

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+
 from crossgeo.kernels.attention import attention, attention_definition
 
 SHAPES = [(1, 1, 1, 1, 4), (2, 3, 7, 63, 8), (1, 2, 257, 257, 64), (3, 1, 1, 145, 32)]  # B, H, M, N, d

@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
-from crossgeo.kernels.box_decode import box_iou, decode_best, decode_boxes, encode_targets
 from shapely.geometry import box as rectangle
+
+from crossgeo.kernels.box_decode import box_iou, decode_best, decode_boxes, encode_targets
 
 ANCHORS = ((10.0, 12.0), (40.0, 20.0), (25.0, 60.0))
 

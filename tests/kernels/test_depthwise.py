@@ -6,8 +6,9 @@ from contextlib import contextmanager
 import pytest
 import torch
 import torch.nn.functional as F
-from crossgeo.kernels.depthwise import depthwise_conv2d
 from torch import Tensor
+
+from crossgeo.kernels.depthwise import depthwise_conv2d
 
 SHAPES = [(2, 3, 9, 7, 3, 1, 1), (1, 8, 11, 13, 5, 1, 2), (2, 5, 12, 9, 3, 2, 0), (1, 4, 15, 14, 5, 2, 0), (1, 2, 5, 5, 5, 1, 2)]
 TOLERANCE = 0.02  # bfloat16 has 8 bits: of the largest value

@@ -6,8 +6,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from crossgeo.kernels.polar import polar_definition, polar_transform
 from numpy.typing import NDArray
+
+from crossgeo.kernels.polar import polar_definition, polar_transform
 
 Transform = Callable[[torch.Tensor, int, int], torch.Tensor]
 SIZES = [(37, 11, 26), (64, 32, 128), (255, 9, 63), (7, 128, 12)]  # S, H, W

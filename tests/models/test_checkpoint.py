@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
 from crossgeo.errors import WeightsError
 from crossgeo.models import attengeo
 from crossgeo.models.checkpoint import (
@@ -22,8 +25,6 @@ from crossgeo.models.checkpoint import (
 )
 from crossgeo.models.egotr import EgoTR, EgoTRConfig
 from crossgeo.models.views import DroneView
-from safetensors import safe_open
-from safetensors.torch import save_file
 
 TINY = EgoTRConfig("tiny", "efficientnet-lite0", (32, 32), (32, 32), width=24, layers=2, heads=3, hidden=40, dropout=0.0)
 VIEW = DroneView(size_px=32, extent_m=60.0)

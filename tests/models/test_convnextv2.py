@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+
 from crossgeo.errors import WeightsError
 from crossgeo.models.click_backbone import make_backbone
 from crossgeo.models.convnextv2 import Block, ConvNeXtV2, GlobalResponseNorm

@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from crossgeo.models.cvcam import CAB, CVCAM, sine_positions
 from torch import Tensor, nn
+
+from crossgeo.models.cvcam import CAB, CVCAM, sine_positions
 
 
 def test_positions_are_the_sines_of_row_and_column() -> None:

@@ -7,11 +7,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from torch import nn
+
 from crossgeo.models.cost import count_macs
 from crossgeo.models.egotr import PRESETS, EgoTR, EgoTRBranch, EgoTRConfig
 from crossgeo.models.transformer import Layer
-from numpy.typing import NDArray
-from torch import nn
 
 Array = NDArray[np.float64]
 TINY = EgoTRConfig("tiny", "efficientnet-lite0", (48, 80), (32, 64), width=24, layers=4, heads=3, hidden=40, dropout=0.1)

@@ -4,10 +4,11 @@ import dataclasses
 
 import pytest
 import torch
+from torch import nn
+
 from crossgeo.models.cost import count_macs
 from crossgeo.models.egotr import PRESETS, EgoTRBranch, EgoTRConfig
 from crossgeo.models.fold import fold_branch, fold_norm
-from torch import nn
 
 HW = (48, 80)
 VARIANTS = [

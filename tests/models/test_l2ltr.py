@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from crossgeo.errors import WeightsError
 from crossgeo.models.egotr import PRESETS, EgoTR, EgoTRBranch
 from crossgeo.models.l2ltr import branch_from_l2ltr, branch_to_l2ltr, egotr_from_l2ltr, l2ltr_name

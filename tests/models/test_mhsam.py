@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+
 from crossgeo.models.mhsam import MHSAM, SpatialHead
 
 

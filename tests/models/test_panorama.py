@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+
 from crossgeo.errors import InputError
 from crossgeo.models.egotr import PRESETS, EgoTR
 from crossgeo.models.panorama import PanoramaView
-from numpy.typing import NDArray
 
 
 def _noise(height: int, width: int) -> NDArray[np.uint8]:

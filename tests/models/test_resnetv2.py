@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from crossgeo.models.fold import fold_weight_standardisation
-from crossgeo.models.resnetv2 import Bottleneck, ResNetV2, WSConv2d, standardise_weight
 from numpy.typing import NDArray
 from torch import nn
+
+from crossgeo.models.fold import fold_weight_standardisation
+from crossgeo.models.resnetv2 import Bottleneck, ResNetV2, WSConv2d, standardise_weight
 
 Array = NDArray[np.float64]
 

@@ -7,6 +7,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+
 from crossgeo.models.views import (
     DroneView,
     ObjectView,
@@ -18,7 +20,6 @@ from crossgeo.models.views import (
     place_on_canvas,
     warp,
 )
-from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]

@@ -1,6 +1,7 @@
 """One small town for all tests of the room: 160 m, laid out once."""
 
 import pytest
+
 from crossgeo.town.layout import Town, make_town
 
 

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from crossgeo.errors import UsageError
-from crossgeo.town.camera import Camera, Pose, footprint, ground_at, project
 from hypothesis import given
 from hypothesis import strategies as st
+
+from crossgeo.errors import UsageError
+from crossgeo.town.camera import Camera, Pose, footprint, ground_at, project
 
 poses = st.builds(
     Pose,

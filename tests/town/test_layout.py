@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import shapely
+
 from crossgeo import geodesy
 from crossgeo.errors import LimitError, UsageError
 from crossgeo.town.layout import Town, make_town

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from crossgeo.town.light import season_tables, sky_view, sunlit
 from crossgeo.town.light import shade as shade_lit
 from crossgeo.town.plan import Material

@@ -5,6 +5,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+
 from crossgeo.errors import UsageError
 from crossgeo.town.aerial import render_ortho
 from crossgeo.town.camera import Camera, Pose, ground_at, project

@@ -6,15 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from PIL import Image
+from PIL.ExifTags import IFD
+from shapely.geometry import Point, box, shape
+
 from crossgeo import geodesy
 from crossgeo.engine.photo import Photo
 from crossgeo.errors import InputError, UsageError
 from crossgeo.town.camera import Camera, Pose, project
 from crossgeo.town.layout import Town
 from crossgeo.town.write import true_heading_deg, write_town
-from PIL import Image
-from PIL.ExifTags import IFD
-from shapely.geometry import Point, box, shape
 
 CAMERA = Camera(60.0, 480, 360)
 

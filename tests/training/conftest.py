@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+
 from crossgeo.training.grounds import Ground, make_ground
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
+
 from crossgeo.errors import MismatchError
 from crossgeo.models.attengeo import PRESETS, AttenGeo
 from crossgeo.training.attengeo import AttenGeoTraining, evaluate_attengeo, train_attengeo
 from crossgeo.training.objects import ObjectBatch, held_out_batches
 from crossgeo.training.render import ObjectSample
-from torch import Tensor, nn
 
 CONFIG = dataclasses.replace(
     PRESETS["attengeo"], name="tiny", depths=(1, 1), widths=(16, 24), stride=8, window_px=48, photo_px=24, channels=16, heads=2, hidden=32,

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+
 from crossgeo.models.egotr import PRESETS
 from crossgeo.models.views import DroneView
 from crossgeo.training.egotr import EgoTRTraining, train_egotr

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+
 from crossgeo.kernels.box_decode import decode_best
 from crossgeo.training.losses import attengeo_loss, egotr_loss
 

@@ -4,6 +4,7 @@ import ctypes
 import sys
 
 import pytest
+
 from crossgeo.training.memory import keep_freed_memory
 
 

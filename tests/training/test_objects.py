@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from crossgeo.models.views import ObjectView
 from crossgeo.training.grounds import Ground, make_ground
 from crossgeo.training.objects import BatchStream, ObjectSampler, held_out_batches, make_batch

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+
 from crossgeo.models.views import DroneView, ObjectView, PhotoGeometry, canvas_to_ground, place_on_canvas
 from crossgeo.training.grounds import Ground
 from crossgeo.training.render import (

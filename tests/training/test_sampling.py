@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from crossgeo.models.views import DroneView
 from crossgeo.training.contrastive import distance_targets, metric_contrastive_loss
 from crossgeo.training.grounds import Ground, make_ground, usable_centres
