@@ -63,7 +63,7 @@ def roof_rise_m(wing: Wing) -> float:
 
 def make_building(plan: Plan, wings: list[Wing], cover: RoofCover, roof_rgb: Rgb, wall_rgb: Rgb) -> Building:
     """Put wings together as one building and work out its outline and height."""
-    outline = shapely.union_all([_outline(w) for w in wings])
+    outline = shapely.union_all([_outline(w) for w in wings]).simplify(0.01)
     if not isinstance(outline, Polygon):
         outline = outline.convex_hull
     height_m = max(w.eave_m + roof_rise_m(w) for w in wings)
@@ -143,8 +143,9 @@ class Lot:
             return False
         if not self._taken:
             return True
-        probe = outline.buffer(gap_m, join_style="mitre")
-        return not bool(shapely.intersects(np.asarray(self._taken), probe).any())
+        if gap_m >= 0.0:
+            return not bool(shapely.dwithin(np.asarray(self._taken), outline, gap_m).any())
+        return not bool(shapely.intersects(np.asarray(self._taken), outline.buffer(gap_m)).any())
 
     def reserve(self, outline: Polygon) -> None:
         """Keep buildings off a polygon."""
