@@ -54,7 +54,7 @@ def demo(
     if json:
         console.print_json({"trials": [trial.to_json() for trial in trials], "took_s": round(time.monotonic() - began, 1)})
         return
-    console.stdout().print(_photos(trials[0]), _summary(trials), sep="\n")
+    console.stdout().print(*(_photos(trial) for trial in trials), _summary(trials), sep="\n")
     for trial in trials:
         if trial.picture is not None:
             print(f"picture: {trial.picture}")
@@ -73,10 +73,10 @@ def _photos(trial: Trial) -> Table:
     table = Table(title=f"{trial.title}: each photo against the truth", box=box.SIMPLE_HEAD, title_justify="left")
     table.add_column("photo")
     table.add_column("status")
-    for name in ("metres off", "degrees off", "box IoU", "ms"):
+    for name in ("off", "degrees off", "box IoU", "ms"):
         table.add_column(name, justify="right")
     for o in trial.outcomes:
-        table.add_row(o.photo, o.status, _number(o.error_m, 1), _number(o.heading_error_deg, 1), _number(o.iou, 2), f"{o.took_ms:.0f}")
+        table.add_row(o.photo, o.status, _metres(o.error_m), _number(o.heading_error_deg, 1), _number(o.iou, 2), f"{o.took_ms:.0f}")
     return table
 
 
@@ -91,7 +91,7 @@ def _summary(trials: list[Trial]) -> Table:
         "index built in": [f"{trial.built_s:.0f} s" for trial in trials],
         "photos located within 5 m": [f"{trial.within(5.0)} of {count}" for trial, count in zip(trials, counts, strict=True)],
         "within 25 m": [f"{trial.within(25.0)} of {count}" for trial, count in zip(trials, counts, strict=True)],
-        "median distance from the truth": [f"{_number(trial.median_error_m, 1)} m" for trial in trials],
+        "median distance from the truth": [_metres(trial.median_error_m) for trial in trials],
         "clicked objects with a right box (IoU 0.5)": [f"{right} of {clicked}" if clicked else "-" for right, clicked in boxes],
         "median time of a photo": [f"{trial.median_ms / 1000.0:.1f} s" for trial in trials],
     }
@@ -102,3 +102,9 @@ def _summary(trials: list[Trial]) -> Table:
 
 def _number(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _metres(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.1f} m" if value < 10_000.0 else f"{value / 1000.0:,.0f} km"
