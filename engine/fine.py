@@ -48,7 +48,6 @@ class Spot:
     radius_m: float
     tile: int
     fit: float | None = None  # correlation of the feature maps, once registered
-    others: tuple[Pose, ...] = ()  # the poses that fit next best at its tile: descriptors hardly tell turns of a few degrees apart
 
     @property
     def merit(self) -> float:

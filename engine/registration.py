@@ -25,6 +25,7 @@ from crossgeo.kernels.correlation import masked_correlation
 from crossgeo.models.views import photo_to_ground
 
 STRIDES = (8, 16)  # px of the canvas
+_CHUNK = 32  # canvases in memory at a time
 
 
 @runtime_checkable
@@ -58,7 +59,7 @@ class RegistrationSettings:
 
     reach_px: int = 48  # to each side, a multiple of 16
     headings_deg: tuple[float, ...] = (-6.0, 0.0, 6.0)
-    scales: tuple[float, ...] = (0.92, 1.0, 1.08)
+    scales: tuple[float, ...] = (0.9, 1.0, 1.11)
     min_cells: float = 5.0  # of stride 16 that photo and imagery must share
     overlap_power: float = 0.25  # how much a fit loses that shares only part of the photo: little overlaps fit by chance
 
@@ -73,6 +74,15 @@ class Fit:
     correlation: float  # mean of both strides, -1 to 1
 
 
+@dataclass(frozen=True)
+class PhotoMaps:
+    """A photo's maps at the coarse stride, for every pose tried."""
+
+    poses: tuple[Pose, ...]
+    maps: Tensor  # (P, C, s, s)
+    cells: Tensor  # (P, s, s), 1 where seen
+
+
 class Registration:
     """Fits photos to the imagery of an index."""
 
@@ -80,22 +90,36 @@ class Registration:
         self.settings = settings or RegistrationSettings()
         self._index, self._describer = index, describer
 
-    def register(self, photo: Photo, spots: Sequence[Spot], shrink: float = 1.0) -> list[Spot]:
-        """Return the spots moved to where the photo fits, in the given order; `shrink` narrows the poses tried."""
-        return [self._register_one(photo, spot, shrink) for spot in spots]
+    def maps(self, photo: Photo, poses: Sequence[Pose]) -> PhotoMaps:
+        """Return the photo's coarse maps at every pose tried; a rival's pose is chosen by them: descriptors hardly tell turns apart."""
+        parts, cells = [], []
+        for start in range(0, len(poses), _CHUNK):
+            levels, masks = self._describer.photo_features(photo, poses[start : start + _CHUNK])
+            parts.append(levels[-1])
+            cells.append(seen_cells(masks, STRIDES[-1]))
+        return PhotoMaps(tuple(poses), torch.cat(parts), torch.cat(cells))
 
-    def _register_one(self, photo: Photo, spot: Spot, shrink: float) -> Spot:
-        """Choose among the poses that the descriptors liked at its tile, then turn and scale the best of them a little."""
-        placed = replace(spot, others=(), fit=0.0)
-        for poses in ([spot.pose, *spot.others] if spot.others else None, None):
-            tried = poses if poses is not None else self._poses(placed.pose, shrink)
-            levels, masks = self._describer.photo_features(photo, tried)
-            fit = self._fit(levels, masks, self._scene(placed.segment, placed.x, placed.y), tried)
-            if fit is not None and fit.correlation > (placed.fit or 0.0):
-                placed = replace(placed, x=placed.x + fit.east_m, y=placed.y + fit.north_m, pose=fit.pose, fit=fit.correlation)
-            if poses is None:
-                break
-        return placed
+    def register(self, photo: Photo, spots: Sequence[Spot], maps: PhotoMaps | None = None, shrink: float = 1.0) -> list[Spot]:
+        """Return the spots moved to where the photo fits, in the given order.
+
+        With `maps` each spot first takes the pose that fits best of all; `shrink` narrows the turns and scales then tried around it.
+        """
+        return [self._register_one(photo, spot, maps, shrink) for spot in spots]
+
+    def _register_one(self, photo: Photo, spot: Spot, maps: PhotoMaps | None, shrink: float) -> Spot:
+        placed = replace(spot, fit=0.0)
+        if maps is not None:
+            scene, valid = self._scene(spot.segment, spot.x, spot.y)
+            surface = self._surface(STRIDES[-1], maps.maps, maps.cells, scene[-1][0], valid)
+            fit = self._best(surface, STRIDES[-1], maps.poses)
+            if fit is not None:
+                placed = replace(placed, x=spot.x + fit.east_m, y=spot.y + fit.north_m, pose=fit.pose)
+        poses = self._poses(placed.pose, shrink)
+        levels, masks = self._describer.photo_features(photo, poses)
+        fit = self._fit(levels, masks, self._scene(placed.segment, placed.x, placed.y), poses)
+        if fit is None:
+            return placed
+        return replace(placed, x=placed.x + fit.east_m, y=placed.y + fit.north_m, pose=fit.pose, fit=fit.correlation)
 
     def register_click(self, photo: Photo, click_px: tuple[float, float], spot: Spot, shrink: float = 0.5) -> Spot:
         """Return the spot with position and pose corrected so that the ground around a click (decoded pixels) fits best.
@@ -125,25 +149,30 @@ class Registration:
     def _fit(
         self, levels: Sequence[Tensor], masks: NDArray[np.bool_], scene: tuple[list[Tensor], NDArray[np.bool_]], poses: Sequence[Pose]
     ) -> Fit | None:
-        surface: Tensor | None = None
-        for stride, template, ground in zip(STRIDES, levels, scene[0], strict=True):
-            cells, valid = seen_cells(masks, stride), seen_cells(scene[1][None], stride)[0]
-            part, overlap = masked_correlation(template, cells, ground[0], valid)  # (P, s, s)
-            least = self.settings.min_cells * (STRIDES[-1] / stride) ** 2
-            share = overlap / cells.sum(dim=(1, 2)).clamp_min(1.0)[:, None, None]
-            part = torch.where(overlap >= least, part * share.clamp(0.0, 1.0) ** self.settings.overlap_power, torch.zeros_like(part))
-            if surface is None:
-                surface = part
-            else:
-                surface = surface + F.interpolate(part.unsqueeze(1), size=surface.shape[1:], mode="bilinear", align_corners=True)[:, 0]
-        assert surface is not None
-        table = (surface / len(STRIDES)).numpy()
+        total: Tensor | None = None
+        for stride, templates, ground in zip(STRIDES, levels, scene[0], strict=True):
+            part = self._surface(stride, templates, seen_cells(masks, stride), ground[0], scene[1])
+            if total is not None:
+                part = total + F.interpolate(part.unsqueeze(1), size=total.shape[1:], mode="bilinear", align_corners=True)[:, 0]
+            total = part
+        assert total is not None
+        return self._best(total / len(STRIDES), STRIDES[0], poses)
+
+    def _surface(self, stride: int, templates: Tensor, cells: Tensor, scene: Tensor, valid: NDArray[np.bool_]) -> Tensor:
+        """Correlate P maps with a scene at each shift, (P, s, s): less where little of the photo overlaps, 0 where too little does."""
+        part, overlap = masked_correlation(templates, cells, scene, seen_cells(valid[None], stride)[0])
+        least = self.settings.min_cells * (STRIDES[-1] / stride) ** 2
+        share = overlap / cells.sum(dim=(1, 2)).clamp_min(1.0)[:, None, None]
+        return torch.where(overlap >= least, part * share.clamp(0.0, 1.0) ** self.settings.overlap_power, torch.zeros_like(part))
+
+    def _best(self, surface: Tensor, stride: int, poses: Sequence[Pose]) -> Fit | None:
+        table = surface.numpy()
         pose, row, column = np.unravel_index(int(table.argmax()), table.shape)
         if table[pose, row, column] <= 0.0:
             return None
-        return self._at_peak(table[pose], int(row), int(column), poses[int(pose)])
+        return self._at_peak(table[pose], int(row), int(column), stride, poses[int(pose)])
 
-    def _at_peak(self, table: NDArray[np.float32], row: int, column: int, pose: Pose) -> Fit:
+    def _at_peak(self, table: NDArray[np.float32], row: int, column: int, stride: int, pose: Pose) -> Fit:
         size = table.shape[0]
 
         def score(r: int, c: int) -> float | None:
@@ -151,7 +180,7 @@ class Registration:
 
         right = peak_of_line(score(row, column - 1), score(row, column), score(row, column + 1))
         down = peak_of_line(score(row - 1, column), score(row, column), score(row + 1, column))
-        cell_m = STRIDES[0] * self._describer.canvas_m / self._describer.canvas_px
+        cell_m = stride * self._describer.canvas_m / self._describer.canvas_px
         middle = (size - 1) / 2.0
         return Fit(pose, (column + right - middle) * cell_m, (middle - row - down) * cell_m, float(table[row, column]))
 

@@ -13,7 +13,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from crossgeo.engine.describe import Describer, DroneDescriber
+from crossgeo.engine.describe import Describer, DroneDescriber, Pose
 from crossgeo.engine.fine import FineSettings, FineStep, Spot
 from crossgeo.engine.locate import Locator, ObjectFinder
 from crossgeo.engine.photo import Photo
@@ -37,7 +37,6 @@ class SearchSettings:
     fine: FineSettings = field(default_factory=FineSettings)
     hits: int = 100  # tiles kept for each pose
     min_rival_distance_m: float = 25.0
-    other_poses: int = 7  # besides the best, that each rival is registered at
     registered_rivals: int = 12  # whose feature maps are compared with the photo's; the order is theirs from then on
     doubtful_rivals: int = 24  # registered besides where none of those is convincing
     sure_merit: float = 0.55
@@ -141,19 +140,22 @@ class GeoSearch:
     ) -> list[Spot]:
         """The best distinct rivals, refined, best first; more than `top` where that helps to judge them."""
         first, all_ = self.settings.registered_rivals, self.settings.registered_rivals + self.settings.doubtful_rivals
-        spots = self._retrieve(picture, camera, ids, max(top, 2, all_), timings)
+        poses, spots = self._retrieve(picture, camera, ids, max(top, 2, all_), timings)
         if self._registration is not None:
             with _timed(timings, "register"):
-                registered = self._registration.register(picture, spots[:first])
+                tried = self._registration.maps(picture, poses)
+                registered = self._registration.register(picture, spots[:first], tried)
                 if max(spot.merit for spot in registered) < self.settings.sure_merit:
-                    registered += self._registration.register(picture, spots[first:all_])
+                    registered += self._registration.register(picture, spots[first:all_], tried)
                 spots = self._ranked([*registered, *(replace(spot, fit=0.0) for spot in spots[len(registered) :])])
         with _timed(timings, "fine"):
             best = spots[0].merit
             leading = [spot for spot in spots[: self.settings.fine_rivals] if spot.merit >= best - self.settings.fine_gap]
             refined = self._fine.refine(picture, leading)
             if self._registration is not None:
-                refined = self._registration.register(picture, refined, shrink=0.5)
+                # The descriptors' best cell may lie off the fit that was found: both are fitted finely, and the better stands.
+                both = [self._registration.register(picture, spots_, shrink=0.5) for spots_ in (refined, leading)]
+                refined = [max(pair, key=lambda spot: spot.merit) for pair in zip(leading, *both, strict=True)]
             return self._ranked([*refined, *spots[len(leading) :]])
 
     def _prior(
@@ -175,8 +177,8 @@ class GeoSearch:
 
     def _retrieve(
         self, photo: Photo, camera: Camera, ids: NDArray[np.int64] | None, count: int, timings: dict[str, float]
-    ) -> list[Spot]:
-        """The best distinct rivals, coarse: each where its tile is centred."""
+    ) -> tuple[list[Pose], list[Spot]]:
+        """The poses tried, and the best distinct rivals, coarse: each where its tile is centred."""
         settings = self.settings
         poses = poses_to_try(camera, settings.poses, self._convergence_deg())
         with _timed(timings, "describe"):
@@ -186,16 +188,12 @@ class GeoSearch:
             rivals = best_by_tile(scores, hits)
             places = self.index.lat_lon(np.array([rival.tile for rival in rivals], np.int64))
             rivals = suppress(rivals, places, settings.min_rival_distance_m, max(count, settings.fine_rivals))
-            table = queries @ self.index.descriptors([rival.tile for rival in rivals]).T  # (Q, rivals)
         coarse_m = self.index.stride_m * math.sqrt(0.5)
         spots = []
-        for number, rival in enumerate(rivals):
+        for rival in rivals:
             x, y = self.index.centres[rival.tile].tolist()
-            order = np.argsort(-table[:, number], kind="stable")[: settings.other_poses + 1]
-            others = tuple(poses[k] for k in order if k != rival.pose)[: settings.other_poses]
-            segment = self.index.segment_of(rival.tile)
-            spots.append(Spot(segment, x, y, poses[rival.pose], rival.score, coarse_m, rival.tile, others=others))
-        return spots
+            spots.append(Spot(self.index.segment_of(rival.tile), x, y, poses[rival.pose], rival.score, coarse_m, rival.tile))
+        return poses, spots
 
     def _ranked(self, spots: list[Spot]) -> list[Spot]:
         """Order spots by merit and drop those that came to lie on a better one."""
