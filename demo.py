@@ -202,5 +202,5 @@ def overlap(truth: dict[str, Any], found: dict[str, Any]) -> float:
 
 def _worth_showing(outcome: Outcome, question: Question) -> bool:
     """The first good answer is the one to look at; which ones were bad stands in the table."""
-    good_place = outcome.error_m is not None and outcome.error_m <= 5.0
+    good_place = outcome.status == "located" and outcome.error_m is not None and outcome.error_m <= 5.0
     return good_place and (question.box is None or (outcome.iou or 0.0) >= 0.5)
