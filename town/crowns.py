@@ -31,7 +31,7 @@ def _bank(kind: Literal["broadleaf", "conifer", "palm"]) -> tuple[tuple[Float32,
             fronds, phase = int(rng.integers(7, 11)), rng.uniform(0.0, 6.3)
             ray = np.abs(np.sin(turn * fronds / 2.0 + phase + 0.35 * radius))
             inside = (radius < 0.97 * (0.85 + 0.15 * np.sin(turn * 3 + phase))) & ((ray < 0.62 - 0.25 * radius) | (radius < 0.16))
-            relief = 1.0 - 0.35 * radius**2
+            relief = 1.0 - 0.72 * radius**1.4  # a height field has no trunks: drooping fronds hide that
             tone = 1.12 - 0.5 * ray + 0.08 * smooth_noise(rng, radius.shape, 4.0)
         else:
             wobble = sum((rng.uniform(0.02, 0.11) * np.sin(k * turn + rng.uniform(0.0, 6.3)) for k in range(2, 9)), np.zeros_like(radius))

@@ -146,7 +146,7 @@ class Plan:
             share = self.rng.uniform()
             conifer, palm = self.style.conifers, self.style.palms
             kind = "conifer" if share < conifer else "palm" if share < conifer + palm else "broadleaf"
-        tall = {"broadleaf": 1.9, "conifer": 3.2, "palm": 3.4}[kind] * self.rng.uniform(0.8, 1.25)
+        tall = {"broadleaf": 1.9, "conifer": 3.2, "palm": 2.4}[kind] * self.rng.uniform(0.8, 1.25)
         radius_m = radius_m if kind == "broadleaf" else radius_m * 0.75
         height_m = float(min(1.2 + radius_m * tall, 24.0))
         rgb = self.pick(self.style.leaf_rgb)
