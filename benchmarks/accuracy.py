@@ -150,7 +150,7 @@ def town(args: argparse.Namespace) -> dict[str, Any]:
     if not folder.exists():
         write_town(folder, ground_truth.HELD_OUT_TOWN, 600, 200)
     index, built = city(args.work, "town", [folder / "ortho.tif"], args.weights)
-    questions = town_questions(folder)[:200]
+    questions = town_questions(folder)[: min(args.count, 200)]
     truths = bare(Truth(q.photo, q.lat, q.lon, q.heading_deg, q.point, q.box) for q in questions)
     _, result = measure(index, truths, args)
     return {"simulated": "a town held out by its seed", "seed": ground_truth.HELD_OUT_TOWN, "index": built, "result": result}

@@ -121,7 +121,7 @@ class Registration:
             return placed
         return replace(placed, x=placed.x + fit.east_m, y=placed.y + fit.north_m, pose=fit.pose, fit=fit.correlation)
 
-    def register_click(self, photo: Photo, click_px: tuple[float, float], spot: Spot, shrink: float = 0.5) -> Spot:
+    def register_click(self, photo: Photo, click_px: tuple[float, float], spot: Spot, shrink: float = 1.0) -> Spot:
         """Return the spot with position and pose corrected so that the ground around a click (decoded pixels) fits best.
 
         Away from the photo's centre an unknown tilt, a turned lens or a slope moves the ground; this takes up what it moved. A spot whose

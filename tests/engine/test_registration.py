@@ -1,0 +1,117 @@
+"""engine/registration.py with plain colours as feature maps: photos and clicks are moved to where they fit."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from crossgeo.engine.describe import Pose, place_photo
+from crossgeo.engine.fine import Spot
+from crossgeo.engine.photo import Photo
+from crossgeo.engine.registration import STRIDES, DenseDescriber, Registration, seen_cells
+from crossgeo.indexer.index import GeoIndex
+from crossgeo.models.views import DroneView, PhotoGeometry, photo_to_ground
+
+X, Y = 363_150.0, 3_057_450.0  # the middle of the patchwork
+
+
+class Colours:
+    """Mean colours of 8 and 16 px as features."""
+
+    def __init__(self) -> None:
+        self.view = DroneView(size_px=160)
+        self.canvas_px, self.canvas_m = 160, 60.0
+
+    def photo_features(
+        self, photo: Photo, poses: Sequence[Pose], centres_m: Sequence[tuple[float, float]] | None = None
+    ) -> tuple[list[Tensor], np.ndarray]:
+        canvases, masks = place_photo(self.view, photo, poses, centres_m)
+        return self.scene_features(canvases), masks
+
+    def scene_features(self, windows: np.ndarray) -> list[Tensor]:
+        images = torch.from_numpy(windows).permute(0, 3, 1, 2).float()
+        return [F.avg_pool2d(images, stride) for stride in STRIDES]
+
+
+@pytest.fixture
+def index(index_path: Path) -> Any:
+    """The patchwork's index."""
+    with GeoIndex.open(index_path) as opened:
+        yield opened
+
+
+def spot(index: GeoIndex, east_m: float, north_m: float, pose: Pose) -> Spot:
+    """Return a rival that far from the truth."""
+    return Spot(index.segments[0], X + east_m, Y + north_m, pose, 0.8, 10.6, 0)
+
+
+def test_colours_are_a_dense_describer() -> None:
+    assert isinstance(Colours(), DenseDescriber)
+
+
+@pytest.mark.parametrize(("east_m", "north_m"), [(0.0, 0.0), (9.0, -7.0), (-14.0, 12.0)])
+def test_a_photo_is_moved_to_where_it_fits(index: GeoIndex, ground: Any, east_m: float, north_m: float) -> None:
+    photo = ground.photo(X, Y, 40.0, 80.0)
+    found = Registration(index, Colours()).register(photo, [spot(index, east_m, north_m, Pose(40.0, 80.0))])[0]
+    assert np.hypot(found.x - X, found.y - Y) < 1.5
+    assert found.fit is not None and found.fit > 0.9
+    assert found.merit == pytest.approx((found.score + 2 * found.fit) / 3)
+
+
+def test_the_pose_comes_from_the_maps_of_all_poses_tried(index: GeoIndex, ground: Any) -> None:
+    photo, registration = ground.photo(X, Y, 130.0, 80.0), Registration(index, Colours())
+    wrong = spot(index, 6.0, 4.0, Pose(10.0, 80.0))
+    maps = registration.maps(photo, [Pose(float(turn), 80.0) for turn in range(0, 360, 15)])
+    found = registration.register(photo, [wrong], maps)[0]
+    assert abs(found.pose.heading_deg - 130.0) < 10.0
+    assert np.hypot(found.x - X, found.y - Y) < 2.0
+    alone = registration.register(photo, [wrong])[0]
+    assert found.fit is not None and alone.fit is not None and found.fit > alone.fit + 0.2
+
+
+def test_another_place_fits_less(index: GeoIndex, ground: Any) -> None:
+    photo, registration = ground.photo(X, Y, 40.0, 80.0), Registration(index, Colours())
+    here, there = registration.register(photo, [spot(index, 0, 0, Pose(40.0, 80.0)), spot(index, 70, 50, Pose(40.0, 80.0))])
+    assert here.fit is not None and there.fit is not None and here.fit > there.fit + 0.3
+
+
+def test_a_click_is_put_right_where_the_tilt_is_unknown(index: GeoIndex, ground: Any) -> None:
+    photo, registration = ground.photo(X, Y, 0.0, 90.0, tilt_deg=20.0), Registration(index, Colours())
+    flat = spot(index, 0.0, 0.0, Pose(0.0, 90.0))
+    click = (100.0, 25.0)  # far ahead, where flat ground would lie nearer than it is
+    true_east, true_north = photo_to_ground(PhotoGeometry(200, 150, 90.0, 0.0, 20.0, 70.0), *click)
+
+    def error(at: Spot) -> float:
+        east, north = photo_to_ground(at.pose.geometry(photo), *click)
+        return float(np.hypot(at.x + east - X - true_east, at.y + north - Y - true_north))
+
+    assert error(flat) > 3.0
+    assert error(registration.register_click(photo, click, flat)) < 0.5 * error(flat)
+
+
+def test_a_click_into_the_sky_moves_nothing(index: GeoIndex, ground: Any) -> None:
+    photo = ground.photo(X, Y, 0.0, 90.0)
+    tilted = spot(index, 0.0, 0.0, Pose(0.0, 90.0, tilt_deg=58.0, fov_deg=100.0))
+    assert Registration(index, Colours()).register_click(photo, (100.0, 0.0), tilted) == tilted
+
+
+def test_where_there_is_no_imagery_nothing_fits(index: GeoIndex, ground: Any) -> None:
+    photo = ground.photo(X, Y, 0.0, 80.0)
+    far = replace(spot(index, 0, 0, Pose(0.0, 80.0)), x=X + 5_000.0)
+    found = Registration(index, Colours()).register(photo, [far])[0]
+    assert found.fit == 0.0
+    assert (found.x, found.y) == (far.x, far.y)
+
+
+def test_cells_beside_unseen_ground_do_not_count() -> None:
+    mask = np.ones((1, 80, 80), np.bool_)
+    mask[:, :, 40:] = False
+    cells = seen_cells(mask, 8)[0]
+    assert cells[:, :4].all()
+    assert not cells[:, 4:].any()
