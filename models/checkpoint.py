@@ -111,7 +111,7 @@ def read_card(name_or_path: str | Path) -> Card:
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: not a whole safetensors file ({error}); fetch or train the weights again") from error
     if "card" not in metadata:
-        raise WeightsError(f"{path}: the file has no card, so nobody knows what model it is for; convert it with `geo weights import`")
+        raise WeightsError(f"{path}: the file has no card, so nobody knows what model it is for; give weights that `geo train` wrote")
     if _text_digest(metadata["card"]) != metadata.get("card_sha256", _text_digest(metadata["card"])):
         raise WeightsError(f"{path}: its card does not match the card's checksum; the file is damaged, fetch it again")
     try:
