@@ -155,7 +155,7 @@ class GeoSearch:
             if self._registration is not None:
                 # The descriptors' best cell may lie off the fit that was found: both are fitted finely, and the better stands.
                 both = [self._registration.register(picture, spots_, shrink=0.5) for spots_ in (refined, leading)]
-                refined = [max(pair, key=lambda spot: spot.merit) for pair in zip(leading, *both, strict=True)]
+                refined = [_better(*spots_) for spots_ in zip(leading, refined, *both, strict=True)]
             return self._ranked([*refined, *spots[len(leading) :]])
 
     def _prior(
@@ -235,6 +235,13 @@ class GeoSearch:
             above = to_lat_lon(crs, spot.x - back_m * math.sin(angle), spot.y - back_m * math.cos(angle))
         pose = spot.pose
         return Place(lat, lon, spot.radius_m, heading, spot.merit, spot.tile, pose.width_m, pose.tilt_deg, pose.fov_deg, above)
+
+
+def _better(start: Spot, refined: Spot, *fits: Spot) -> Spot:
+    """The best fit of one rival; its radius is that of the 5 m step where the two agree on the place."""
+    best = max((start, *fits), key=lambda spot: spot.merit)
+    apart_m = math.hypot(best.x - refined.x, best.y - refined.y)
+    return replace(best, radius_m=min(best.radius_m, refined.radius_m + apart_m))
 
 
 @contextmanager
