@@ -61,7 +61,8 @@ def measure(index: Path, truths: Iterable[Truth], args: argparse.Namespace) -> t
     result = summary(rows)
     result["within_m_95"] = {limit: wilson(share, len(rows)) for limit, share in result["within_m"].items()}
     if result["iou_at_least"]:
-        result["iou_at_least_95"] = {limit: wilson(share, len(rows)) for limit, share in result["iou_at_least"].items()}
+        clicked = sum(row.iou is not None for row in rows)
+        result["iou_at_least_95"] = {limit: wilson(share, clicked) for limit, share in result["iou_at_least"].items()}
     return rows, result
 
 
