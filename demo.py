@@ -14,10 +14,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import shapely
-from shapely.geometry import shape
-
 from crossgeo.engine.describe import DroneDescriber
+from crossgeo.engine.evaluate import polygon_iou
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import Answer
 from crossgeo.engine.plot import save_plot
@@ -189,15 +187,8 @@ def ask(search: GeoSearch, question: Question) -> tuple[Photo, Answer, Outcome]:
         turned = abs((best.heading_deg - question.heading_deg + 180.0) % 360.0 - 180.0)
     iou = None
     if question.box is not None:
-        iou = 0.0 if answer.found is None else overlap(question.box, answer.found.polygon)
+        iou = 0.0 if answer.found is None else polygon_iou(question.box, answer.found.polygon)
     return photo, answer, Outcome(question.photo.name, answer.status, error_m, turned, iou, took_ms)
-
-
-def overlap(truth: dict[str, Any], found: dict[str, Any]) -> float:
-    """Return the IoU of two small GeoJSON polygons; degrees stretch both alike, so no projection is needed."""
-    a, b = shape(truth), shape(found)
-    union = shapely.union(a, b).area
-    return float(shapely.intersection(a, b).area / union) if union > 0.0 else 0.0
 
 
 def _worth_showing(outcome: Outcome, question: Question) -> bool:

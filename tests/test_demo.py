@@ -8,6 +8,7 @@ import pytest
 
 from crossgeo import demo
 from crossgeo.demo import Outcome, Trial
+from crossgeo.engine.evaluate import polygon_iou
 from crossgeo.errors import InputError
 
 
@@ -21,9 +22,9 @@ def outcome(error_m: float | None, iou: float | None) -> Outcome:
 
 
 def test_overlap_is_intersection_over_union() -> None:
-    assert demo.overlap(square(85.0, 27.0, 2e-4), square(85.0, 27.0, 2e-4)) == pytest.approx(1.0)
-    assert demo.overlap(square(85.0, 27.0, 2e-4), square(85.0001, 27.0, 2e-4)) == pytest.approx(1 / 3, rel=1e-6)
-    assert demo.overlap(square(85.0, 27.0, 2e-4), square(85.1, 27.0, 2e-4)) == 0.0
+    assert polygon_iou(square(85.0, 27.0, 2e-4), square(85.0, 27.0, 2e-4)) == pytest.approx(1.0)
+    assert polygon_iou(square(85.0, 27.0, 2e-4), square(85.0001, 27.0, 2e-4)) == pytest.approx(1 / 3, rel=1e-6)
+    assert polygon_iou(square(85.0, 27.0, 2e-4), square(85.1, 27.0, 2e-4)) == 0.0
 
 
 def test_a_photo_without_a_place_counts_as_missed_and_an_object_not_found_as_wrong() -> None:

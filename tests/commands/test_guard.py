@@ -26,9 +26,9 @@ def test_no_error_is_without_a_listed_code() -> None:
 
 @pytest.mark.parametrize("full", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_a_limit_and_names_the_file(full: int) -> None:
-    message, code = explain(OSError(full, "full", "city.geo/work/a"))
+    message, code = explain(OSError(full, "full", "city.geo/segments/a"))
     assert code == 8
-    assert "city.geo/work/a" in message
+    assert "city.geo/segments/a" in message
     assert "make room" in message
 
 
