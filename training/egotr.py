@@ -18,6 +18,7 @@ from crossgeo.models.efficientnet_lite import EfficientNetLite
 from crossgeo.models.egotr import PRESETS, EgoTR, EgoTRConfig
 from crossgeo.models.views import DroneView
 from crossgeo.training.contrastive import metric_contrastive_loss
+from crossgeo.training.dense import DenseLoss, batch_dense_loss
 from crossgeo.training.grounds import Ground
 from crossgeo.training.memory import keep_freed_memory
 from crossgeo.training.render import Cameras
@@ -38,7 +39,8 @@ class EgoTRTraining:
     warmup_share: float = 0.04
     clip: float = 1.0
     tied_share: float = 0.75  # of the budget in which both branches are one network (each then learns from both views), before they part
-    frozen_blocks: int = 5  # of the stem: its first features are general enough, and cost most of a backward pass
+    frozen_blocks: int = 3  # of the stem: its first features (to stride 4) are general enough, and cost most of a backward pass
+    dense: bool = True  # train the stem's maps for registration, too, where the stem has them (EfficientNet-Lite0)
     temperature: float = 0.06
     checkpoint_minutes: float = 4.0
     workers: int = 1
@@ -63,17 +65,26 @@ def _freeze(model: EgoTR, blocks: int) -> None:
                 module.requires_grad_(False)
 
 
-def training_step(model: EgoTR, view: DroneView, batch: Batch, log_temperature: Tensor, *, tied: bool, bf16: bool) -> Tensor:
-    """Return the loss of one batch; while `tied` the ground branch serves both views."""
+def training_step(
+    model: EgoTR, view: DroneView, batch: Batch, log_temperature: Tensor, *, tied: bool, bf16: bool, dense: DenseLoss | None = None
+) -> Tensor:
+    """Return the loss of one batch; while `tied` the ground branch serves both views; `dense` adds the feature maps' loss."""
     device = log_temperature.device
     photos, tiles = view.normalise(batch.views, batch.masks).to(device), view.normalise_tiles(batch.tiles).to(device)
+    own: tuple[Tensor, ...] = ()
+    over: tuple[Tensor, ...] = ()
     with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-        if tied:
-            ground, aerial = model.ground(torch.cat([photos, tiles])).chunk(2)  # (B, D) each
+        if dense is None:
+            ground, aerial = model.ground(torch.cat([photos, tiles])).chunk(2) if tied else model(photos, tiles)  # (B, D) each
+        elif tied:
+            both, maps = model.ground.with_maps(torch.cat([photos, tiles]))
+            ground, aerial = both.chunk(2)
+            own, over = zip(*(level.chunk(2) for level in maps), strict=True)
         else:
-            ground, aerial = model(photos, tiles)
+            (ground, own), (aerial, over) = model.ground.with_maps(photos), model.aerial.with_maps(tiles)
     distance, ignore = torch.from_numpy(batch.distance_m).to(device), torch.from_numpy(batch.ignore).to(device)
-    return metric_contrastive_loss(ground, aerial, distance, ignore, log_temperature.exp())
+    loss = metric_contrastive_loss(ground, aerial, distance, ignore, log_temperature.exp())
+    return loss if dense is None else loss + batch_dense_loss(own, over, batch, view.extent_m, dense)
 
 
 def train_egotr(
@@ -100,6 +111,7 @@ def train_egotr(
         model.load_state_dict(start_from)
     model = cast(EgoTR, model.to(config.device, memory_format=torch.channels_last))  # type: ignore[call-overload]
     _freeze(model, config.frozen_blocks)
+    dense = DenseLoss() if config.dense and model.config.stem == "efficientnet-lite0" else None
     log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature), device=config.device))
     stem_parameters = [p for b in (model.ground, model.aerial) for p in b.stem.parameters() if p.requires_grad]
     in_stem = {id(p) for p in stem_parameters}
@@ -159,7 +171,7 @@ def train_egotr(
             if tied and done >= tied_share:
                 model.aerial.load_state_dict(model.ground.state_dict())
                 tied = False
-            loss = training_step(model, view, batch, log_temperature, tied=tied, bf16=config.bf16)
+            loss = training_step(model, view, batch, log_temperature, tied=tied, bf16=config.bf16, dense=dense)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_([*others, *stem_parameters], config.clip)

@@ -32,10 +32,11 @@ class Cameras:
     tilt_known: float = 0.4  # share of photos whose tilt the engine knows
     heading_error_deg: float = 9.0  # half the step at which unknown headings are tried, and some more
     scale_error: float = 0.16  # standard deviation of ln(assumed / true ground width)
+    settled_share: float = 0.5  # of photos with only a third of both errors, as registration sees them
     width_px: int = 480
 
 
-REGISTERED = Cameras(heading_error_deg=4.0, scale_error=0.06)  # what is left once the photo is registered: AttenGeo's cameras
+REGISTERED = Cameras(heading_error_deg=4.0, scale_error=0.06, settled_share=0.0)  # what is left once the photo is registered: AttenGeo's cameras
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,10 @@ def random_geometry(rng: np.random.Generator, cameras: Cameras) -> PhotoGeometry
 def assumed_geometry(true: PhotoGeometry, rng: np.random.Generator, cameras: Cameras) -> PhotoGeometry:
     """Return what the engine would take for the geometry: heading and scale a little off, the tilt often unknown."""
     known = rng.random() < cameras.tilt_known
+    share = 1.0 / 3.0 if rng.random() < cameras.settled_share else 1.0
     tilt = float(np.clip(true.tilt_deg + rng.normal(0, 1.0), 0, 60)) if known else 0.0
-    width = true.ground_width_m * math.exp(float(np.clip(rng.normal(0, cameras.scale_error), -0.3, 0.3)))
-    heading = true.heading_deg + rng.uniform(-cameras.heading_error_deg, cameras.heading_error_deg)
+    width = true.ground_width_m * math.exp(float(np.clip(rng.normal(0, share * cameras.scale_error), -0.3, 0.3)))
+    heading = true.heading_deg + share * rng.uniform(-cameras.heading_error_deg, cameras.heading_error_deg)
     return PhotoGeometry(true.width_px, true.height_px, width, heading, tilt, true.hfov_deg if known else 70.0)
 
 

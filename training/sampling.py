@@ -22,6 +22,7 @@ class Batch:
     masks: NDArray[np.bool_]  # (B, S, S)
     tiles: NDArray[np.uint8]  # (B, S, S, 3)
     distance_m: NDArray[np.float32]  # (B, B), inf on other ground
+    offset_m: NDArray[np.float32]  # (B, B, 2), how far east and north of tile j photo i lies in the turned world; inf on other ground
     ignore: NDArray[np.bool_]  # (B, B), the same ground under another turn
 
 
@@ -68,6 +69,7 @@ class SiteSampler:
         tiles: list[Image] = []
         photo_at: list[tuple[float, float]] = []  # metres on the ground
         tile_at: list[tuple[float, float]] = []
+        to_offset: list[NDArray[np.float64]] = []  # from metres on the ground to metres east and north in the turned world
         groups: list[int] = []
         numbers: list[int] = []
         for group in range(self.sampling.groups):
@@ -84,6 +86,7 @@ class SiteSampler:
                 tiles.append(cut_tile(tile, rng) if rng.random() < self.sampling.cut_share else tile)
                 photo_at.append((centre[0] * gsd_m, centre[1] * gsd_m))
                 tile_at.append((at[0] * gsd_m, at[1] * gsd_m))
+                to_offset.append(np.linalg.inv(world.to_pixels((0.0, 0.0), gsd_m)[:, :2][:2]) / gsd_m)
                 groups.append(group)
                 numbers.append(number)
         photo_xy, tile_xy = np.array(photo_at), np.array(tile_at)
@@ -93,7 +96,9 @@ class SiteSampler:
         same_ground = ground_of[:, None] == ground_of[None]
         ignore = same_ground & ~same_group & (distance < self.view.extent_m)
         distance[~same_group] = np.inf
-        return Batch(np.stack(views), np.stack(masks), np.stack(tiles), distance, ignore)
+        offset = np.einsum("iab,ijb->ija", np.stack(to_offset), photo_xy[:, None] - tile_xy[None]).astype(np.float32)
+        offset[~same_group] = np.inf
+        return Batch(np.stack(views), np.stack(masks), np.stack(tiles), distance, offset, ignore)
 
     def stream(self, seed: int) -> Iterator[Batch]:
         """Yield batches without end."""

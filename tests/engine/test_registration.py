@@ -14,9 +14,10 @@ from torch import Tensor
 from crossgeo.engine.describe import Pose, place_photo
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.photo import Photo
-from crossgeo.engine.registration import STRIDES, DenseDescriber, Registration, seen_cells
+from crossgeo.engine.registration import STRIDES, DenseDescriber, Registration
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.models.views import DroneView, PhotoGeometry, photo_to_ground
+from crossgeo.kernels.correlation import seen_cells
 
 X, Y = 363_150.0, 3_057_450.0  # the middle of the patchwork
 

@@ -27,19 +27,20 @@ def by_formula(template: np.ndarray, mask: np.ndarray, scene: np.ndarray, valid:
 @pytest.mark.parametrize(("size", "scene"), [((3, 5), (9, 7)), ((4, 4), (4, 4)), ((1, 6), (5, 11))])
 def test_correlation_is_its_formula_at_odd_sizes(size: tuple[int, int], scene: tuple[int, int]) -> None:
     rng = np.random.default_rng(3)
-    templates, ground = rng.normal(size=(2, 3, *size)) + 5.0, rng.normal(size=(3, *scene)) + 5.0
-    masks, valid = (rng.random((2, *size)) > 0.25).astype(float), (rng.random(scene) > 0.2).astype(float)
-    found, overlap = masked_correlation(*(torch.from_numpy(a) for a in (templates, masks, ground, valid)))
-    wanted = [by_formula(t, m, ground, valid) for t, m in zip(templates, masks, strict=True)]
-    np.testing.assert_allclose(found.numpy(), np.stack([w[0] for w in wanted]), atol=1e-9)
-    np.testing.assert_array_equal(overlap.numpy(), np.stack([w[1] for w in wanted]))
+    templates, grounds = rng.normal(size=(2, 3, *size)) + 5.0, rng.normal(size=(2, 3, *scene)) + 5.0
+    masks, valid = (rng.random((2, *size)) > 0.25).astype(float), (rng.random((2, *scene)) > 0.2).astype(float)
+    found, overlap = masked_correlation(*(torch.from_numpy(a) for a in (templates, masks, grounds, valid)))
+    for number in range(2):
+        wanted = [by_formula(t, m, grounds[number], valid[number]) for t, m in zip(templates, masks, strict=True)]
+        np.testing.assert_allclose(found[number].numpy(), np.stack([w[0] for w in wanted]), atol=1e-9)
+        np.testing.assert_array_equal(overlap[number].numpy(), np.stack([w[1] for w in wanted]))
 
 
 def test_a_piece_of_the_scene_is_found_where_it_was_cut_in_other_light() -> None:
     torch.manual_seed(0)
     scene = torch.randn(5, 12, 13)
     piece = scene[None, :, 3:9, 4:11] * 3.0 + 2.0
-    surface = masked_correlation(piece, torch.ones(1, 6, 7), scene, torch.ones(12, 13))[0][0]
+    surface = masked_correlation(piece, torch.ones(1, 6, 7), scene[None], torch.ones(1, 12, 13))[0][0, 0]
     assert divmod(int(surface.argmax()), surface.shape[1]) == (3, 4)
     assert surface.max().item() == pytest.approx(1.0, abs=1e-5)
 
@@ -55,16 +56,25 @@ def test_what_is_masked_does_not_count(side: str) -> None:
     else:
         valid[:, 5:] = 0.0
         scene[:, :, 5:] = 99.0
-    surface = masked_correlation(piece, mask, scene, valid)[0][0]
+    surface = masked_correlation(piece, mask, scene[None], valid[None])[0][0, 0]
     assert surface[2, 1].item() == pytest.approx(1.0, abs=1e-5)
 
 
 def test_a_template_of_which_nothing_counts_fits_nowhere() -> None:
-    surface, overlap = masked_correlation(torch.randn(1, 2, 3, 3), torch.zeros(1, 3, 3), torch.randn(2, 6, 6), torch.ones(6, 6))
+    surface, overlap = masked_correlation(torch.randn(1, 2, 3, 3), torch.zeros(1, 3, 3), torch.randn(1, 2, 6, 6), torch.ones(1, 6, 6))
     assert not surface.any()
     assert not overlap.any()
 
 
 def test_shapes_that_do_not_go_together_are_refused() -> None:
     with pytest.raises(ValueError, match="do not go together"):
-        masked_correlation(torch.zeros(1, 2, 3, 3), torch.zeros(1, 3, 3), torch.zeros(4, 6, 6), torch.ones(6, 6))
+        masked_correlation(torch.zeros(1, 2, 3, 3), torch.zeros(1, 3, 3), torch.zeros(1, 4, 6, 6), torch.ones(1, 6, 6))
+
+
+def test_gradients_are_finite_where_nothing_overlaps_and_right_where_it_does() -> None:
+    torch.manual_seed(2)
+    template, scenes = torch.randn(1, 2, 3, 3, dtype=torch.float64, requires_grad=True), torch.randn(2, 2, 5, 5, dtype=torch.float64)
+    valid = torch.ones(2, 5, 5, dtype=torch.float64)
+    valid[:, :, 3:] = 0.0
+    valid[1] = 0.0
+    assert torch.autograd.gradcheck(lambda t: masked_correlation(t, torch.ones(1, 3, 3, dtype=t.dtype), scenes, valid)[0], (template,))
