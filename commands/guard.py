@@ -58,7 +58,7 @@ def explain(error: BaseException) -> tuple[str, int]:
     if isinstance(error, OSError) and error.errno in _FULL:
         return f"{_file_of(error)}: {os.strerror(error.errno)}; make room and give the same command again", LimitError.exit_code
     if isinstance(error, OSError) and error.errno in _USERS and error.filename is not None:
-        return f"{_file_of(error)}: {os.strerror(error.errno)}", InputError.exit_code
+        return f"{_file_of(error)}: {os.strerror(error.errno)}; choose another path, or change its permissions", InputError.exit_code
     where = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(where[-1].filename).name}:{where[-1].lineno})" if where else ""
     return (

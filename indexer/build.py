@@ -93,7 +93,8 @@ def build_index(
 
     Earlier sources lie over later ones. An index that is already there and equal is returned as it is; any other is replaced
     only with `options.overwrite`, in one step at the very end.
-    Raise InputError for imagery, UsageError for an output that is taken, LockedError where another build runs, LimitError for a full disk.
+    Raise InputError for imagery or a path where nothing can be made, UsageError for an output that is taken, LockedError where
+    another build runs, LimitError for a full disk.
     """
     options = options or BuildOptions()
     out = Path(out)
@@ -134,10 +135,12 @@ def _wanted(sources: Sequence[Source], identity: ModelIdentity, o: BuildOptions)
 
 
 def _check_out(out: Path) -> None:
-    if out.exists() and not out.is_dir():
+    there = files.what_is(out)
+    if there == "file":
         raise UsageError(f"{out} is a file; choose another --out")
-    if out.is_dir() and any(out.iterdir()) and not (out / "LOCK").exists() and not has_index(out):
-        raise UsageError(f"{out} is a folder of other things; choose another --out")
+    with files.guarded(out):
+        if there == "folder" and any(out.iterdir()) and not (out / "LOCK").exists() and not has_index(out):
+            raise UsageError(f"{out} is a folder of other things; choose another --out")
 
 
 def _group(sources: Sequence[Source], o: BuildOptions) -> dict[str, list[Source]]:

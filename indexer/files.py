@@ -9,9 +9,11 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from crossgeo.errors import GeoError, InputError, LimitError, StoreError
 
@@ -20,6 +22,7 @@ FAULT: Callable[[str], None] | None = None
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NO_SUCH_PLACE = {errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
 _PIECE_BYTES = 1 << 20
 _NO_ROOM_BYTES = 1 << 18  # less than this left: the disk is full
 
@@ -50,19 +53,38 @@ def fault(point: str) -> None:
 
 @contextmanager
 def guarded(path: Path) -> Iterator[None]:
-    """Turn an OSError about `path` into LimitError (full), InputError (forbidden) or StoreError (anything else)."""
+    """Turn an OSError about `path` into LimitError (full), InputError (forbidden, or no place for a file) or StoreError (anything else)."""
     try:
         yield
     except OSError as error:
-        raise _named(path, error) from error
+        raise named(path, error) or StoreError(
+            f"{path}: {error.strerror or error}; check the disk, then run the same command again"
+        ) from error
 
 
-def _named(path: Path, error: OSError) -> GeoError:
+def named(path: Path, error: OSError) -> GeoError | None:
+    """Return the error for what a user can mend about a path that was to be written; None where the disk itself is at fault."""
     if error.errno in _FULL:
         return LimitError(f"{path}: {error.strerror or error}; free some room, then run the same command again: it goes on from there")
     if error.errno in _FORBIDDEN:
         return InputError(f"{path}: {error.strerror}; write somewhere else or change its permissions")
-    return StoreError(f"{path}: {error.strerror or error}; check the disk, then run the same command again")
+    if error.errno in _NO_SUCH_PLACE:
+        return InputError(f"{path}: {error.strerror}; choose another path")
+    return None
+
+
+def what_is(path: Path) -> Literal["file", "folder"] | None:
+    """Say what stands at a path that a user named; None where nothing does. Raise InputError where the path cannot be looked at."""
+    try:
+        return "folder" if stat.S_ISDIR(path.stat().st_mode) else "file"
+    except FileNotFoundError:
+        return None
+    except NotADirectoryError as error:
+        raise InputError(f"{path}: it leads through a file as if that were a folder; correct the path") from error
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; correct the path or its permissions") from error
+    except ValueError as error:  # a zero byte
+        raise InputError(f"{path!r} is no path ({error}); correct it") from error
 
 
 @contextmanager
@@ -109,7 +131,10 @@ def make_folder(path: Path) -> None:
     with guarded(path):
         if not path.is_dir():
             fault(f"{path.name}: folder")
-            path.mkdir(parents=True, exist_ok=True)
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+            except FileNotFoundError as error:  # parents and all: this file system has no room for folders, like /proc
+                raise InputError(f"{path}: no folder can be made there; choose another path") from error
             sync(path.parent)
 
 

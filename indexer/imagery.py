@@ -9,6 +9,7 @@ from pyproj import CRS
 
 from crossgeo import geodesy
 from crossgeo.errors import InputError
+from crossgeo.indexer.files import what_is
 from crossgeo.indexer.raster import RasterSource, is_placed_tiff
 from crossgeo.indexer.source import Source
 from crossgeo.indexer.xyz import XyzSource, tile_key
@@ -44,11 +45,15 @@ def open_sources(paths: Sequence[str | Path], crs: str | CRS | None = None) -> l
 
 def _files(path: Path) -> list[Path | None]:
     """Return the rasters that a path stands for; [None] for a folder of XYZ tiles, which is one source."""
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
+    there = what_is(path)
+    if there is None:
         raise InputError(f"{path}: no such file or folder")
-    rasters = sorted(p for p in path.iterdir() if p.is_file() and p.suffix.lower() in _RASTERS | {".webp"})
+    if there == "file":
+        return [path]
+    try:
+        rasters = sorted(p for p in path.iterdir() if p.is_file() and p.suffix.lower() in _RASTERS | {".webp"})
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}; change its permissions") from error
     tiles = [p for p in rasters if tile_key(p) is not None]
     if any(not is_placed_tiff(p) for p in tiles):
         return [None]

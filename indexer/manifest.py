@@ -167,6 +167,10 @@ def has_index(index: Path) -> bool:
 
 def _read_current(index: Path) -> tuple[str, str]:
     pointer = index / "CURRENT"
+    there = files.what_is(index)
+    if there != "folder":
+        what = "is a file, not an index" if there else "is not there"
+        raise InputError(f"{index} {what}; give the folder that `geo index build IMAGERY --out ...` made")
     try:
         text = pointer.read_bytes().decode("ascii", errors="replace")
     except FileNotFoundError as error:

@@ -17,6 +17,7 @@ from rasterio.transform import from_origin
 
 from crossgeo import geodesy
 from crossgeo.errors import InputError, LimitError, UsageError
+from crossgeo.indexer.files import named, what_is
 from crossgeo.town.aerial import render_ortho
 from crossgeo.town.camera import Camera, Pose
 from crossgeo.town.drone import take_photo
@@ -49,10 +50,10 @@ def write_town(
 
     plain: leave position, altitude, heading and tilt out of the photos; the truth files hold them either way.
     progress: called with photos done and photos in all.
-    Raises UsageError for arguments out of range, InputError when `out` exists, LimitError when the disk does not take it.
+    Raises UsageError for arguments out of range, InputError when `out` exists or cannot be made, LimitError when the disk does not take it.
     """
     out = Path(out)
-    if out.exists():
+    if what_is(out) is not None:
         raise InputError(f"{out}: exists already; name a folder that does not, or remove it")
     if photos < 0 or objects_per_photo < 0:
         raise UsageError("the number of photos and of objects in each cannot be below 0")
@@ -63,7 +64,7 @@ def write_town(
         town = _write(part, seed, size_m, photos, objects_per_photo, camera or Camera(), gsd_m, plain, progress)
         part.rename(out)
     except OSError as error:
-        raise LimitError(
+        raise named(out, error) or LimitError(
             f"{out}: the town could not be written: {error.strerror or error}; give a folder with room that you may write to"
         ) from error
     finally:

@@ -36,6 +36,7 @@ def test_a_file_that_may_not_be_written_is_the_users_to_mend() -> None:
     message, code = explain(PermissionError(errno.EACCES, "denied", "/etc/answer.json"))
     assert code == 3
     assert "/etc/answer.json" in message
+    assert "choose another path" in message
 
 
 def test_memory_that_ran_out_is_a_limit() -> None:

@@ -153,3 +153,11 @@ def test_a_town_that_fails_half_way_leaves_nothing_behind(tmp_path: Path) -> Non
 def test_a_lens_too_wide_for_the_town_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="photos"):
         write_town(tmp_path / "t", 1, 100.0, photos=-1)
+
+
+@pytest.mark.parametrize("name", ["note.txt/town", "n" * 300, "n" * 253])
+def test_a_town_that_cannot_stand_where_it_was_asked_for_is_an_input_error(tmp_path: Path, name: str) -> None:
+    (tmp_path / "note.txt").write_text("mine")
+    with pytest.raises(InputError):
+        write_town(tmp_path / name, 3, 100.0, photos=0)
+    assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]

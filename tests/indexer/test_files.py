@@ -1,0 +1,95 @@
+"""A path where nothing can be read or made is the user's to mend, and the message names it; a failing disk is not."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crossgeo.errors import GeoError, InputError, LimitError, StoreError, UsageError
+from crossgeo.indexer import files
+from crossgeo.indexer.build import build_index
+from crossgeo.indexer.imagery import open_source
+from crossgeo.indexer.index import GeoIndex
+from crossgeo.indexer.verify import verify_index
+
+PATHS = {
+    "through a file": "note.txt/a.geo",
+    "too long a name": "n" * 300,
+    "with a zero byte": "a\0.geo",
+    "a circle of links": "circle/a.geo",
+}
+
+
+@pytest.fixture
+def bad_path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Return one of PATHS in a folder that holds a file and a link to itself."""
+    (tmp_path / "note.txt").write_text("mine")
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    return tmp_path / PATHS[request.param]
+
+
+@pytest.mark.parametrize("bad_path", PATHS, indirect=True)
+def test_a_path_that_leads_nowhere_is_an_input_error_wherever_it_is_first_touched(
+    bad_path: Path, ortho: Path, describe: Any, identity: Any, options: Any
+) -> None:
+    attempts = [
+        lambda: GeoIndex.open(bad_path),
+        lambda: verify_index(bad_path),
+        lambda: open_source(bad_path),
+        lambda: build_index([ortho], bad_path, describe, identity, options),
+    ]
+    for attempt in attempts:
+        with pytest.raises(InputError) as raised:
+            attempt()
+        assert (bad_path.name if "\0" not in bad_path.name else "x00") in str(raised.value)
+
+
+def test_what_is_tells_files_folders_and_nothing_apart(tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("mine")
+    assert [files.what_is(tmp_path / name) for name in ("note.txt", ".", "none", "none/deeper")] == ["file", "folder", None, None]
+
+
+def test_a_file_given_as_an_index_is_called_a_file_and_a_missing_one_missing(ortho: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a file, not an index"):
+        GeoIndex.open(ortho)
+    with pytest.raises(InputError, match=r"none\.geo is not there"):
+        GeoIndex.open(tmp_path / "none.geo")
+
+
+def test_an_index_cannot_take_the_place_of_a_file(ortho: Path, describe: Any, identity: Any, options: Any) -> None:
+    with pytest.raises(UsageError, match="is a file"):
+        build_index([ortho], ortho, describe, identity, options)
+
+
+def test_a_file_system_that_takes_no_folders_is_an_input_error() -> None:
+    if not Path("/proc/self").is_dir():
+        pytest.skip("no /proc here")
+    with pytest.raises(InputError, match="no folder can be made there"):
+        files.make_folder(Path("/proc/none/a.geo"))
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (errno.ENOSPC, LimitError), (errno.EDQUOT, LimitError), (errno.EACCES, InputError), (errno.EPERM, InputError),
+        (errno.EROFS, InputError), (errno.ENOTDIR, InputError), (errno.EISDIR, InputError), (errno.ENAMETOOLONG, InputError),
+        (errno.ELOOP, InputError), (errno.EIO, StoreError), (errno.ENOENT, StoreError),
+    ],
+)  # fmt: skip
+def test_each_failure_of_a_write_has_its_kind_and_names_the_path(number: int, kind: type[GeoError]) -> None:
+    with pytest.raises(kind, match=r"city\.geo: ") as raised, files.guarded(Path("city.geo")):
+        raise OSError(number, os.strerror(number))
+    assert type(raised.value) is kind
+
+
+def test_a_folder_that_may_not_be_looked_into_is_an_input_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse(path: Path, **_: Any) -> os.stat_result:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(InputError, match="Permission denied"):
+        files.what_is(tmp_path)
