@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crossgeo.engine.photo import Photo
-from crossgeo.engine.runtime import Runtime
+from crossgeo.engine.runtime import DenseRuntime, Runtime
 from crossgeo.engine.runtime.torch import FeatureRuntime, Precision, TorchRuntime
 from crossgeo.indexer.manifest import ModelIdentity
 from crossgeo.models.checkpoint import load_egotr
@@ -89,10 +89,17 @@ class DroneDescriber:
     """EgoTR with its drone view: photos go through the ground branch, tiles through the aerial branch."""
 
     def __init__(
-        self, view: DroneView, ground: Runtime, aerial: Runtime, stem: FeatureRuntime, identity: ModelIdentity, card: dict[str, Any]
+        self,
+        view: DroneView,
+        branches: tuple[DenseRuntime, Runtime],
+        stems: tuple[FeatureRuntime, FeatureRuntime],
+        identity: ModelIdentity,
+        card: dict[str, Any],
     ) -> None:
+        """Join a view with the ground and the aerial branch, and the stems of both for registration."""
         self.view, self.identity, self.card = view, identity, card
-        self._ground, self._aerial, self._stem = ground, aerial, stem
+        self._ground, self._aerial = branches
+        self._ground_stem, self._aerial_stem = stems
 
     @property
     def canvas_px(self) -> int:
@@ -105,14 +112,14 @@ class DroneDescriber:
         return self.view.extent_m
 
     @classmethod
-    def load(cls, weights: str = "egotr-s-drone", precision: Precision = "auto", batch: int = 32) -> DroneDescriber:
+    def load(cls, weights: str = "egotr-s-drone", precision: Precision = "auto", batch: int = 16) -> DroneDescriber:
         """Load weights by shipped name or path; raise WeightsError when they are missing or damaged."""
         model = load_egotr(weights)
         view = DroneView.from_dict(model.card["view"])
-        branches = (fold_branch(branch) for branch in (model.module.ground, model.module.aerial))
-        ground, aerial = (TorchRuntime(branch, batch, precision) for branch in branches)
-        stem = FeatureRuntime(model.module.aerial.stem, precision)
-        return cls(view, ground, aerial, stem, ModelIdentity(model.identity[0], model.identity[1], view.digest), model.card)
+        ground, aerial = fold_branch(model.module.ground), fold_branch(model.module.aerial)
+        branches = TorchRuntime(ground, batch, precision), TorchRuntime(aerial, batch, precision)
+        stems = FeatureRuntime(ground.stem, precision), FeatureRuntime(aerial.stem, precision)
+        return cls(view, branches, stems, ModelIdentity(model.identity[0], model.identity[1], view.digest), model.card)
 
     def photo(self, photo: Photo, poses: Sequence[Pose]) -> NDArray[np.float32]:
         """Describe a photo at P poses as (P, D) unit vectors."""
@@ -122,19 +129,25 @@ class DroneDescriber:
             rows.append(self._ground.run(self.view.normalise(canvases, masks).numpy()))
         return np.concatenate(rows)
 
+    def photo_with_features(self, photo: Photo, poses: Sequence[Pose]) -> tuple[NDArray[np.float32], list[Tensor], NDArray[np.bool_]]:
+        """Describe a photo at P poses as (P, D) unit vectors and return the stem's maps of the same pass, as `photo_features`."""
+        canvases, masks = place_photo(self.view, photo, poses)
+        rows, levels = self._ground.run_with_maps(self.view.normalise(canvases, masks))
+        return rows, levels, masks
+
     def photo_features(
         self, photo: Photo, poses: Sequence[Pose], centres_m: Sequence[tuple[float, float]] | None = None
     ) -> tuple[list[Tensor], NDArray[np.bool_]]:
         """Return the stem's maps (P, C, S / stride, S / stride) of P canvases, each around a ground offset, and the masks (P, S, S).
 
-        The aerial branch's stem serves photos too: what is to be correlated must come from one network.
+        Photos go through the ground branch's stem and windows through the aerial branch's, as `training/dense.py` trains them to agree.
         """
         canvases, masks = place_photo(self.view, photo, poses, centres_m)
-        return self._stem.run(self.view.normalise(canvases, masks)), masks
+        return self._ground_stem.run(self.view.normalise(canvases, masks)), masks
 
     def scene_features(self, windows: NDArray[np.uint8]) -> list[Tensor]:
         """Return the stem's maps of (B, W, W, 3) uint8 RGB windows at the canvas's scale, (B, C, W / stride, W / stride) each."""
-        return self._stem.run(self.view.normalise_tiles(windows))
+        return self._aerial_stem.run(self.view.normalise_tiles(windows))
 
     def tiles(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Describe (B, P, P, 3) uint8 RGB tiles, black where there is no imagery, as (B, D) unit vectors; what `build_index` calls."""

@@ -1,15 +1,14 @@
 """Registration: a photo's feature map slid over the aerial one around a rival, which tells true rivals from false and places them finely.
 
 The descriptor says which 60 m look alike; the features before it still know where in them each thing stands. Canvas and window go through
-one stem, and their masked correlation at strides 8 and 16 peaks where the photo fits (Lewis 1995).
+their stems, and their masked correlation at strides 8 and 16 peaks where the photo fits (Lewis 1995).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -20,37 +19,12 @@ from torch import Tensor
 from crossgeo.engine.describe import Pose
 from crossgeo.engine.fine import Spot, peak_of_line
 from crossgeo.engine.photo import Photo
+from crossgeo.engine.photo_maps import STRIDES, DenseDescriber, PhotoMaps, Templates
 from crossgeo.indexer.index import GeoIndex, Segment
 from crossgeo.kernels.correlation import masked_correlation, seen_cells
 from crossgeo.models.views import photo_to_ground
 
-STRIDES = (8, 16)  # px of the canvas
-_CHUNK = 32  # canvases in memory at a time
-
-
-@runtime_checkable
-class DenseDescriber(Protocol):
-    """What registration needs of a model."""
-
-    @property
-    def canvas_px(self) -> int:
-        """Side of the photo's canvas."""
-        ...
-
-    @property
-    def canvas_m(self) -> float:
-        """Side of the photo's canvas on the ground."""
-        ...
-
-    def photo_features(
-        self, photo: Photo, poses: Sequence[Pose], centres_m: Sequence[tuple[float, float]] | None = None
-    ) -> tuple[list[Tensor], NDArray[np.bool_]]:
-        """Return features (P, C, S / stride, S / stride) at each of STRIDES of P canvases, each around a ground offset, and masks."""
-        ...
-
-    def scene_features(self, windows: NDArray[np.uint8]) -> list[Tensor]:
-        """Return features of (B, W, W, 3) windows at the canvas's scale at each of STRIDES, (B, C, W / stride, W / stride)."""
-        ...
+_SCENES = 4  # in one pass of the stem
 
 
 @dataclass(frozen=True)
@@ -71,16 +45,15 @@ class Fit:
     pose: Pose
     east_m: float
     north_m: float
-    correlation: float  # mean of both strides, -1 to 1
+    correlation: float  # mean over the strides, -1 to 1
 
 
 @dataclass(frozen=True)
-class PhotoMaps:
-    """A photo's maps at the coarse stride, for every pose tried."""
+class Scene:
+    """The imagery around a point: maps (C, W / stride, W / stride) at each of STRIDES, and which pixels are imagery (W, W)."""
 
-    poses: tuple[Pose, ...]
-    maps: Tensor  # (P, C, s, s)
-    cells: Tensor  # (P, s, s), 1 where seen
+    maps: tuple[Tensor, ...]
+    valid: NDArray[np.bool_]
 
 
 class Registration:
@@ -90,36 +63,30 @@ class Registration:
         self.settings = settings or RegistrationSettings()
         self._index, self._describer = index, describer
 
-    def maps(self, photo: Photo, poses: Sequence[Pose]) -> PhotoMaps:
-        """Return the photo's coarse maps at every pose tried; a rival's pose is chosen by them: descriptors hardly tell turns apart."""
-        parts, cells = [], []
-        for start in range(0, len(poses), _CHUNK):
-            levels, masks = self._describer.photo_features(photo, poses[start : start + _CHUNK])
-            parts.append(levels[-1])
-            cells.append(seen_cells(masks, STRIDES[-1]))
-        return PhotoMaps(tuple(poses), torch.cat(parts), torch.cat(cells))
+    def open(self, photo: Photo) -> PhotoMaps:
+        """Start a question: what the other methods know a photo by."""
+        return PhotoMaps(self._describer, photo)
 
-    def register(self, photo: Photo, spots: Sequence[Spot], maps: PhotoMaps | None = None, shrink: float = 1.0) -> list[Spot]:
-        """Return the spots moved to where the photo fits, in the given order.
+    def sweep(self, photo: PhotoMaps, spots: Sequence[Spot], poses: Sequence[Pose]) -> list[Spot]:
+        """Return the spots moved to where the photo fits best at the coarse stride, at the best of all poses; their fit is the coarse one.
 
-        With `maps` each spot first takes the pose that fits best of all; `shrink` narrows the turns and scales then tried around it.
+        A rival's pose is chosen by maps: descriptors hardly tell turns apart.
         """
-        return [self._register_one(photo, spot, maps, shrink) for spot in spots]
+        templates = photo.at(poses, STRIDES[-1:])
+        scenes = self._scenes([(spot.segment, spot.x, spot.y) for spot in spots])
+        return [_moved(spot, self._fit(templates, scene)) for spot, scene in zip(spots, scenes, strict=True)]
 
-    def _register_one(self, photo: Photo, spot: Spot, maps: PhotoMaps | None, shrink: float) -> Spot:
-        placed = replace(spot, fit=0.0)
-        if maps is not None:
-            scene, valid = self._scene(spot.segment, spot.x, spot.y)
-            surface = self._surface(STRIDES[-1], maps.maps, maps.cells, scene[-1][0], valid)
-            fit = self._best(surface, STRIDES[-1], maps.poses)
-            if fit is not None:
-                placed = replace(placed, x=spot.x + fit.east_m, y=spot.y + fit.north_m, pose=fit.pose)
-        poses = self._poses(placed.pose, shrink)
-        levels, masks = self._describer.photo_features(photo, poses)
-        fit = self._fit(levels, masks, self._scene(placed.segment, placed.x, placed.y), poses)
-        if fit is None:
-            return placed
-        return replace(placed, x=placed.x + fit.east_m, y=placed.y + fit.north_m, pose=fit.pose, fit=fit.correlation)
+    def register(self, photo: PhotoMaps, spots: Sequence[Spot], shrink: float = 1.0) -> list[Spot]:
+        """Return the spots moved to where the photo fits at both strides, in the given order, with that fit.
+
+        Turns and scales are tried around each spot's pose; `shrink` narrows them.
+        """
+        if not spots:
+            return []
+        tried = [self._poses(spot.pose, shrink) for spot in spots]
+        photo.at([pose for poses in tried for pose in poses])  # makes the maps of all spots together
+        scenes = self._scenes([(spot.segment, spot.x, spot.y) for spot in spots])
+        return [_moved(spot, self._fit(photo.at(poses), scene)) for spot, poses, scene in zip(spots, tried, scenes, strict=True)]
 
     def register_click(self, photo: Photo, click_px: tuple[float, float], spot: Spot, shrink: float = 1.0) -> Spot:
         """Return the spot with position and pose corrected so that the ground around a click (decoded pixels) fits best.
@@ -133,34 +100,36 @@ class Registration:
             east_m, north_m = photo_to_ground(spot.pose.geometry(photo), *click_px)
         except ValueError:
             return spot
-        levels, masks = self._describer.photo_features(photo, poses, offsets)
-        fit = self._fit(levels, masks, self._scene(spot.segment, spot.x + east_m, spot.y + north_m), poses)
+        templates = Templates.of(poses, *self._describer.photo_features(photo, poses, offsets))
+        fit = self._fit(templates, next(self._scenes([(spot.segment, spot.x + east_m, spot.y + north_m)])))
         if fit is None:
             return spot
         at_east, at_north = offsets[poses.index(fit.pose)]
         return replace(spot, x=spot.x + east_m + fit.east_m - at_east, y=spot.y + north_m + fit.north_m - at_north, pose=fit.pose)
 
-    def _scene(self, segment: Segment, x: float, y: float) -> tuple[list[Tensor], NDArray[np.bool_]]:
+    def _scenes(self, centres: Sequence[tuple[Segment, float, float]]) -> Iterator[Scene]:
         size_px = self._describer.canvas_px + 2 * self.settings.reach_px
         size_m = self._describer.canvas_m * size_px / self._describer.canvas_px
-        rgb, valid = self._index.read_window(segment, x, y, size_m, size_px)
-        return self._describer.scene_features(rgb[None]), valid
+        for start in range(0, len(centres), _SCENES):
+            read = [self._index.read_window(*centre, size_m, size_px) for centre in centres[start : start + _SCENES]]
+            levels = self._describer.scene_features(np.stack([rgb for rgb, _ in read]))
+            yield from (Scene(tuple(level[row] for level in levels), valid) for row, (_, valid) in enumerate(read))
 
-    def _fit(
-        self, levels: Sequence[Tensor], masks: NDArray[np.bool_], scene: tuple[list[Tensor], NDArray[np.bool_]], poses: Sequence[Pose]
-    ) -> Fit | None:
+    def _fit(self, templates: Templates, scene: Scene) -> Fit | None:
+        """The best pose and shift over the mean of the strides' surfaces; None where nothing fits."""
         total: Tensor | None = None
-        for stride, templates, ground in zip(STRIDES, levels, scene[0], strict=True):
-            part = self._surface(stride, templates, seen_cells(masks, stride), ground[0], scene[1])
+        for stride, maps, cells in zip(templates.strides, templates.maps, templates.cells, strict=True):
+            part = self._surface(stride, maps, cells, scene)
             if total is not None:
                 part = total + F.interpolate(part.unsqueeze(1), size=total.shape[1:], mode="bilinear", align_corners=True)[:, 0]
             total = part
         assert total is not None
-        return self._best(total / len(STRIDES), STRIDES[0], poses)
+        return self._best(total / len(templates.strides), templates.strides[0], templates.poses)
 
-    def _surface(self, stride: int, templates: Tensor, cells: Tensor, scene: Tensor, valid: NDArray[np.bool_]) -> Tensor:
+    def _surface(self, stride: int, templates: Tensor, cells: Tensor, scene: Scene) -> Tensor:
         """Correlate P maps with a scene at each shift, (P, s, s): less where little of the photo overlaps, 0 where too little does."""
-        surfaces, overlaps = masked_correlation(templates, cells, scene[None], seen_cells(valid[None], stride))
+        valid = None if scene.valid.all() else seen_cells(scene.valid[None], stride)
+        surfaces, overlaps = masked_correlation(templates, cells, scene.maps[STRIDES.index(stride)][None], valid)
         part, overlap = surfaces[0], overlaps[0]
         least = self.settings.min_cells * (STRIDES[-1] / stride) ** 2
         share = overlap / cells.sum(dim=(1, 2)).clamp_min(1.0)[:, None, None]
@@ -190,3 +159,9 @@ class Registration:
             replace(pose, heading_deg=(pose.heading_deg + turn * shrink) % 360.0, width_m=pose.width_m * (1.0 + (scale - 1.0) * shrink))
             for turn, scale in product(self.settings.headings_deg, self.settings.scales)
         ]
+
+
+def _moved(spot: Spot, fit: Fit | None) -> Spot:
+    if fit is None:
+        return replace(spot, fit=0.0)
+    return replace(spot, x=spot.x + fit.east_m, y=spot.y + fit.north_m, pose=fit.pose, fit=fit.correlation)

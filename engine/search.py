@@ -17,9 +17,10 @@ from crossgeo.engine.describe import Describer, DroneDescriber, Pose
 from crossgeo.engine.fine import FineSettings, FineStep, Spot
 from crossgeo.engine.locate import Locator, ObjectFinder
 from crossgeo.engine.photo import Photo
+from crossgeo.engine.photo_maps import DenseDescriber, PhotoMaps
 from crossgeo.engine.place import Answer, FoundObject, Place, Status
 from crossgeo.engine.poses import MAX_TILT_DEG, Camera, PoseSettings, camera_of, poses_to_try, without_exif
-from crossgeo.engine.registration import DenseDescriber, Registration
+from crossgeo.engine.registration import Registration
 from crossgeo.engine.rivals import Rival, best_by_tile, suppress
 from crossgeo.engine.status import Thresholds, status_of
 from crossgeo.errors import InputError, UsageError
@@ -140,22 +141,22 @@ class GeoSearch:
     ) -> list[Spot]:
         """The best distinct rivals, refined, best first; more than `top` where that helps to judge them."""
         first, all_ = self.settings.registered_rivals, self.settings.registered_rivals + self.settings.doubtful_rivals
-        poses, spots = self._retrieve(picture, camera, ids, max(top, 2, all_), timings)
-        if self._registration is not None:
+        maps = None if self._registration is None else self._registration.open(picture)
+        poses, spots = self._retrieve(picture, camera, ids, max(top, 2, all_), maps, timings)
+        if self._registration is not None and maps is not None:
             with _timed(timings, "register"):
-                tried = self._registration.maps(picture, poses)
-                registered = self._registration.register(picture, spots[:first], tried)
+                registered = self._registration.register(maps, self._registration.sweep(maps, spots[:first], poses))
                 if max(spot.merit for spot in registered) < self.settings.sure_merit:
-                    registered += self._registration.register(picture, spots[first:all_], tried)
+                    registered += self._registration.register(maps, self._registration.sweep(maps, spots[first:all_], poses))
                 spots = self._ranked([*registered, *(replace(spot, fit=0.0) for spot in spots[len(registered) :])])
         with _timed(timings, "fine"):
             best = spots[0].merit
             leading = [spot for spot in spots[: self.settings.fine_rivals] if spot.merit >= best - self.settings.fine_gap]
             refined = self._fine.refine(picture, leading)
-            if self._registration is not None:
+            if self._registration is not None and maps is not None:
                 # The descriptors' best cell may lie off the fit that was found: both are fitted finely, and the better stands.
-                both = [self._registration.register(picture, spots_, shrink=0.5) for spots_ in (refined, leading)]
-                refined = [_better(*spots_) for spots_ in zip(leading, refined, *both, strict=True)]
+                fits = self._registration.register(maps, [*refined, *leading], shrink=0.5)
+                refined = [_better(*spots_) for spots_ in zip(leading, refined, fits[: len(refined)], fits[len(refined) :], strict=True)]
             return self._ranked([*refined, *spots[len(leading) :]])
 
     def _prior(
@@ -176,13 +177,19 @@ class GeoSearch:
         return near, radius_m if radius_m is not None else DEFAULT_NEAR_RADIUS_M
 
     def _retrieve(
-        self, photo: Photo, camera: Camera, ids: NDArray[np.int64] | None, count: int, timings: dict[str, float]
+        self,
+        photo: Photo,
+        camera: Camera,
+        ids: NDArray[np.int64] | None,
+        count: int,
+        maps: PhotoMaps | None,
+        timings: dict[str, float],
     ) -> tuple[list[Pose], list[Spot]]:
         """The poses tried, and the best distinct rivals, coarse: each where its tile is centred."""
         settings = self.settings
         poses = poses_to_try(camera, settings.poses, self._convergence_deg())
         with _timed(timings, "describe"):
-            queries = self.describer.photo(photo, poses)
+            queries = self.describer.photo(photo, poses) if maps is None else maps.describe(poses)
         with _timed(timings, "search"):
             scores, hits = self.index.search(queries, settings.hits, ids)
             rivals = best_by_tile(scores, hits)

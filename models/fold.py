@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from crossgeo.kernels.attention import attention
+from crossgeo.models.efficientnet_lite import EfficientNetLite
 from crossgeo.models.egotr import EgoTRBranch
 from crossgeo.models.resnetv2 import WSConv2d
 from crossgeo.models.transformer import NORM_EPS, Layer
@@ -87,7 +88,16 @@ class FoldedBranch(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Describe (B, 3, H, W) normalised RGB images as (B, D) unit vectors, float32 unless the weights are float64."""
-        patches = self.embed(self.stem(images)).flatten(2).transpose(1, 2)  # (B, N, C)
+        return self._describe(self.stem(images))
+
+    def with_maps(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Describe images as `forward` does, and return the stem's maps of the same pass at strides 8 and 16 (EfficientNet-Lite0 stems)."""
+        assert isinstance(self.stem, EfficientNetLite)
+        maps = self.stem.pyramid(images)
+        return self._describe(maps[-1]), maps
+
+    def _describe(self, features: Tensor) -> Tensor:
+        patches = self.embed(features).flatten(2).transpose(1, 2)  # (B, N, C)
         if self.position is not None:
             patches = patches + self.position
         tokens = torch.cat([self.class_token.expand(len(patches), -1, -1), patches], dim=1)  # (B, 1 + N, C)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 
 class Runtime(Protocol):
@@ -13,4 +14,12 @@ class Runtime(Protocol):
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Describe (B, 3, H, W) normalised float32 images as (B, D) float32 unit vectors."""
+        ...
+
+
+class DenseRuntime(Runtime, Protocol):
+    """A runtime that also gives the maps from which a branch made its descriptors."""
+
+    def run_with_maps(self, images: Tensor) -> tuple[NDArray[np.float32], list[Tensor]]:
+        """Describe (B, 3, H, W) normalised float32 images as `run` does, with the stem's maps (B, C, h, w) at each of its strides."""
         ...

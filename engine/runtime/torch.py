@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 Precision = Literal["auto", "fp32", "bf16"]
+_MAP_BATCH = 16  # images in one pass of a stem: what lies between its layers then stays in a CPU's caches
 
 
 def cpu_has_fast_bf16() -> bool:
@@ -18,14 +20,27 @@ def cpu_has_fast_bf16() -> bool:
     return any(bool(getattr(torch.cpu, name)()) for name in asks if hasattr(torch.cpu, name))
 
 
-class TorchRuntime:
-    """Runs one module on one device; batches are padded to a power of two up to `batch`, so that kernels see few shapes."""
+def batches(count: int, largest: int) -> Iterator[slice]:
+    """Cut `count` images into batches of `largest` and then of halving sizes, so that kernels see few shapes and nothing is padded.
 
-    def __init__(self, module: nn.Module, batch: int = 32, precision: Precision = "auto", device: str = "cpu") -> None:
-        if batch < 1:
-            raise ValueError(f"batch must be at least 1, not {batch}")
+    `largest` is a power of two, so that 27 by 16 is 16, 8, 2 and 1.
+    """
+    start, size = 0, largest
+    while start < count:
+        while size > count - start:
+            size //= 2
+        yield slice(start, start + size)
+        start += size
+
+
+class TorchRuntime:
+    """Runs one branch on one device."""
+
+    def __init__(self, module: nn.Module, batch: int = 16, precision: Precision = "auto", device: str = "cpu") -> None:
+        if batch < 1 or batch & (batch - 1):
+            raise ValueError(f"batch must be a power of two, not {batch}")
         self.device = torch.device(device)
-        self.bf16 = precision == "bf16" or (precision == "auto" and self.device.type == "cpu" and cpu_has_fast_bf16())
+        self.bf16 = _wants_bf16(precision, self.device)
         self.batch = batch
         self._module = module.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
@@ -33,18 +48,22 @@ class TorchRuntime:
         """Describe (B, 3, H, W) normalised float32 images, B at least 1, as (B, D) float32 unit vectors."""
         if len(batch) == 0:
             raise ValueError("an empty batch has no descriptors")
-        return np.concatenate([self._run_part(batch[start : start + self.batch]) for start in range(0, len(batch), self.batch)])
+        images = torch.from_numpy(batch)
+        rows = []
+        for part in batches(len(images), self.batch):
+            with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+                rows.append(self._module(_laid(images[part], self.device)).float().cpu().numpy())
+        return np.concatenate(rows)
 
-    def _run_part(self, part: NDArray[np.float32]) -> NDArray[np.float32]:
-        images = torch.from_numpy(part)
-        size = min(self.batch, 1 << (len(part) - 1).bit_length())
-        if size > len(part):
-            images = torch.cat([images, images.new_zeros((size - len(part), *part.shape[1:]))])
-        images = images.to(self.device, memory_format=torch.channels_last)
-        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            described = self._module(images)
-        rows: NDArray[np.float32] = described[: len(part)].float().cpu().numpy()
-        return rows
+    def run_with_maps(self, images: Tensor) -> tuple[NDArray[np.float32], list[Tensor]]:
+        """Describe images as `run` does, and return the stem's maps of the same pass as `FeatureRuntime.run` does."""
+        rows, levels = [], []
+        for part in batches(len(images), self.batch):
+            with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+                described, maps = self._module.with_maps(_laid(images[part], self.device))
+                rows.append(described.float().cpu().numpy())
+                levels.append([level.float().cpu() for level in maps])
+        return np.concatenate(rows), [torch.cat(parts) for parts in zip(*levels, strict=True)]
 
 
 class FeatureRuntime:
@@ -52,11 +71,21 @@ class FeatureRuntime:
 
     def __init__(self, stem: nn.Module, precision: Precision = "auto", device: str = "cpu") -> None:
         self.device = torch.device(device)
-        self.bf16 = precision == "bf16" or (precision == "auto" and self.device.type == "cpu" and cpu_has_fast_bf16())
+        self.bf16 = _wants_bf16(precision, self.device)
         self._stem = stem.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
     def run(self, images: Tensor) -> list[Tensor]:
         """Return the maps of (B, 3, H, W) normalised float32 images, one for each stride, as (B, C, h, w) float32 on the CPU."""
-        images = images.to(self.device, memory_format=torch.channels_last)
-        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            return [level.float().cpu() for level in self._stem.pyramid(images)]
+        levels = []
+        for part in batches(len(images), _MAP_BATCH):
+            with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+                levels.append([level.float().cpu() for level in self._stem.pyramid(_laid(images[part], self.device))])
+        return [torch.cat(parts) for parts in zip(*levels, strict=True)]
+
+
+def _wants_bf16(precision: Precision, device: torch.device) -> bool:
+    return precision == "bf16" or (precision == "auto" and device.type == "cpu" and cpu_has_fast_bf16())
+
+
+def _laid(images: Tensor, device: torch.device) -> Tensor:
+    return images.to(device, memory_format=torch.channels_last)

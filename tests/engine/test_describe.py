@@ -32,8 +32,8 @@ class Recorder:
 
 def describer() -> tuple[DroneDescriber, Recorder, Recorder]:
     ground, aerial = Recorder(), Recorder()
-    stem = FeatureRuntime(torch.nn.Identity(), "fp32")  # not called here
-    return DroneDescriber(VIEW, ground, aerial, stem, ModelIdentity("m", "0" * 64, VIEW.digest), {}), ground, aerial
+    stems = FeatureRuntime(torch.nn.Identity(), "fp32"), FeatureRuntime(torch.nn.Identity(), "fp32")  # not called here
+    return DroneDescriber(VIEW, (ground, aerial), stems, ModelIdentity("m", "0" * 64, VIEW.digest), {}), ground, aerial
 
 
 @pytest.mark.parametrize("size", [(200, 150), (1600, 1200), (1201, 1603)])
@@ -70,3 +70,16 @@ def test_tiles_of_any_size_become_the_views(ground: Any) -> None:
     made, _, on_aerial = describer()
     assert made.tiles(ground.rgb[None, :120, :120]).shape == (1, 4)
     assert on_aerial.batches[0].shape == (1, 3, 96, 96)
+
+
+def test_one_pass_gives_the_descriptors_and_the_maps_of_two(ground: Any) -> None:
+    torch.manual_seed(0)
+    made = DroneDescriber.load(precision="fp32")
+    photo, poses = ground.photo(363_147.0, 3_057_452.0, 0.0, 65.0), [Pose(0.0, 65.0), Pose(40.0, 90.0), Pose(75.0, 40.0)]
+    rows, levels, masks = made.photo_with_features(photo, poses)
+    np.testing.assert_allclose(rows, made.photo(photo, poses), atol=1e-5)
+    wanted, wanted_masks = made.photo_features(photo, poses)
+    assert [tuple(level.shape) for level in levels] == [(3, 40, 20, 20), (3, 112, 10, 10)]
+    for level, want in zip(levels, wanted, strict=True):
+        assert torch.allclose(level, want, atol=1e-4)
+    assert (masks == wanted_masks).all()

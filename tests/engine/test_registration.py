@@ -14,10 +14,11 @@ from torch import Tensor
 from crossgeo.engine.describe import Pose, place_photo
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.photo import Photo
-from crossgeo.engine.registration import STRIDES, DenseDescriber, Registration
+from crossgeo.engine.photo_maps import STRIDES, DenseDescriber
+from crossgeo.engine.registration import Registration
 from crossgeo.indexer.index import GeoIndex
-from crossgeo.models.views import DroneView, PhotoGeometry, photo_to_ground
 from crossgeo.kernels.correlation import seen_cells
+from crossgeo.models.views import DroneView, PhotoGeometry, photo_to_ground
 
 X, Y = 363_150.0, 3_057_450.0  # the middle of the patchwork
 
@@ -34,6 +35,9 @@ class Colours:
     ) -> tuple[list[Tensor], np.ndarray]:
         canvases, masks = place_photo(self.view, photo, poses, centres_m)
         return self.scene_features(canvases), masks
+
+    def photo_with_features(self, photo: Photo, poses: Sequence[Pose]) -> tuple[np.ndarray, list[Tensor], np.ndarray]:
+        return np.ones((len(poses), 4), np.float32), *self.photo_features(photo, poses)
 
     def scene_features(self, windows: np.ndarray) -> list[Tensor]:
         images = torch.from_numpy(windows).permute(0, 3, 1, 2).float()
@@ -59,7 +63,8 @@ def test_colours_are_a_dense_describer() -> None:
 @pytest.mark.parametrize(("east_m", "north_m"), [(0.0, 0.0), (9.0, -7.0), (-14.0, 12.0)])
 def test_a_photo_is_moved_to_where_it_fits(index: GeoIndex, ground: Any, east_m: float, north_m: float) -> None:
     photo = ground.photo(X, Y, 40.0, 80.0)
-    found = Registration(index, Colours()).register(photo, [spot(index, east_m, north_m, Pose(40.0, 80.0))])[0]
+    registration = Registration(index, Colours())
+    found = registration.register(registration.open(photo), [spot(index, east_m, north_m, Pose(40.0, 80.0))])[0]
     assert np.hypot(found.x - X, found.y - Y) < 1.5
     assert found.fit is not None and found.fit > 0.9
     assert found.merit == pytest.approx((found.score + 2 * found.fit) / 3)
@@ -68,17 +73,21 @@ def test_a_photo_is_moved_to_where_it_fits(index: GeoIndex, ground: Any, east_m:
 def test_the_pose_comes_from_the_maps_of_all_poses_tried(index: GeoIndex, ground: Any) -> None:
     photo, registration = ground.photo(X, Y, 130.0, 80.0), Registration(index, Colours())
     wrong = spot(index, 6.0, 4.0, Pose(10.0, 80.0))
-    maps = registration.maps(photo, [Pose(float(turn), 80.0) for turn in range(0, 360, 15)])
-    found = registration.register(photo, [wrong], maps)[0]
+    maps = registration.open(photo)
+    swept = registration.sweep(maps, [wrong], [Pose(float(turn), 80.0) for turn in range(0, 360, 15)])[0]
+    assert abs(swept.pose.heading_deg - 130.0) < 10.0
+    assert np.hypot(swept.x - X, swept.y - Y) < 4.0
+    found = registration.register(maps, [swept])[0]
     assert abs(found.pose.heading_deg - 130.0) < 10.0
     assert np.hypot(found.x - X, found.y - Y) < 2.0
-    alone = registration.register(photo, [wrong])[0]
+    alone = registration.register(maps, [wrong])[0]
     assert found.fit is not None and alone.fit is not None and found.fit > alone.fit + 0.2
 
 
 def test_another_place_fits_less(index: GeoIndex, ground: Any) -> None:
     photo, registration = ground.photo(X, Y, 40.0, 80.0), Registration(index, Colours())
-    here, there = registration.register(photo, [spot(index, 0, 0, Pose(40.0, 80.0)), spot(index, 70, 50, Pose(40.0, 80.0))])
+    spots = [spot(index, 0, 0, Pose(40.0, 80.0)), spot(index, 70, 50, Pose(40.0, 80.0))]
+    here, there = registration.register(registration.open(photo), spots)
     assert here.fit is not None and there.fit is not None and here.fit > there.fit + 0.3
 
 
@@ -105,9 +114,29 @@ def test_a_click_into_the_sky_moves_nothing(index: GeoIndex, ground: Any) -> Non
 def test_where_there_is_no_imagery_nothing_fits(index: GeoIndex, ground: Any) -> None:
     photo = ground.photo(X, Y, 0.0, 80.0)
     far = replace(spot(index, 0, 0, Pose(0.0, 80.0)), x=X + 5_000.0)
-    found = Registration(index, Colours()).register(photo, [far])[0]
+    registration = Registration(index, Colours())
+    found = registration.register(registration.open(photo), [far])[0]
     assert found.fit == 0.0
     assert (found.x, found.y) == (far.x, far.y)
+
+
+def test_spots_registered_together_are_as_by_themselves(index: GeoIndex, ground: Any) -> None:
+    photo, registration = ground.photo(X, Y, 40.0, 80.0), Registration(index, Colours())
+    poses = [Pose(float(turn), 80.0) for turn in range(0, 360, 30)]
+    rim = spot(index, -120.0, 118.0, Pose(10.0, 80.0))  # half of its scene is no imagery
+    spots = [spot(index, 9.0 * k, -7.0 * k, Pose(40.0, 80.0)) for k in range(5)] + [rim]
+    maps = registration.open(photo)
+    together = registration.register(maps, registration.sweep(maps, spots, poses))
+    for at, found in zip(spots, together, strict=True):
+        own = registration.open(photo)
+        alone = registration.register(own, registration.sweep(own, [at], poses))[0]
+        assert (found.x, found.y, found.fit) == pytest.approx((alone.x, alone.y, alone.fit), abs=1e-4)
+        assert found.pose == alone.pose
+
+
+def test_no_spots_need_no_maps(index: GeoIndex, ground: Any) -> None:
+    registration = Registration(index, Colours())
+    assert registration.register(registration.open(ground.photo(X, Y, 40.0, 80.0)), []) == []
 
 
 def test_cells_beside_unseen_ground_do_not_count() -> None:

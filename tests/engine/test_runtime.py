@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from crossgeo.engine.runtime.torch import TorchRuntime
+from crossgeo.engine.runtime.torch import FeatureRuntime, TorchRuntime, batches
 
 
 class Tiny(nn.Module):
@@ -55,3 +55,32 @@ def test_bf16_stays_near_fp32_and_comes_back_as_float32() -> None:
 def test_an_empty_batch_is_refused() -> None:
     with pytest.raises(ValueError, match="empty"):
         TorchRuntime(Tiny()).run(images(0))
+
+
+def test_batches_cover_each_image_once_in_powers_of_two() -> None:
+    for count in range(1, 70):
+        parts = list(batches(count, 16))
+        assert [k for part in parts for k in range(part.start, part.stop)] == list(range(count))
+        assert {part.stop - part.start for part in parts} <= {1, 2, 4, 8, 16}
+    assert [part.stop - part.start for part in batches(27, 16)] == [16, 8, 2, 1]
+
+
+@pytest.mark.parametrize("batch", [0, 12])
+def test_a_batch_that_is_no_power_of_two_is_refused(batch: int) -> None:
+    with pytest.raises(ValueError, match="power of two"):
+        TorchRuntime(Tiny(), batch=batch)
+
+
+class Levels(nn.Module):
+    """A stem of two strides by averages."""
+
+    def pyramid(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, 3, H, W) -> (B, 3, H / 2, W / 2), (B, 3, H / 4, W / 4)."""
+        return nn.functional.avg_pool2d(x, 2), nn.functional.avg_pool2d(x, 4)
+
+
+def test_the_maps_of_many_images_come_in_their_order() -> None:
+    x = torch.from_numpy(images(21))
+    found = FeatureRuntime(Levels(), "fp32").run(x)
+    for level, wanted in zip(found, Levels().pyramid(x), strict=True):
+        torch.testing.assert_close(level, wanted)

@@ -36,6 +36,21 @@ def test_correlation_is_its_formula_at_odd_sizes(size: tuple[int, int], scene: t
         np.testing.assert_array_equal(overlap[number].numpy(), np.stack([w[1] for w in wanted]))
 
 
+@pytest.mark.parametrize(("size", "scene"), [((3, 5), (9, 7)), ((4, 4), (4, 4)), ((10, 10), (16, 16))])
+def test_scenes_that_count_everywhere_give_what_their_masks_of_ones_give(size: tuple[int, int], scene: tuple[int, int]) -> None:
+    torch.manual_seed(5)
+    templates, grounds = torch.randn(4, 3, *size) + 50.0, torch.randn(2, 3, *scene) + 50.0
+    masks = (torch.rand(4, *size) > 0.3).float()
+    masks[1], masks[2] = 1.0, 0.0
+    masks[3], masks[3, 0, 0] = 0.0, 1.0  # one cell has no spread
+    templates[0, :, 0] = 7e3 * (1.0 - masks[0, 0])  # what is masked may hold anything
+    found, overlap = masked_correlation(templates, masks, grounds, None)
+    wanted, wanted_overlap = masked_correlation(templates, masks, grounds, torch.ones(2, *scene))
+    torch.testing.assert_close(found, wanted, atol=2e-4, rtol=0.0)
+    torch.testing.assert_close(overlap, wanted_overlap)
+    assert not found[:, 2:].any()
+
+
 def test_a_piece_of_the_scene_is_found_where_it_was_cut_in_other_light() -> None:
     torch.manual_seed(0)
     scene = torch.randn(5, 12, 13)
