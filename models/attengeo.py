@@ -71,9 +71,9 @@ class AttenGeoConfig:
 _DETGEO_ANCHORS = (
     (37.0, 41.0), (78.0, 84.0), (96.0, 215.0), (129.0, 129.0), (194.0, 82.0), (198.0, 179.0), (246.0, 280.0), (395.0, 342.0), (550.0, 573.0)
 )  # fmt: skip
-# Buildings of 4 to 24 m at 0.25 m/px: medians of clusters by IoU of OpenStreetMap buildings in Nepal and Zanzibar, spread a little.
+# Buildings of 4 to 24 m at 0.1875 m/px: medians of clusters by IoU of OpenStreetMap buildings in Nepal and Zanzibar, spread a little.
 _SMALL_ANCHORS = (
-    (17.0, 17.0), (22.0, 30.0), (34.0, 25.0), (31.0, 37.0), (43.0, 39.0), (38.0, 54.0), (59.0, 46.0), (58.0, 67.0), (96.0, 96.0)
+    (23.0, 23.0), (29.0, 40.0), (45.0, 33.0), (41.0, 49.0), (57.0, 52.0), (51.0, 72.0), (79.0, 61.0), (77.0, 89.0), (128.0, 128.0)
 )  # fmt: skip
 
 PRESETS = {
@@ -83,7 +83,7 @@ PRESETS = {
         mean=convnextv2.MEAN, std=convnextv2.STD,
     ),
     "attengeo-s": AttenGeoConfig(
-        "attengeo-s", "efficientnet-lite0", (5,), (), stride=16, window_px=256, window_gsd_m=0.25,
+        "attengeo-s", "efficientnet-lite0", (5,), (), stride=16, window_px=256, window_gsd_m=0.1875,
         photo_px=160, channels=128, heads=4, hidden=512, iterations=2, spatial_hidden=128, anchors=_SMALL_ANCHORS,
         mean=efficientnet_lite.MEAN, std=efficientnet_lite.STD,
     ),

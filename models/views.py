@@ -181,7 +181,7 @@ class ObjectView:
 
     photo_px: int = 160
     window_px: int = 256
-    gsd_m: float = 0.25
+    gsd_m: float = 0.1875
     mean: tuple[float, float, float] = (0.498, 0.498, 0.498)
     std: tuple[float, float, float] = (0.502, 0.502, 0.502)
 

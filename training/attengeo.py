@@ -39,6 +39,7 @@ class AttenGeoTraining:
     warmup_share: float = 0.03
     clip: float = 1.0
     box_weight: float = 5.0  # of the box part against the confidence part of the loss
+    overlap_weight: float = 2.0  # of 1 - IoU, which is what boxes are judged by
     frozen_layers: int = 6  # of the backbone, its stem first
     average: float = 0.998  # decay of the averaged weights, which are the result
     checkpoint_s: float = 240.0
@@ -197,10 +198,10 @@ def train_attengeo(
         clock = time.monotonic()
         while run.done < 1.0:
             loss = training_step(model, next(batches).on(device), bf16=config.bf16)
-            run.update(loss.total(config.box_weight))
+            run.update(loss.total(config.box_weight, config.overlap_weight))
             run.elapsed_s, clock = run.elapsed_s + time.monotonic() - clock, time.monotonic()
             if run.step % config.log_steps == 0:
-                note({key: round(getattr(loss, key).item(), 4) for key in ("confidence", "offset", "size")})
+                note({key: round(getattr(loss, key).item(), 4) for key in ("confidence", "offset", "size", "overlap")})
             if run.elapsed_s - saved_at > config.checkpoint_s:
                 keep()
                 saved_at, clock = run.elapsed_s, time.monotonic()  # keeping and judging are not part of the budget

@@ -24,13 +24,21 @@ class DenseLoss:
     weight: float = 0.4  # of each stride's loss beside the descriptors'
     temperature: float = 0.05  # of correlations
     reach_m: tuple[float, ...] = (9.0, 12.0)  # to each side, for each stride
-    sigma_cells: float = 0.5  # how far around the truth a shift is still right
+    sigma_cells: float = 0.35  # how far around the truth a shift is still right
     min_overlap: float = 0.04  # of a canvas's cells, under which a shift has no say
     chunk: tuple[int, ...] = (18, 54)  # photos and tiles compared with each other at once, for each stride
 
 
 def dense_loss(
-    templates: Tensor, cells: Tensor, tiles: Tensor, valid: Tensor, offset_m: Tensor, ignore: Tensor, cell_m: float, reach_m: float, how: DenseLoss
+    templates: Tensor,
+    cells: Tensor,
+    tiles: Tensor,
+    valid: Tensor,
+    offset_m: Tensor,
+    ignore: Tensor,
+    cell_m: float,
+    reach_m: float,
+    how: DenseLoss,
 ) -> Tensor:
     """Return the mean cross-entropy of (tile, shift) over P photos; 0 where none can be placed.
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from crossgeo.kernels.box_decode import Anchors, encode_targets
+from crossgeo.kernels.box_decode import Anchors, box_iou, decode_boxes, encode_targets
 
 
 def egotr_loss(ground: Tensor, aerial: Tensor, alpha: float = 10.0, leave_out: Tensor | None = None) -> Tensor:
@@ -36,17 +36,18 @@ class BoxLoss:
     confidence: Tensor
     offset: Tensor
     size: Tensor
+    overlap: Tensor  # 1 - IoU
 
-    def total(self, box_weight: float = 1.0) -> Tensor:
-        """Return confidence + box_weight * (offset + size), a scalar."""
-        return self.confidence + box_weight * (self.offset + self.size)
+    def total(self, box_weight: float = 1.0, overlap_weight: float = 0.0) -> Tensor:
+        """Return confidence + box_weight * (offset + size) + overlap_weight * overlap, a scalar."""
+        return self.confidence + box_weight * (self.offset + self.size) + overlap_weight * self.overlap
 
 
 def attengeo_loss(raw: Tensor, boxes: Tensor, anchors: Anchors, stride: int, spare_iou: float = 1.0) -> BoxLoss:
     """Compare (B, A, 5, h, w) raw predictions with (B, 4) true boxes, xyxy pixels of the window.
 
     Confidence (eq. 10): binary cross-entropy, 1 for the best-IoU prior and 0 for all others, summed over the priors of an image.
-    Box (eq. 11): squared error of sigmoid(tx), sigmoid(ty) and of tw, th at that prior alone.
+    Box (eq. 11): squared error of sigmoid(tx), sigmoid(ty) and of tw, th at that prior alone. Overlap (not in the paper): 1 - IoU there.
     With `spare_iou` below 1 the other anchors of the true cell whose shape reaches that IoU are not called false, and learn the box too:
     any of them may be asked for it, and a small set of clicks trains nine anchors better than one.
     """
@@ -66,4 +67,7 @@ def attengeo_loss(raw: Tensor, boxes: Tensor, anchors: Anchors, stride: int, spa
     weight = weight / weight.sum(dim=1, keepdim=True)  # (B, A)
     offset = (torch.sigmoid(in_cell[..., :2]) - targets.offset[:, None]).square().sum(dim=2)  # (B, A)
     size = (in_cell[..., 2:4] - targets.log_sizes).square().sum(dim=2)
-    return BoxLoss(confidence.sum(dim=(1, 2, 3)).mean(), (weight * offset).sum(dim=1).mean(), (weight * size).sum(dim=1).mean())
+    decoded, _ = decode_boxes(raw, anchors, stride)  # (B, A, h, w, 4)
+    overlap = 1.0 - box_iou(decoded[rows, :, targets.row, targets.column], boxes[:, None])  # (B, A)
+    parts = ((weight * part).sum(dim=1).mean() for part in (offset, size, overlap))
+    return BoxLoss(confidence.sum(dim=(1, 2, 3)).mean(), *parts)

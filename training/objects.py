@@ -57,8 +57,11 @@ class ObjectSampler:
         cameras: Cameras | None = None,
         real_weight: float = 5.0,
         place_error_m: float = 1.5,
+        stretch: float = 0.0,
+        other_day: float = 0.0,
     ) -> None:
         self.view, self.cameras, self.place_error_m = view, cameras or REGISTERED, place_error_m
+        self.stretch, self.other_day = stretch, other_day
         self.grounds = [ground for ground in grounds if ground.outlines]
         self.outlines = [_outlines_with_room(ground, view.window_extent_m / 2.0) for ground in self.grounds]
         weights = [len(o) ** 0.5 * (real_weight if g.real else 1.0) for g, o in zip(self.grounds, self.outlines, strict=True)]
@@ -71,7 +74,8 @@ class ObjectSampler:
         while True:
             number = int(rng.choice(len(self.grounds), p=self.weights))
             outline = self.outlines[number][rng.integers(len(self.outlines[number]))]
-            sample = render_object(random_world(self.grounds[number], rng), outline, self.view, self.cameras, rng, self.place_error_m)
+            world = random_world(self.grounds[number], rng, self.stretch)
+            sample = render_object(world, outline, self.view, self.cameras, rng, self.place_error_m, self.other_day)
             inside = sample.box.clip(0.0, self.view.window_px)
             if min(inside[2] - inside[0], inside[3] - inside[1]) >= SMALLEST_SIDE_PX:
                 return sample

@@ -36,29 +36,32 @@ class Cameras:
     width_px: int = 480
 
 
-REGISTERED = Cameras(heading_error_deg=4.0, scale_error=0.06, settled_share=0.0)  # what is left once the photo is registered: AttenGeo's cameras
+# What is left once the photo is registered: AttenGeo's cameras.
+REGISTERED = Cameras(heading_error_deg=4.0, scale_error=0.06, settled_share=0.0)
 
 
 @dataclass(frozen=True)
 class World:
-    """A turned, mirrored copy of a ground, centred on a pixel of it."""
+    """A turned, mirrored, stretched copy of a ground, centred on a pixel of it."""
 
     ground: Ground
     scene_tile: int
     scene_photo: int
     turn_deg: float
     mirror: bool
+    stretch: tuple[float, float] = (1.0, 1.0)  # east and north, of the turned world
 
     def to_pixels(self, centre_px: tuple[float, float], gsd_m: float) -> Matrix:
         """Return the affine map from (east_m, north_m, 1) around `centre_px` (of the ground's own GSD) to pixels at `gsd_m`."""
         angle = math.radians(self.turn_deg)
         east = -1.0 if self.mirror else 1.0
+        wide, tall = self.stretch
         cos, sin = math.cos(angle), math.sin(angle)
         scale = self.ground.gsd_m / gsd_m
         return np.array(
             [
-                [east * cos / gsd_m, -sin / gsd_m, centre_px[0] * scale],
-                [-east * sin / gsd_m, -cos / gsd_m, centre_px[1] * scale],
+                [east * cos / gsd_m / wide, -sin / gsd_m / tall, centre_px[0] * scale],
+                [-east * sin / gsd_m / wide, -cos / gsd_m / tall, centre_px[1] * scale],
                 [0.0, 0.0, 1.0],
             ]
         )
@@ -69,11 +72,16 @@ class World:
         return float(matrix[0, :2] @ (east_m, north_m)), float(matrix[1, :2] @ (east_m, north_m))
 
 
-def random_world(ground: Ground, rng: np.random.Generator) -> World:
-    """Turn and mirror a ground at random and pick which scene is the imagery and which the photo."""
+def random_world(ground: Ground, rng: np.random.Generator, stretch: float = 0.0) -> World:
+    """Turn and mirror a ground at random and pick which scene is the imagery and which the photo.
+
+    `stretch` is the standard deviation of the logarithms of its size and of its aspect ratio: few outlines make many buildings so.
+    """
     tile = int(rng.integers(len(ground.scenes)))
     photo = int(rng.integers(len(ground.scenes)))
-    return World(ground, tile, photo, float(rng.uniform(0, 360)) if rng.random() < 0.75 else 0.0, bool(rng.random() < 0.4))
+    turn_deg, mirror = float(rng.uniform(0, 360)) if rng.random() < 0.75 else 0.0, bool(rng.random() < 0.4)
+    size, aspect = np.exp(np.clip(rng.normal(0.0, 1.0, 2), -2.0, 2.0) * stretch).tolist()
+    return World(ground, tile, photo, turn_deg, mirror, (size * math.sqrt(aspect), size / math.sqrt(aspect)))
 
 
 def random_geometry(rng: np.random.Generator, cameras: Cameras) -> PhotoGeometry:
@@ -163,9 +171,18 @@ class ObjectSample:
 
 
 def render_object(
-    world: World, outline: Outline, view: ObjectView, cameras: Cameras, rng: np.random.Generator, place_error_m: float = 1.5
+    world: World,
+    outline: Outline,
+    view: ObjectView,
+    cameras: Cameras,
+    rng: np.random.Generator,
+    place_error_m: float = 1.5,
+    other_day: float = 0.0,
 ) -> ObjectSample:
-    """Render a click on a building: a photo somewhere above it, and a window where the engine's registration would place the click."""
+    """Render a click on a building: a photo somewhere above it, and a window where the engine's registration would place the click.
+
+    `other_day` is the share of windows whose light is changed as a photo's is, though half as much.
+    """
     true = random_geometry(rng, cameras)
     click_ground = point_inside(outline, rng)
     reach_x, reach_y = rng.uniform(0.15, 0.85, 2)
@@ -184,4 +201,6 @@ def render_object(
     error = world.offset_px(*rng.normal(0, place_error_m, 2).tolist())
     window_px = (click_ground[0] + error[0], click_ground[1] + error[1])
     window = change_tile(render_tile(world, window_px, view.window_extent_m, view.window_px), rng)
+    if rng.random() < other_day:
+        window = change_photo(window, rng, 0.5)
     return ObjectSample(photo, mask, (float(click[0]), float(click[1])), window, outline_box(world, window_px, view, outline))

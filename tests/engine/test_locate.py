@@ -46,15 +46,17 @@ class RedFinder:
 
     def query(self, features: Tensor, photos: Tensor, clicks: Tensor) -> Tensor:
         self.clicks.append((photos, clicks))
-        red = (features[0, 0] > 240) & (features[0, 1] < 15)
-        rows, columns = torch.nonzero(red, as_tuple=True)
-        x0, x1, y0, y1 = columns.min(), columns.max() + 1, rows.min(), rows.max() + 1
-        raw = torch.full((1, 1, 5, *(side // STRIDE for side in features.shape[-2:])), -9.0)
-        x, y = float(x0 + x1) / 2 / STRIDE, float(y0 + y1) / 2 / STRIDE
-        cell = raw[0, 0, :, int(y), int(x)]
-        cell[0], cell[1] = torch.logit(torch.tensor([x % 1.0, y % 1.0]).clamp(1e-4, 1 - 1e-4))
-        cell[2], cell[3] = math.log(float(x1 - x0) / 32.0), math.log(float(y1 - y0) / 32.0)
-        cell[4] = 3.0
+        grid = (side // STRIDE for side in features.shape[-2:])
+        raw = torch.full((len(features), 1, 5, *grid), -9.0)
+        for window, answer in zip(features, raw, strict=True):
+            red = (window[0] > 240) & (window[1] < 15)
+            rows, columns = torch.nonzero(red, as_tuple=True)
+            x0, x1, y0, y1 = columns.min(), columns.max() + 1, rows.min(), rows.max() + 1
+            x, y = float(x0 + x1) / 2 / STRIDE, float(y0 + y1) / 2 / STRIDE
+            cell = answer[0, :, int(y), int(x)]
+            cell[0], cell[1] = torch.logit(torch.tensor([x % 1.0, y % 1.0]).clamp(1e-4, 1 - 1e-4))
+            cell[2], cell[3] = math.log(float(x1 - x0) / 32.0), math.log(float(y1 - y0) / 32.0)
+            cell[4] = 3.0
         return raw
 
 
@@ -104,7 +106,7 @@ def test_a_click_becomes_a_box_on_the_ground(red_index: Path, ground: Any, headi
         assert max(abs(n - RED_Y) for _, n in corners) == pytest.approx(SIDE_M / 2, abs=0.6)
         # The window was centred on the clicked ground, so the box is near its middle.
         assert abs((found.box_px[0] + found.box_px[2]) / 2 - 192) < 20
-        assert model.clicks[0][1].tolist() == [[128.0, 128.0]]
+        assert model.clicks[0][1].tolist() == [[128.0, 128.0]] * 8  # the middle stays the middle however it is turned
 
 
 def test_clicks_near_each_other_share_one_window(red_index: Path, ground: Any) -> None:

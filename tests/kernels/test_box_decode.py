@@ -2,11 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from shapely.geometry import box as rectangle
 
-from crossgeo.kernels.box_decode import box_iou, decode_best, decode_boxes, encode_targets
+from crossgeo.kernels.box_decode import box_iou, decode_best, decode_boxes, encode_targets, fuse_boxes
 
 ANCHORS = ((10.0, 12.0), (40.0, 20.0), (25.0, 60.0))
 
@@ -105,3 +106,18 @@ def test_a_box_centred_past_the_window_belongs_to_the_rim() -> None:
     targets = encode_targets(torch.tensor([[100.0, 50, 140, 90]]), ANCHORS, 16, (4, 7))  # centre at 120, 70 of 112 x 64
     assert (targets.row.item(), targets.column.item()) == (3, 6)
     assert targets.offset.tolist() == [[1.0, 1.0]]
+
+
+def test_fused_boxes_are_the_mean_of_what_agrees_by_confidence() -> None:
+    boxes = torch.tensor([[0.0, 0, 10, 10], [2, 0, 12, 10], [40, 40, 50, 50]])
+    fused, sure = fuse_boxes(boxes, torch.tensor([0.6, 0.3, 0.7]))
+    np.testing.assert_allclose(fused.numpy(), [2 * 0.3 / 0.9, 0, 10 + 2 * 0.3 / 0.9, 10], atol=1e-5)  # two that agree outweigh the best
+    assert sure.item() == pytest.approx(0.6)
+    alone, sure = fuse_boxes(boxes, torch.tensor([0.2, 0.1, 0.7]))
+    np.testing.assert_allclose(alone.numpy(), [40, 40, 50, 50])
+    assert sure.item() == pytest.approx(0.7)
+
+
+def test_a_box_without_area_is_still_an_answer() -> None:
+    fused, _ = fuse_boxes(torch.tensor([[3.0, 4, 3, 4]]), torch.tensor([0.5]))
+    np.testing.assert_allclose(fused.numpy(), [3, 4, 3, 4])

@@ -85,6 +85,20 @@ def test_attengeo_loss_is_equations_9_to_11() -> None:
     assert loss.total(3.0).item() == pytest.approx((confidence + 3 * (offset + size)) / 2, rel=1e-5)
 
 
+def test_the_overlap_of_the_loss_is_what_the_decoded_box_misses() -> None:
+    raw = torch.zeros(1, 3, 5, 4, 7)  # sigmoid(0) is the middle of a cell, exp(0) the anchor itself
+    width, height = ANCHORS[1]
+    x, y = 3.5 * 16, 2.5 * 16
+    right = torch.tensor([[x - width / 2, y - height / 2, x + width / 2, y + height / 2]])
+    assert attengeo_loss(raw, right, ANCHORS, 16).overlap.item() == pytest.approx(0.0, abs=1e-5)
+    half = right.clone()
+    half[0, 2] = x  # the left half of it
+    half[0, 0] = x - width / 2
+    loss = attengeo_loss(raw, half.clone(), ((width, height),) * 3, 16)
+    assert 0.0 < loss.overlap.item() < 1.0
+    assert loss.total(1.0, 2.0).item() == pytest.approx(loss.total(1.0).item() + 2.0 * loss.overlap.item(), rel=1e-6)
+
+
 def test_boxes_learn_at_the_true_prior_alone_and_confidence_everywhere() -> None:
     raw = torch.randn(1, 3, 5, 4, 7, generator=torch.Generator().manual_seed(1), requires_grad=True)
     attengeo_loss(raw, torch.tensor([[30.0, 22, 72, 46]]), ANCHORS, 16).total().backward()

@@ -104,9 +104,19 @@ def test_the_box_of_a_click_holds_the_building_in_the_window(ground: Ground) -> 
 
 
 def test_the_box_follows_the_window(ground: Ground) -> None:
-    world, view = World(ground, 0, 0, 0.0, False), ObjectView()
+    world, view = World(ground, 0, 0, 0.0, False), ObjectView(gsd_m=0.25)
     box = outline_box(world, MIDDLE, view, ground.outlines[0])
     np.testing.assert_allclose(box, [108.0, 118.0, 148.0, 158.0], atol=0.01)  # 128 + (460 - 480), 128 + (470 - 480)
+
+
+def test_a_stretched_world_has_stretched_buildings_where_the_photo_and_the_tile_agree(ground: Ground) -> None:
+    world, view = World(ground, 0, 0, 0.0, False, (2.0, 0.5)), ObjectView(gsd_m=0.25)
+    box = outline_box(world, (480.0, 490.0), view, ground.outlines[0])
+    np.testing.assert_allclose(box, [88.0, 118.0, 168.0, 138.0], atol=0.01)  # 10 m square -> 20 m by 5 m
+    assert world.offset_px(20.0, 5.0) == pytest.approx((40.0, -40.0))
+    widths = [random_world(ground, np.random.default_rng(seed), 0.2).stretch for seed in range(40)]
+    assert np.std(np.log(widths), axis=0).min() > 0.1
+    assert random_world(ground, np.random.default_rng(0)).stretch == (1.0, 1.0)
 
 
 def test_points_lie_inside_even_bent_outlines() -> None:
