@@ -32,6 +32,7 @@ class Cameras:
     tilt_known: float = 0.4  # share of photos whose tilt the engine knows
     heading_error_deg: float = 9.0  # half the step at which unknown headings are tried, and some more
     scale_error: float = 0.16  # standard deviation of ln(assumed / true ground width)
+    part_share: float = 0.4  # of canvases around a part of the photo, as the search tries them where a photo reaches past the imagery
     settled_share: float = 0.5  # of photos with only a third of both errors, as registration sees them
     width_px: int = 480
 
@@ -129,10 +130,15 @@ def render_tile(world: World, centre_px: tuple[float, float], extent_m: float, s
 def render_view(
     world: World, centre_px: tuple[float, float], view: DroneView, cameras: Cameras, rng: np.random.Generator
 ) -> tuple[Image, Mask]:
-    """Render one drone photo centred on `centre_px` as EgoTR's ground branch would get it."""
+    """Render a canvas centred on `centre_px` of one drone photo, its middle or a part of it, as EgoTR's ground branch would get it."""
     true = random_geometry(rng, cameras)
     assumed = assumed_geometry(true, rng, cameras)
-    canvas, mask = render_canvas(world, centre_px, true, assumed, canvas_to_ground(view.size_px, view.extent_m), view.size_px)
+    share = rng.uniform(0.1, 0.9, 2) if rng.random() < cameras.part_share else np.array([0.5, 0.5])
+    pixel = (float(share[0] * true.width_px), float(share[1] * true.height_px))
+    shift = world.offset_px(*photo_to_ground(true, *pixel))
+    photo_px = (centre_px[0] - shift[0], centre_px[1] - shift[1])
+    canvas_map = canvas_to_ground(view.size_px, view.extent_m, photo_to_ground(assumed, *pixel))
+    canvas, mask = render_canvas(world, photo_px, true, assumed, canvas_map, view.size_px)
     canvas = change_photo(canvas, rng)
     canvas[~mask] = 0
     return canvas, mask
