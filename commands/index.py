@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crossgeo.commands import console
+from crossgeo.commands import console, outputs
+from crossgeo.commands.options import Weights
 from crossgeo.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
@@ -29,11 +30,12 @@ def build(
     crs: Annotated[str | None, typer.Option(help="One metric CRS for all, like EPSG:32645; else each place gets its UTM zone.")] = None,
     source_crs: Annotated[str | None, typer.Option(help="CRS of sources that name none.")] = None,
     min_valid: Annotated[float, typer.Option(min=0.0, max=1.0, help="Leave out a tile with less imagery than this share.")] = 0.15,
-    weights: Annotated[str, typer.Option(help="Place model: a name that `geo weights list` shows, or a file.")] = "egotr-s-drone",
+    weights: Weights = "egotr-s-drone",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an index that is there.")] = False,
     json: Json = False,
 ) -> None:
     """Cut imagery into tiles, describe them, write an index; the same command goes on after an interruption."""
+    outputs.check_new(out, "--out")
     from crossgeo.engine.describe import DroneDescriber
     from crossgeo.indexer.build import BuildOptions, build_index
 

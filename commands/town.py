@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from crossgeo.commands import console
+from crossgeo.commands import console, outputs
 
 app = typer.Typer(no_args_is_help=True, help="Make simulated towns with known truth, to try things on.")
 
@@ -22,6 +22,7 @@ def make(
     plain: Annotated[bool, typer.Option("--plain", help="Leave position, height, heading and tilt out of the photos.")] = False,
 ) -> None:
     """Write an orthophoto, drone photos with EXIF, and the truth of both: places, headings, boxes."""
+    outputs.check_new(out, "--out")
     from crossgeo.town.write import write_town
 
     began = time.monotonic()

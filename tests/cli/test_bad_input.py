@@ -48,10 +48,41 @@ def test_a_point_that_is_no_point(city: Any, refused: Refused) -> None:
     assert "--point" in refused(2, "query", city.photo, "--index", city.index, "--point", "12", *city.weights)
 
 
-def test_a_heading_fov_or_radius_out_of_range(city: Any, refused: Refused) -> None:
-    for option, value in (("--fov", "190"), ("--height-m", "-3"), ("--tilt", "95")):
-        assert value.lstrip("-") in refused(2, "query", city.photo, "--index", city.index, option, value, *city.weights)
-    refused(2, "query", city.photo, "--index", city.index, "--radius-m", "50", *city.weights)
+@pytest.mark.parametrize("option", ["--heading", "--fov", "--height-m", "--tilt", "--radius-m"])
+@pytest.mark.parametrize("value", ["-400", "nan", "inf"])
+def test_a_number_out_of_range_is_refused_before_anything_is_read(city: Any, geo: Any, tmp_path: Path, option: str, value: str) -> None:
+    for command in (["query", tmp_path / "none.jpg"], ["batch", tmp_path / "none", "-o", tmp_path / "a.csv"]):
+        done = geo(*command, "--index", city.index, "--near", "27,85", option, value, *city.weights)
+        assert done.exit_code == 2, done.output
+        assert option in done.stderr
+
+
+def test_a_radius_around_nothing(city: Any, refused: Refused, tmp_path: Path) -> None:
+    assert "--near" in refused(2, "query", city.photo, "--index", city.index, "--radius-m", "50", *city.weights)
+    shutil.copy(city.photo, tmp_path)
+    assert "--near" in refused(2, "batch", tmp_path, "-o", tmp_path / "a.csv", "--index", city.index, "--radius-m", "50", *city.weights)
+    assert not (tmp_path / "a.csv").exists()
+
+
+def test_a_picture_or_answers_where_none_can_be_written_are_refused_before_the_search(city: Any, refused: Refused, tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("mine")
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "folder.csv").mkdir()
+    index = ("--index", tmp_path / "none.geo")  # were the index looked at first, the message would name it
+    for name in ("none/a", "note.txt/a", "n" * 300, "folder"):
+        assert name in refused(3, "query", city.photo, "--save-plot", tmp_path / f"{name}.png", *index)
+        assert name in refused(3, "batch", city.folder, "-o", tmp_path / f"{name}.csv", *index)
+    (tmp_path / "photo.jpg").write_bytes(city.photo.read_bytes())
+    assert "photo itself" in refused(2, "query", tmp_path / "photo.jpg", "--save-plot", tmp_path / "photo.jpg", *index)
+    assert (tmp_path / "photo.jpg").read_bytes() == city.photo.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["note.txt/a", "n" * 300])
+def test_a_folder_that_cannot_be_made_is_refused_before_the_work(refused: Refused, tmp_path: Path, name: str) -> None:
+    (tmp_path / "note.txt").write_text("mine")
+    for command in (("index", "build", "none.tif"), ("town", "make"), ("demo", "--town-only"), ("train", "egotr", "none.tif")):
+        assert name in refused(3, *command, "--out", tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]
 
 
 def test_a_picture_of_a_kind_that_we_do_not_write(city: Any, refused: Refused) -> None:
@@ -151,6 +182,8 @@ def test_an_index_of_another_model(city: Any, refused: Refused, tmp_path: Path, 
 def test_weights_that_are_not_there(city: Any, refused: Refused, tmp_path: Path) -> None:
     assert "egotr-xxl" in refused(6, "query", city.photo, "--index", city.index, "--weights", "egotr-xxl")
     assert "none.safetensors" in refused(6, "query", city.photo, "--index", city.index, "--weights", tmp_path / "none.safetensors")
+    for command in (("query", city.photo), ("batch", city.folder, "-o", tmp_path / "a.csv")):
+        assert "attengeo-xl" in refused(6, *command, "--index", city.index, "--object-weights", "attengeo-xl", *city.place_weights)
 
 
 def test_weights_with_a_wrong_hash(city: Any, refused: Refused, tmp_path: Path) -> None:

@@ -1,0 +1,100 @@
+"""The options that several commands share, as dataclasses, and `spread`, by which a command takes them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from crossgeo.commands import parse
+from crossgeo.errors import UsageError
+
+if TYPE_CHECKING:
+    from crossgeo.engine.batch import BatchOptions
+    from crossgeo.engine.search import GeoSearch
+
+CAMERA, WHERE, MODELS = "What is known of the camera (else EXIF, else unknown)", "Where to look", "Models"
+
+Weights = Annotated[str, typer.Option(help="Place model: a name that `geo weights list` shows, or a file.", rich_help_panel=MODELS)]
+ObjectWeights = Annotated[str, typer.Option(help="Object model: likewise.", rich_help_panel=MODELS)]
+
+
+def spread(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command in whose signature, which typer reads, the fields of each dataclass stand in the place of the dataclass."""
+    hints = get_type_hints(command, include_extras=True)
+    shared: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+    taken: list[inspect.Parameter] = []
+    for own in inspect.signature(command, eval_str=True).parameters.values():
+        taken += _fields(shared[own.name]) if own.name in shared else [own.replace(kind=inspect.Parameter.KEYWORD_ONLY)]
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        joined = {name: kind(**{field.name: given.pop(field.name) for field in fields(kind)}) for name, kind in shared.items()}
+        command(**given, **joined)
+
+    run.__signature__ = inspect.Signature(taken)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in taken}
+    return run
+
+
+def _fields(kind: Any) -> list[inspect.Parameter]:
+    hints = get_type_hints(kind, include_extras=True)
+    none, only = inspect.Parameter.empty, inspect.Parameter.KEYWORD_ONLY
+    return [
+        inspect.Parameter(field.name, only, default=none if field.default is MISSING else field.default, annotation=hints[field.name])
+        for field in fields(kind)
+    ]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What `geo query` and `geo batch` ask alike."""
+
+    index: Annotated[Path, typer.Option(help="The index to search.", envvar="GEO_INDEX", show_envvar=True)]
+    top: Annotated[int, typer.Option(min=1, max=100, help="How many places to return at most.")] = 5
+    heading: Annotated[
+        float | None,
+        typer.Option(min=-360.0, max=360.0, help="Where its upper edge points, degrees clockwise from north.", rich_help_panel=CAMERA),
+    ] = None
+    fov: Annotated[
+        float | None, typer.Option(min=1.0, max=170.0, help="Horizontal field of view in degrees.", rich_help_panel=CAMERA)
+    ] = None
+    height_m: Annotated[
+        float | None, typer.Option(min=1.0, max=10_000.0, help="Height above ground in metres.", rich_help_panel=CAMERA)
+    ] = None
+    tilt: Annotated[
+        float | None, typer.Option(min=0.0, max=90.0, help="Tilt from straight down, in degrees.", rich_help_panel=CAMERA)
+    ] = None
+    near: Annotated[str | None, typer.Option(metavar="LAT,LON", help="Search only around this place.", rich_help_panel=WHERE)] = None
+    radius_m: Annotated[
+        float | None, typer.Option(min=0.1, max=2e7, help="How far around it, in metres (250 unless told).", rich_help_panel=WHERE)
+    ] = None
+    use_exif_position: Annotated[
+        bool, typer.Option("--use-exif-position", help="Search only around the position in the photo's EXIF.", rich_help_panel=WHERE)
+    ] = False
+    weights: Weights = "egotr-s-drone"
+    object_weights: ObjectWeights = "attengeo-s-drone"
+
+    def options(self) -> BatchOptions:
+        """Return it as the engine takes it; raise UsageError for what does not fit together."""
+        around = parse.lat_lon(self.near)
+        if self.radius_m is not None and around is None and not self.use_exif_position:
+            raise UsageError("--radius-m is around a place; give that with --near LAT,LON, or take the photo's with --use-exif-position")
+        from crossgeo.engine.batch import BatchOptions
+
+        return BatchOptions(
+            self.top, self.heading, self.fov, self.height_m, around, self.radius_m, self.use_exif_position, tilt_deg=self.tilt
+        )
+
+    def open(self) -> GeoSearch:
+        """Open the index with both models; the object model is looked for now and read at the first click."""
+        from crossgeo.engine.search import GeoSearch
+        from crossgeo.models.checkpoint import find_weights
+
+        find_weights(self.object_weights)
+        return GeoSearch.open(self.index, weights=self.weights, object_weights=self.object_weights)
