@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from crossgeo.kernels.attention import attention
+from crossgeo.models.attention import MultiHeadAttention
 
 TEMPERATURE = 10_000.0
 
@@ -30,34 +30,12 @@ def sine_positions(height: int, width: int, channels: int, device: torch.device 
     return grid.flatten(0, 1)
 
 
-class CrossAttention(nn.Module):
-    """Multi-head attention from one set of tokens to another."""
-
-    def __init__(self, channels: int, heads: int) -> None:
-        super().__init__()
-        if channels % heads:
-            raise ValueError(f"{channels} channels are not a multiple of {heads} heads")
-        self.heads = heads
-        self.query = nn.Linear(channels, channels)
-        self.key = nn.Linear(channels, channels)
-        self.value = nn.Linear(channels, channels)
-        self.out = nn.Linear(channels, channels)
-
-    def _split(self, x: Tensor) -> Tensor:
-        return x.view(len(x), x.shape[1], self.heads, -1).transpose(1, 2)  # (B, H, N, C / H)
-
-    def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Attend from (B, M, C) queries to (B, N, C) keys and values."""
-        mixed = attention(self._split(self.query(queries)), self._split(self.key(keys)), self._split(self.value(values)))
-        return cast(Tensor, self.out(mixed.transpose(1, 2).flatten(2)))  # (B, M, C)
-
-
 class CAB(nn.Module):
     """Cross-attention block: attention with position encodings on queries and keys, then an FFN, each with residual and LayerNorm."""
 
     def __init__(self, channels: int, heads: int, hidden: int) -> None:
         super().__init__()
-        self.attention = CrossAttention(channels, heads)
+        self.attention = MultiHeadAttention(channels, heads)
         self.norm = nn.LayerNorm(channels)
         self.expand = nn.Linear(channels, hidden)
         self.contract = nn.Linear(hidden, channels)

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from crossgeo.kernels.box_decode import decode_best
 from crossgeo.models.attengeo import PRESETS, AttenGeo, AttenGeoConfig, ReferenceFeatures
+from crossgeo.models.attention import MultiHeadAttention
 from crossgeo.models.cost import count_macs
-from crossgeo.models.cvcam import CrossAttention
 
 TINY = dataclasses.replace(
     PRESETS["attengeo"], name="tiny", depths=(1, 1), widths=(8, 12), stride=8, window_px=56, photo_px=40,
@@ -40,7 +40,7 @@ def _inputs(config: AttenGeoConfig, batch: int = 2) -> tuple[Tensor, Tensor, Ten
 
 def _macs_without_attention(model: AttenGeo, photo_hw: tuple[int, int]) -> int:
     """Count as layer hooks do (outputs x weights of an output), which see no attention: neither its projections nor its products."""
-    hidden = {id(part) for module in model.modules() if isinstance(module, CrossAttention) for part in module.modules()}
+    hidden = {id(part) for module in model.modules() if isinstance(module, MultiHeadAttention) for part in module.modules()}
     total = 0
 
     def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -66,7 +66,7 @@ def test_the_paper_counts_what_layer_hooks_see() -> None:
             model = AttenGeo(PRESETS["attengeo"])
         assert _macs_without_attention(model, photo_hw) / 1e9 == pytest.approx(paper_gmac, rel=0.002)
         assert count_macs(model, (1, 3, 1024, 1024), (1, 3, *photo_hw), (1, 2)) / 1e9 == pytest.approx(true_gmac, rel=0.001)
-    attention = sum(p.numel() for module in model.modules() if isinstance(module, CrossAttention) for p in module.parameters())
+    attention = sum(p.numel() for module in model.modules() if isinstance(module, MultiHeadAttention) for p in module.parameters())
     everything = sum(p.numel() for p in model.parameters())
     assert everything / 1e6 == pytest.approx(44.6, rel=0.002)
     assert (everything - attention) / 1e6 == pytest.approx(42.15, rel=0.002)
