@@ -106,6 +106,7 @@ def run_town(out: Path, seed: int, size_m: int, photos: int, weights: tuple[str,
     folder = out / f"town-{seed}"
     if (folder / "town.json").is_file():
         shutil.rmtree(folder)  # of an earlier demo, and made again in seconds
+    report("making the town", 0, photos)
     write_town(folder, seed, size_m, photos, objects_per_photo=1, progress=lambda done, total: report("making the town", done, total))
     title = f"town {seed} (simulated)"
     return _run(title, True, [folder / "ortho.tif"], town_questions(folder), out / f"town-{seed}.geo", out / "town.png", weights, report)
@@ -126,14 +127,15 @@ def town_questions(folder: Path) -> list[Question]:
     return questions
 
 
-def run_real(data: Path, out: Path, weights: tuple[str, str], report: Report) -> Trial:
-    """Ask about the Brighton Beach drone photos in an index of Brighton Beach, Banepa and Zanzibar."""
+def run_real(data: Path, out: Path, photos: int, weights: tuple[str, str], report: Report) -> Trial:
+    """Ask about `photos` of the Brighton Beach drone photos, spread over the flight, in an index of Brighton Beach, Banepa and Zanzibar."""
     sources = [data / "drone_brighton_beach" / "mosaic.tif", data / "oam_banepa" / "tiles_z19", data / "oam_zanzibar"]
     for source in sources:
         if not source.exists():
             raise InputError(f"{source}: no such imagery; the folder of real imagery is not the one that this demo knows")
-    questions = real_questions(data / "drone_brighton_beach")
-    title = "Brighton Beach (real)"
+    taken = real_questions(data / "drone_brighton_beach")
+    questions = spread_over(taken, photos)
+    title = "Brighton Beach (real)" if len(questions) == len(taken) else f"Brighton Beach (real), {len(questions)} of {len(taken)} photos"
     return _run(title, False, sources, questions, out / "real.geo", out / "real.png", weights, report)
 
 
@@ -142,6 +144,12 @@ def real_questions(folder: Path) -> list[Question]:
     truth = json.loads((folder / "truth.geojson").read_text())
     facts = [feature["properties"] for feature in truth["features"]]
     return [Question(folder / "photos" / fact["file"], fact["center_lat"], fact["center_lon"]) for fact in facts]
+
+
+def spread_over(questions: Sequence[Question], count: int) -> list[Question]:
+    """Return `count` of the questions at even steps, each in the middle of its step; all of them where there are no more."""
+    count = min(count, len(questions))
+    return [questions[(2 * n + 1) * len(questions) // (2 * count)] for n in range(count)]
 
 
 def _run(

@@ -11,7 +11,8 @@ import typer
 from rich import box
 from rich.table import Table
 
-from crossgeo.commands import console
+from crossgeo.commands import console, outputs
+from crossgeo.commands.options import ObjectWeights, Weights
 from crossgeo.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,14 +27,16 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the town, the indexes and the pictures.")] = Path("demo-out"),
     seed: Annotated[int, typer.Option(min=9000, help="Which town; these were never trained on.")] = 9001,
     size_m: Annotated[int, typer.Option(min=200, max=3000, help="Side of the town in metres.")] = 600,
-    photos: Annotated[int, typer.Option(min=1, max=1000, help="Photos to take over the town.")] = 20,
+    photos: Annotated[int, typer.Option(min=1, max=1000, help="Photos to take over the town.")] = 12,
     data: Data = None,
+    real_photos: Annotated[int, typer.Option(min=1, help="Real photos to ask about, spread over the flight, at most all.")] = 9,
     town_only: Annotated[bool, typer.Option("--town-only", help="Leave real imagery out.")] = False,
-    weights: Annotated[str, typer.Option(help="Place model: a name that `geo weights list` shows, or a file.")] = "egotr-s-drone",
-    object_weights: Annotated[str, typer.Option(help="Object model: likewise.")] = "attengeo-s-drone",
+    weights: Weights = "egotr-s-drone",
+    object_weights: ObjectWeights = "attengeo-s-drone",
     json: Annotated[bool, typer.Option("--json", help="Print the results as one JSON object.")] = False,
 ) -> None:
     """Index imagery, locate photos and clicked buildings, compare with the truth: a town first, then real imagery."""
+    outputs.check_folder(out, "--out")
     from crossgeo.demo import run_real, run_town
 
     began = time.monotonic()
@@ -48,9 +51,9 @@ def demo(
     if real is None:
         console.say("No real imagery (--data, GEO_DATA, ../shared/data): the town only.")
     else:
-        console.say(f"Now real drone photos, from {real}.")
+        console.say(f"Now {real_photos} real drone photos, from {real}; describing thousands of tiles takes the first two minutes.")
         with console.Stages() as stages:
-            trials.append(run_real(real, out, models, stages))
+            trials.append(run_real(real, out, real_photos, models, stages))
     if json:
         console.print_json({"trials": [trial.to_json() for trial in trials], "took_s": round(time.monotonic() - began, 1)})
         return

@@ -42,7 +42,16 @@ def test_a_town_that_may_have_been_trained_on_is_refused(tmp_path: Path) -> None
 
 def test_a_folder_of_other_imagery_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"mosaic\.tif"):
-        demo.run_real(tmp_path, tmp_path, ("a", "b"), lambda *_: None)
+        demo.run_real(tmp_path, tmp_path, 9, ("a", "b"), lambda *_: None)
+
+
+ALL = list(range(18))
+
+
+@pytest.mark.parametrize(("count", "asked"), [(1, [9]), (3, [3, 9, 15]), (9, ALL[1::2]), (18, ALL), (50, ALL)])
+def test_fewer_real_photos_are_spread_over_the_flight(count: int, asked: list[int]) -> None:
+    questions = [demo.Question(Path(f"{n}.jpg"), 0.0, 0.0) for n in ALL]
+    assert [int(question.photo.stem) for question in demo.spread_over(questions, count)] == asked
 
 
 def test_the_real_questions_are_the_eighteen_registered_photos(geo_data: Path) -> None:

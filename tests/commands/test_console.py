@@ -57,6 +57,22 @@ def test_on_a_terminal_progress_is_a_bar_on_stderr(monkeypatch: pytest.MonkeyPat
     assert "describing" in terminal.getvalue()
 
 
+def test_off_a_terminal_each_stage_is_said_when_it_begins(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    monkeypatch.setattr(console.time, "monotonic", clock)
+    with console.Stages() as stages:
+        stages("making the town", 0, 12)
+        stages("making the town", 12, 12)
+        stages("locating photos", 0, 12)
+        clock.now = 20.0
+        stages("locating photos", 4, 12)
+    assert capsys.readouterr().err.splitlines() == [
+        "making the town: 12 photos",
+        "locating: 12 photos",
+        "locating: 4 of 12 photos, 5.0 s each, 40 s left",
+    ]
+
+
 def test_json_is_one_line_and_refuses_what_is_no_json(capsys: pytest.CaptureFixture[str]) -> None:
     console.print_json({"photo": "Straße.jpg", "n": [1, 2]})
     said = capsys.readouterr().out
