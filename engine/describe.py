@@ -129,20 +129,28 @@ class DroneDescriber:
             rows.append(self._ground.run(self.view.normalise(canvases, masks).numpy()))
         return np.concatenate(rows)
 
-    def photo_with_features(self, photo: Photo, poses: Sequence[Pose]) -> tuple[NDArray[np.float32], list[Tensor], NDArray[np.bool_]]:
+    def photo_with_features(
+        self, photo: Photo, poses: Sequence[Pose], centres_m: Sequence[tuple[float, float]] | None = None
+    ) -> tuple[NDArray[np.float32], list[Tensor], NDArray[np.bool_]]:
         """Describe a photo at P poses as (P, D) unit vectors and return the stem's maps of the same pass, as `photo_features`."""
-        canvases, masks = place_photo(self.view, photo, poses)
+        canvases, masks = place_photo(self.view, photo, poses, centres_m)
         rows, levels = self._ground.run_with_maps(self.view.normalise(canvases, masks))
         return rows, levels, masks
 
     def photo_features(
-        self, photo: Photo, poses: Sequence[Pose], centres_m: Sequence[tuple[float, float]] | None = None
+        self,
+        photo: Photo,
+        poses: Sequence[Pose],
+        centres_m: Sequence[tuple[float, float]] | None = None,
+        extent_m: float | None = None,
     ) -> tuple[list[Tensor], NDArray[np.bool_]]:
         """Return the stem's maps (P, C, S / stride, S / stride) of P canvases, each around a ground offset, and the masks (P, S, S).
 
+        Canvases are `extent_m` wide on the ground, `canvas_m` unless given.
         Photos go through the ground branch's stem and windows through the aerial branch's, as `training/dense.py` trains them to agree.
         """
-        canvases, masks = place_photo(self.view, photo, poses, centres_m)
+        view = self.view if extent_m is None else replace(self.view, extent_m=extent_m)
+        canvases, masks = place_photo(view, photo, poses, centres_m)
         return self._ground_stem.run(self.view.normalise(canvases, masks)), masks
 
     def scene_features(self, windows: NDArray[np.uint8]) -> list[Tensor]:

@@ -14,8 +14,10 @@ from torch import Tensor
 from crossgeo.engine.describe import Pose
 from crossgeo.engine.photo import Photo
 from crossgeo.kernels.correlation import seen_cells
+from crossgeo.models.views import photo_to_ground
 
 STRIDES = (8, 16)  # px of the canvas
+Offsets = Sequence[tuple[float, float]]  # east_m, north_m from the ground at the photo's centre
 _CHUNK = 64  # canvases in memory at a time
 
 
@@ -33,19 +35,39 @@ class DenseDescriber(Protocol):
         """Side of the photo's canvas on the ground."""
         ...
 
-    def photo_with_features(self, photo: Photo, poses: Sequence[Pose]) -> tuple[NDArray[np.float32], list[Tensor], NDArray[np.bool_]]:
+    def photo_with_features(
+        self, photo: Photo, poses: Sequence[Pose], centres_m: Offsets | None = None
+    ) -> tuple[NDArray[np.float32], list[Tensor], NDArray[np.bool_]]:
         """Describe a photo at P poses as (P, D) and return what `photo_features` does."""
         ...
 
     def photo_features(
-        self, photo: Photo, poses: Sequence[Pose], centres_m: Sequence[tuple[float, float]] | None = None
+        self, photo: Photo, poses: Sequence[Pose], centres_m: Offsets | None = None, extent_m: float | None = None
     ) -> tuple[list[Tensor], NDArray[np.bool_]]:
-        """Return features (P, C, S / stride, S / stride) at each of STRIDES of P canvases, each around a ground offset, and masks."""
+        """Return features (P, C, S / stride, S / stride) at each of STRIDES of P canvases, each around a ground offset, and masks.
+
+        Canvases are `extent_m` wide on the ground, `canvas_m` unless given.
+        """
         ...
 
     def scene_features(self, windows: NDArray[np.uint8]) -> list[Tensor]:
         """Return features of (B, W, W, 3) windows at the canvas's scale at each of STRIDES, (B, C, W / stride, W / stride)."""
         ...
+
+
+@dataclass(frozen=True)
+class Look:
+    """What of a photo the canvas is centred on, and how wide it is on the ground."""
+
+    part: tuple[float, float] = (0.0, 0.0)  # from the photo's middle, right and down, as shares of its width and height
+    extent_m: float | None = None  # None: the model's own
+
+    def offset_m(self, photo: Photo, pose: Pose) -> tuple[float, float]:
+        """Return how far (east_m, north_m) the part's ground lies from the ground at the photo's centre; ValueError where it is sky."""
+        if self.part == (0.0, 0.0):
+            return 0.0, 0.0
+        height_px, width_px = photo.pixels.shape[:2]
+        return photo_to_ground(pose.geometry(photo), (0.5 + self.part[0]) * width_px, (0.5 + self.part[1]) * height_px)
 
 
 @dataclass(frozen=True)
@@ -64,19 +86,21 @@ class Templates:
 
 
 class PhotoMaps:
-    """The maps of one photo at every pose asked for so far."""
+    """The maps of one look at a photo, at every pose asked for so far."""
 
-    def __init__(self, describer: DenseDescriber, photo: Photo) -> None:
-        self.photo = photo
+    def __init__(self, describer: DenseDescriber, photo: Photo, look: Look | None = None) -> None:
+        self.photo, self.look = photo, look or Look()
+        self.extent_m = self.look.extent_m or describer.canvas_m
         self._describer = describer
         self._made: dict[Pose, tuple[Templates, int]] = {}  # a batch and the pose's row in it
 
     def describe(self, poses: Sequence[Pose]) -> NDArray[np.float32]:
-        """Return (P, D) descriptors, and keep the maps of the same pass."""
+        """Return (P, D) descriptors, and keep the maps of the same pass; only canvases of the model's own extent can be described."""
+        assert self.look.extent_m is None
         rows = []
         for start in range(0, len(poses), _CHUNK):
             part = poses[start : start + _CHUNK]
-            described, levels, masks = self._describer.photo_with_features(self.photo, part)
+            described, levels, masks = self._describer.photo_with_features(self.photo, part, self._offsets(part))
             self._keep(Templates.of(part, levels, masks))
             rows.append(described)
         return np.concatenate(rows)
@@ -86,12 +110,15 @@ class PhotoMaps:
         missing = [pose for pose in dict.fromkeys(poses) if pose not in self._made]
         for start in range(0, len(missing), _CHUNK):
             part = missing[start : start + _CHUNK]
-            self._keep(Templates.of(part, *self._describer.photo_features(self.photo, part)))
+            self._keep(Templates.of(part, *self._describer.photo_features(self.photo, part, self._offsets(part), self.look.extent_m)))
         made = [self._made[pose] for pose in poses]
         levels = [STRIDES.index(stride) for stride in strides]
         maps = tuple(torch.stack([batch.maps[level][row] for batch, row in made]) for level in levels)
         cells = tuple(torch.stack([batch.cells[level][row] for batch, row in made]) for level in levels)
         return Templates(tuple(poses), strides, maps, cells)
+
+    def _offsets(self, poses: Sequence[Pose]) -> Offsets:
+        return [self.look.offset_m(self.photo, pose) for pose in poses]
 
     def _keep(self, batch: Templates) -> None:
         self._made.update({pose: (batch, row) for row, pose in enumerate(batch.poses)})

@@ -19,12 +19,12 @@ from torch import Tensor
 from crossgeo.engine.describe import Pose
 from crossgeo.engine.fine import Spot, peak_of_line
 from crossgeo.engine.photo import Photo
-from crossgeo.engine.photo_maps import STRIDES, DenseDescriber, PhotoMaps, Templates
-from crossgeo.indexer.index import GeoIndex, Segment
+from crossgeo.engine.photo_maps import STRIDES, DenseDescriber, Look, PhotoMaps
+from crossgeo.indexer.index import GeoIndex
 from crossgeo.kernels.correlation import masked_correlation, seen_cells
-from crossgeo.models.views import photo_to_ground
 
-_SCENES = 4  # in one pass of the stem
+_SCENES = 4  # read and sent through the stem at a time
+_TEMPLATES = 32  # correlated at a time with a scene that is cut: more overflow the caches
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ class Registration:
         self.settings = settings or RegistrationSettings()
         self._index, self._describer = index, describer
 
-    def open(self, photo: Photo) -> PhotoMaps:
-        """Start a question: what the other methods know a photo by."""
-        return PhotoMaps(self._describer, photo)
+    def open(self, photo: Photo, look: Look | None = None) -> PhotoMaps:
+        """Start a question: what the other methods know a photo, or a look at a part of it, by."""
+        return PhotoMaps(self._describer, photo, look)
 
     def sweep(self, photo: PhotoMaps, spots: Sequence[Spot], poses: Sequence[Pose]) -> list[Spot]:
         """Return the spots moved to where the photo fits best at the coarse stride, at the best of all poses; their fit is the coarse one.
@@ -73,8 +73,10 @@ class Registration:
         A rival's pose is chosen by maps: descriptors hardly tell turns apart.
         """
         templates = photo.at(poses, STRIDES[-1:])
-        scenes = self._scenes([(spot.segment, spot.x, spot.y) for spot in spots])
-        return [_moved(spot, self._fit(templates, scene)) for spot, scene in zip(spots, scenes, strict=True)]
+        scenes = list(self._scenes(photo, spots))
+        surfaces = self._surfaces(STRIDES[-1], templates.maps[0], templates.cells[0], scenes)
+        fits = [self._best(surface, STRIDES[-1], poses, photo.extent_m) for surface in surfaces]
+        return [_moved(photo, spot, fit) for spot, fit in zip(spots, fits, strict=True)]
 
     def register(self, photo: PhotoMaps, spots: Sequence[Spot], shrink: float = 1.0) -> list[Spot]:
         """Return the spots moved to where the photo fits at both strides, in the given order, with that fit.
@@ -85,8 +87,8 @@ class Registration:
             return []
         tried = [self._poses(spot.pose, shrink) for spot in spots]
         photo.at([pose for poses in tried for pose in poses])  # makes the maps of all spots together
-        scenes = self._scenes([(spot.segment, spot.x, spot.y) for spot in spots])
-        return [_moved(spot, self._fit(photo.at(poses), scene)) for spot, poses, scene in zip(spots, tried, scenes, strict=True)]
+        fits = [self._fit(photo, poses, scene) for poses, scene in zip(tried, self._scenes(photo, spots), strict=True)]
+        return [_moved(photo, spot, fit) for spot, fit in zip(spots, fits, strict=True)]
 
     def register_click(self, photo: Photo, click_px: tuple[float, float], spot: Spot, shrink: float = 1.0) -> Spot:
         """Return the spot with position and pose corrected so that the ground around a click (decoded pixels) fits best.
@@ -94,55 +96,69 @@ class Registration:
         Away from the photo's centre an unknown tilt, a turned lens or a slope moves the ground; this takes up what it moved. A spot whose
         click shows sky, or around which too little of the photo is seen, comes back as it was.
         """
-        poses = self._poses(spot.pose, shrink)
+        height_px, width_px = photo.pixels.shape[:2]
+        look = Look((click_px[0] / width_px - 0.5, click_px[1] / height_px - 0.5))
         try:
-            offsets = [photo_to_ground(pose.geometry(photo), *click_px) for pose in poses]
-            east_m, north_m = photo_to_ground(spot.pose.geometry(photo), *click_px)
-        except ValueError:
+            moved = self.register(self.open(photo, look), [spot], shrink)[0]
+        except ValueError:  # sky
             return spot
-        templates = Templates.of(poses, *self._describer.photo_features(photo, poses, offsets))
-        fit = self._fit(templates, next(self._scenes([(spot.segment, spot.x + east_m, spot.y + north_m)])))
-        if fit is None:
-            return spot
-        at_east, at_north = offsets[poses.index(fit.pose)]
-        return replace(spot, x=spot.x + east_m + fit.east_m - at_east, y=spot.y + north_m + fit.north_m - at_north, pose=fit.pose)
+        return replace(spot, x=moved.x, y=moved.y, pose=moved.pose)
 
-    def _scenes(self, centres: Sequence[tuple[Segment, float, float]]) -> Iterator[Scene]:
+    def _scenes(self, photo: PhotoMaps, spots: Sequence[Spot]) -> Iterator[Scene]:
+        """The imagery around what the look sees of each spot, at the look's scale."""
         size_px = self._describer.canvas_px + 2 * self.settings.reach_px
-        size_m = self._describer.canvas_m * size_px / self._describer.canvas_px
-        for start in range(0, len(centres), _SCENES):
-            read = [self._index.read_window(*centre, size_m, size_px) for centre in centres[start : start + _SCENES]]
+        size_m = photo.extent_m * size_px / self._describer.canvas_px
+        for start in range(0, len(spots), _SCENES):
+            read = []
+            for spot in spots[start : start + _SCENES]:
+                east_m, north_m = photo.look.offset_m(photo.photo, spot.pose)
+                read.append(self._index.read_window(spot.segment, spot.x + east_m, spot.y + north_m, size_m, size_px))
             levels = self._describer.scene_features(np.stack([rgb for rgb, _ in read]))
             yield from (Scene(tuple(level[row] for level in levels), valid) for row, (_, valid) in enumerate(read))
 
-    def _fit(self, templates: Templates, scene: Scene) -> Fit | None:
+    def _fit(self, photo: PhotoMaps, poses: Sequence[Pose], scene: Scene) -> Fit | None:
         """The best pose and shift over the mean of the strides' surfaces; None where nothing fits."""
+        templates = photo.at(poses)
         total: Tensor | None = None
         for stride, maps, cells in zip(templates.strides, templates.maps, templates.cells, strict=True):
-            part = self._surface(stride, maps, cells, scene)
+            part = self._surfaces(stride, maps, cells, [scene])[0]
             if total is not None:
                 part = total + F.interpolate(part.unsqueeze(1), size=total.shape[1:], mode="bilinear", align_corners=True)[:, 0]
             total = part
         assert total is not None
-        return self._best(total / len(templates.strides), templates.strides[0], templates.poses)
+        return self._best(total / len(templates.strides), templates.strides[0], poses, photo.extent_m)
 
-    def _surface(self, stride: int, templates: Tensor, cells: Tensor, scene: Scene) -> Tensor:
-        """Correlate P maps with a scene at each shift, (P, s, s): less where little of the photo overlaps, 0 where too little does."""
-        valid = None if scene.valid.all() else seen_cells(scene.valid[None], stride)
-        surfaces, overlaps = masked_correlation(templates, cells, scene.maps[STRIDES.index(stride)][None], valid)
-        part, overlap = surfaces[0], overlaps[0]
+    def _surfaces(self, stride: int, templates: Tensor, cells: Tensor, scenes: Sequence[Scene]) -> list[Tensor]:
+        """Correlate P maps with each scene at each shift, (P, s, s): less where little of the photo overlaps, 0 where too little does."""
+        level = STRIDES.index(stride)
         least = self.settings.min_cells * (STRIDES[-1] / stride) ** 2
-        share = overlap / cells.sum(dim=(1, 2)).clamp_min(1.0)[:, None, None]
-        return torch.where(overlap >= least, part * share.clamp(0.0, 1.0) ** self.settings.overlap_power, torch.zeros_like(part))
+        seen = cells.sum(dim=(1, 2)).clamp_min(1.0)[:, None, None]
 
-    def _best(self, surface: Tensor, stride: int, poses: Sequence[Pose]) -> Fit | None:
+        def weighed(surface: Tensor, overlap: Tensor) -> Tensor:
+            share = (overlap / seen).clamp(0.0, 1.0) ** self.settings.overlap_power
+            return torch.where(overlap >= least, surface * share, torch.zeros_like(surface))
+
+        whole = [number for number, scene in enumerate(scenes) if scene.valid.all()]
+        out: dict[int, Tensor] = {}
+        if whole:  # together, since they share what is made of the templates
+            surfaces, overlaps = masked_correlation(templates, cells, torch.stack([scenes[number].maps[level] for number in whole]), None)
+            out = {number: weighed(*pair) for number, *pair in zip(whole, surfaces, overlaps, strict=True)}
+        for number, scene in enumerate(scenes):
+            if number not in out:
+                valid = seen_cells(scene.valid[None], stride)
+                parts = zip(torch.split(templates, _TEMPLATES), torch.split(cells, _TEMPLATES), strict=True)
+                found = [masked_correlation(*part, scene.maps[level][None], valid) for part in parts]
+                out[number] = weighed(*(torch.cat([pair[side][0] for pair in found]) for side in (0, 1)))
+        return [out[number] for number in range(len(scenes))]
+
+    def _best(self, surface: Tensor, stride: int, poses: Sequence[Pose], extent_m: float) -> Fit | None:
         table = surface.numpy()
         pose, row, column = np.unravel_index(int(table.argmax()), table.shape)
         if table[pose, row, column] <= 0.0:
             return None
-        return self._at_peak(table[pose], int(row), int(column), stride, poses[int(pose)])
+        return self._at_peak(table[pose], int(row), int(column), stride * extent_m / self._describer.canvas_px, poses[int(pose)])
 
-    def _at_peak(self, table: NDArray[np.float32], row: int, column: int, stride: int, pose: Pose) -> Fit:
+    def _at_peak(self, table: NDArray[np.float32], row: int, column: int, cell_m: float, pose: Pose) -> Fit:
         size = table.shape[0]
 
         def score(r: int, c: int) -> float | None:
@@ -150,7 +166,6 @@ class Registration:
 
         right = peak_of_line(score(row, column - 1), score(row, column), score(row, column + 1))
         down = peak_of_line(score(row - 1, column), score(row, column), score(row + 1, column))
-        cell_m = stride * self._describer.canvas_m / self._describer.canvas_px
         middle = (size - 1) / 2.0
         return Fit(pose, (column + right - middle) * cell_m, (middle - row - down) * cell_m, float(table[row, column]))
 
@@ -161,7 +176,10 @@ class Registration:
         ]
 
 
-def _moved(spot: Spot, fit: Fit | None) -> Spot:
+def _moved(photo: PhotoMaps, spot: Spot, fit: Fit | None) -> Spot:
+    """The spot with its look moved by the fit; a turn or scale of the photo moves its centre against the look."""
     if fit is None:
         return replace(spot, fit=0.0)
-    return replace(spot, x=spot.x + fit.east_m, y=spot.y + fit.north_m, pose=fit.pose, fit=fit.correlation)
+    before, after = (photo.look.offset_m(photo.photo, pose) for pose in (spot.pose, fit.pose))
+    x, y = spot.x + before[0] + fit.east_m - after[0], spot.y + before[1] + fit.north_m - after[1]
+    return replace(spot, x=x, y=y, pose=fit.pose, fit=fit.correlation)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from crossgeo.engine.describe import Describer, DroneDescriber, Pose
 from crossgeo.engine.fine import FineSettings, FineStep, Spot
 from crossgeo.engine.locate import Locator, ObjectFinder
+from crossgeo.engine.parts import PartSearch, PartSettings
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.photo_maps import DenseDescriber, PhotoMaps
 from crossgeo.engine.place import Answer, FoundObject, Place, Status
@@ -39,8 +40,8 @@ class SearchSettings:
     hits: int = 100  # tiles kept for each pose
     min_rival_distance_m: float = 25.0
     registered_rivals: int = 12  # whose feature maps are compared with the photo's; the order is theirs from then on
-    doubtful_rivals: int = 24  # registered besides where none of those is convincing
-    sure_merit: float = 0.55
+    sure_merit: float = 0.55  # where none of those reaches it, parts of the photo are looked for, too
+    parts: PartSettings = field(default_factory=PartSettings)
     fine_rivals: int = 3
     fine_gap: float = 0.2  # rivals this far below the best are not refined
 
@@ -58,6 +59,7 @@ class GeoSearch:
         self.settings = settings or SearchSettings()
         self._fine = FineStep(index, describer, replace(self.settings.fine, temperature=self.thresholds.temperature))
         self._registration = Registration(index, describer) if isinstance(describer, DenseDescriber) else None
+        self._parts = PartSearch(index, describer, self.settings.parts) if isinstance(describer, DenseDescriber) else None
         self._objects = objects
 
     @classmethod
@@ -140,15 +142,15 @@ class GeoSearch:
         self, picture: Photo, camera: Camera, ids: NDArray[np.int64] | None, top: int, timings: dict[str, float]
     ) -> list[Spot]:
         """The best distinct rivals, refined, best first; more than `top` where that helps to judge them."""
-        first, all_ = self.settings.registered_rivals, self.settings.registered_rivals + self.settings.doubtful_rivals
+        first = self.settings.registered_rivals
         maps = None if self._registration is None else self._registration.open(picture)
-        poses, spots = self._retrieve(picture, camera, ids, max(top, 2, all_), maps, timings)
+        poses, spots = self._retrieve(picture, camera, ids, max(top, 2, first), maps, timings)
         if self._registration is not None and maps is not None:
             with _timed(timings, "register"):
                 registered = self._registration.register(maps, self._registration.sweep(maps, spots[:first], poses))
-                if max(spot.merit for spot in registered) < self.settings.sure_merit:
-                    registered += self._registration.register(maps, self._registration.sweep(maps, spots[first:all_], poses))
-                spots = self._ranked([*registered, *(replace(spot, fit=0.0) for spot in spots[len(registered) :])])
+                if self._parts is not None and max(spot.merit for spot in registered) < self.settings.sure_merit:
+                    registered += self._parts.rivals(picture, poses, ids, self.settings.min_rival_distance_m)
+                spots = self._ranked([*registered, *(replace(spot, fit=0.0) for spot in spots[first:])])
         with _timed(timings, "fine"):
             best = spots[0].merit
             leading = [spot for spot in spots[: self.settings.fine_rivals] if spot.merit >= best - self.settings.fine_gap]

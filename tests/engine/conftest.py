@@ -10,11 +10,15 @@ import cv2
 import numpy as np
 import pytest
 import rasterio
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from rasterio.transform import from_origin
+from torch import Tensor
 
 from crossgeo.engine.describe import Pose, place_photo
 from crossgeo.engine.photo import Photo
+from crossgeo.engine.photo_maps import STRIDES, Offsets
 from crossgeo.engine.search import GeoSearch
 from crossgeo.indexer.build import BuildOptions, build_index
 from crossgeo.indexer.index import GeoIndex
@@ -49,6 +53,30 @@ class ColourDescriber:
         mean = (image * weight[..., None]).sum(axis=(0, 1)) / max(float(weight.sum()), 1.0)
         cells = cv2.resize((image - mean) * weight[..., None], (12, 12), interpolation=cv2.INTER_AREA).reshape(-1)
         return np.asarray(cells / max(float(np.linalg.norm(cells)), 1e-6), np.float32)
+
+
+class DenseColours(ColourDescriber):
+    """The same descriptors, and mean colours of 8 and 16 px of a 160 px canvas as feature maps."""
+
+    canvas_px, canvas_m = 160, 60.0
+
+    def photo_with_features(
+        self, photo: Photo, poses: Sequence[Pose], centres_m: Offsets | None = None
+    ) -> tuple[NDArray[np.float32], list[Tensor], NDArray[np.bool_]]:
+        canvases, masks = place_photo(self.view, photo, poses, centres_m)
+        rows = np.stack([self._describe(canvas, mask) for canvas, mask in zip(canvases, masks, strict=True)])
+        return rows, *self.photo_features(photo, poses, centres_m)
+
+    def photo_features(
+        self, photo: Photo, poses: Sequence[Pose], centres_m: Offsets | None = None, extent_m: float | None = None
+    ) -> tuple[list[Tensor], NDArray[np.bool_]]:
+        view = DroneView(size_px=self.canvas_px, extent_m=extent_m or self.canvas_m)
+        canvases, masks = place_photo(view, photo, poses, centres_m)
+        return self.scene_features(canvases), masks
+
+    def scene_features(self, windows: NDArray[np.uint8]) -> list[Tensor]:
+        images = torch.from_numpy(windows).permute(0, 3, 1, 2).float()
+        return [F.avg_pool2d(images, stride) for stride in STRIDES]
 
 
 def patchwork(seed: int, side_px: int) -> NDArray[np.uint8]:
@@ -111,6 +139,24 @@ def write_ortho_fixture() -> Callable[[Path, NDArray[np.uint8]], None]:
 def make_describer() -> type[ColourDescriber]:
     """The describer's class, to make others of."""
     return ColourDescriber
+
+
+@pytest.fixture(scope="session")
+def dense() -> DenseColours:
+    """A describer with feature maps."""
+    return DenseColours()
+
+
+@pytest.fixture(scope="session")
+def make_patchwork() -> Callable[[int, int], NDArray[np.uint8]]:
+    """How to make more ground: seed and side in pixels."""
+    return patchwork
+
+
+@pytest.fixture(scope="session")
+def make_ground() -> type[Ground]:
+    """How to take photos of it."""
+    return Ground
 
 
 @pytest.fixture

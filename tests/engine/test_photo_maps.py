@@ -9,7 +9,7 @@ from torch import Tensor
 
 from crossgeo.engine.describe import Pose
 from crossgeo.engine.photo import Photo
-from crossgeo.engine.photo_maps import STRIDES, PhotoMaps
+from crossgeo.engine.photo_maps import STRIDES, Look, PhotoMaps
 
 PHOTO = Photo.from_pixels(np.zeros((15, 20, 3), np.uint8))
 A, B, C = (Pose(heading, 80.0) for heading in (10.0, 20.0, 30.0))
@@ -21,11 +21,18 @@ class Counting:
     def __init__(self) -> None:
         self.canvas_px, self.canvas_m = 160, 60.0
         self.asked: list[list[float]] = []
+        self.centres: list[Any] = []
+        self.extents: list[Any] = []
 
-    def photo_with_features(self, photo: Photo, poses: Sequence[Pose]) -> tuple[np.ndarray, list[Tensor], np.ndarray]:
+    def photo_with_features(self, photo: Photo, poses: Sequence[Pose], centres_m: Any) -> tuple[np.ndarray, list[Tensor], np.ndarray]:
+        self.centres.append(centres_m)
         return np.array([[pose.heading_deg] for pose in poses], np.float32), *self.photo_features(photo, poses)
 
-    def photo_features(self, photo: Photo, poses: Sequence[Pose], centres_m: Any = None) -> tuple[list[Tensor], np.ndarray]:
+    def photo_features(
+        self, photo: Photo, poses: Sequence[Pose], centres_m: Any = None, extent_m: Any = None
+    ) -> tuple[list[Tensor], np.ndarray]:
+        self.centres.append(centres_m)
+        self.extents.append(extent_m)
         headings = [pose.heading_deg for pose in poses]
         self.asked.append(headings)
         levels = [torch.tensor(headings).view(-1, 1, 1, 1).expand(-1, 2, 160 // stride, 160 // stride) for stride in STRIDES]
@@ -65,3 +72,12 @@ def test_many_poses_are_made_in_bounded_batches() -> None:
     describer = Counting()
     assert len(PhotoMaps(describer, PHOTO).at([Pose(float(k), 80.0) for k in range(150)]).poses) == 150
     assert max(len(asked) for asked in describer.asked) <= 64
+
+
+def test_a_part_is_looked_at_where_it_lies_on_the_ground() -> None:
+    describer = Counting()
+    maps = PhotoMaps(describer, PHOTO, Look((0.3, -0.2), 30.0))
+    maps.at([Pose(0.0, 80.0), Pose(90.0, 40.0)])
+    np.testing.assert_allclose(describer.centres[0], [(24.0, 12.0), (6.0, -12.0)], atol=1e-6)  # 15 px of 80 m / 20 px to a height
+    assert (describer.extents, maps.extent_m) == ([30.0], 30.0)
+    assert PhotoMaps(describer, PHOTO).extent_m == 60.0

@@ -1,47 +1,21 @@
 """engine/registration.py with plain colours as feature maps: photos and clicks are moved to where they fit."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
-from crossgeo.engine.describe import Pose, place_photo
+from crossgeo.engine.describe import Pose
 from crossgeo.engine.fine import Spot
-from crossgeo.engine.photo import Photo
-from crossgeo.engine.photo_maps import STRIDES, DenseDescriber
+from crossgeo.engine.photo_maps import DenseDescriber
 from crossgeo.engine.registration import Registration
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.kernels.correlation import seen_cells
-from crossgeo.models.views import DroneView, PhotoGeometry, photo_to_ground
+from crossgeo.models.views import PhotoGeometry, photo_to_ground
 
 X, Y = 363_150.0, 3_057_450.0  # the middle of the patchwork
-
-
-class Colours:
-    """Mean colours of 8 and 16 px as features."""
-
-    def __init__(self) -> None:
-        self.view = DroneView(size_px=160)
-        self.canvas_px, self.canvas_m = 160, 60.0
-
-    def photo_features(
-        self, photo: Photo, poses: Sequence[Pose], centres_m: Sequence[tuple[float, float]] | None = None
-    ) -> tuple[list[Tensor], np.ndarray]:
-        canvases, masks = place_photo(self.view, photo, poses, centres_m)
-        return self.scene_features(canvases), masks
-
-    def photo_with_features(self, photo: Photo, poses: Sequence[Pose]) -> tuple[np.ndarray, list[Tensor], np.ndarray]:
-        return np.ones((len(poses), 4), np.float32), *self.photo_features(photo, poses)
-
-    def scene_features(self, windows: np.ndarray) -> list[Tensor]:
-        images = torch.from_numpy(windows).permute(0, 3, 1, 2).float()
-        return [F.avg_pool2d(images, stride) for stride in STRIDES]
 
 
 @pytest.fixture
@@ -56,22 +30,22 @@ def spot(index: GeoIndex, east_m: float, north_m: float, pose: Pose) -> Spot:
     return Spot(index.segments[0], X + east_m, Y + north_m, pose, 0.8, 10.6, 0)
 
 
-def test_colours_are_a_dense_describer() -> None:
-    assert isinstance(Colours(), DenseDescriber)
+def test_colours_are_a_dense_describer(dense: Any) -> None:
+    assert isinstance(dense, DenseDescriber)
 
 
 @pytest.mark.parametrize(("east_m", "north_m"), [(0.0, 0.0), (9.0, -7.0), (-14.0, 12.0)])
-def test_a_photo_is_moved_to_where_it_fits(index: GeoIndex, ground: Any, east_m: float, north_m: float) -> None:
+def test_a_photo_is_moved_to_where_it_fits(index: GeoIndex, ground: Any, dense: Any, east_m: float, north_m: float) -> None:
     photo = ground.photo(X, Y, 40.0, 80.0)
-    registration = Registration(index, Colours())
+    registration = Registration(index, dense)
     found = registration.register(registration.open(photo), [spot(index, east_m, north_m, Pose(40.0, 80.0))])[0]
     assert np.hypot(found.x - X, found.y - Y) < 1.5
     assert found.fit is not None and found.fit > 0.9
     assert found.merit == pytest.approx((found.score + 2 * found.fit) / 3)
 
 
-def test_the_pose_comes_from_the_maps_of_all_poses_tried(index: GeoIndex, ground: Any) -> None:
-    photo, registration = ground.photo(X, Y, 130.0, 80.0), Registration(index, Colours())
+def test_the_pose_comes_from_the_maps_of_all_poses_tried(index: GeoIndex, ground: Any, dense: Any) -> None:
+    photo, registration = ground.photo(X, Y, 130.0, 80.0), Registration(index, dense)
     wrong = spot(index, 6.0, 4.0, Pose(10.0, 80.0))
     maps = registration.open(photo)
     swept = registration.sweep(maps, [wrong], [Pose(float(turn), 80.0) for turn in range(0, 360, 15)])[0]
@@ -84,15 +58,15 @@ def test_the_pose_comes_from_the_maps_of_all_poses_tried(index: GeoIndex, ground
     assert found.fit is not None and alone.fit is not None and found.fit > alone.fit + 0.2
 
 
-def test_another_place_fits_less(index: GeoIndex, ground: Any) -> None:
-    photo, registration = ground.photo(X, Y, 40.0, 80.0), Registration(index, Colours())
+def test_another_place_fits_less(index: GeoIndex, ground: Any, dense: Any) -> None:
+    photo, registration = ground.photo(X, Y, 40.0, 80.0), Registration(index, dense)
     spots = [spot(index, 0, 0, Pose(40.0, 80.0)), spot(index, 70, 50, Pose(40.0, 80.0))]
     here, there = registration.register(registration.open(photo), spots)
     assert here.fit is not None and there.fit is not None and here.fit > there.fit + 0.3
 
 
-def test_a_click_is_put_right_where_the_tilt_is_unknown(index: GeoIndex, ground: Any) -> None:
-    photo, registration = ground.photo(X, Y, 0.0, 90.0, tilt_deg=20.0), Registration(index, Colours())
+def test_a_click_is_put_right_where_the_tilt_is_unknown(index: GeoIndex, ground: Any, dense: Any) -> None:
+    photo, registration = ground.photo(X, Y, 0.0, 90.0, tilt_deg=20.0), Registration(index, dense)
     flat = spot(index, 0.0, 0.0, Pose(0.0, 90.0))
     click = (100.0, 25.0)  # far ahead, where flat ground would lie nearer than it is
     true_east, true_north = photo_to_ground(PhotoGeometry(200, 150, 90.0, 0.0, 20.0, 70.0), *click)
@@ -105,23 +79,23 @@ def test_a_click_is_put_right_where_the_tilt_is_unknown(index: GeoIndex, ground:
     assert error(registration.register_click(photo, click, flat)) < 0.5 * error(flat)
 
 
-def test_a_click_into_the_sky_moves_nothing(index: GeoIndex, ground: Any) -> None:
+def test_a_click_into_the_sky_moves_nothing(index: GeoIndex, ground: Any, dense: Any) -> None:
     photo = ground.photo(X, Y, 0.0, 90.0)
     tilted = spot(index, 0.0, 0.0, Pose(0.0, 90.0, tilt_deg=58.0, fov_deg=100.0))
-    assert Registration(index, Colours()).register_click(photo, (100.0, 0.0), tilted) == tilted
+    assert Registration(index, dense).register_click(photo, (100.0, 0.0), tilted) == tilted
 
 
-def test_where_there_is_no_imagery_nothing_fits(index: GeoIndex, ground: Any) -> None:
+def test_where_there_is_no_imagery_nothing_fits(index: GeoIndex, ground: Any, dense: Any) -> None:
     photo = ground.photo(X, Y, 0.0, 80.0)
     far = replace(spot(index, 0, 0, Pose(0.0, 80.0)), x=X + 5_000.0)
-    registration = Registration(index, Colours())
+    registration = Registration(index, dense)
     found = registration.register(registration.open(photo), [far])[0]
     assert found.fit == 0.0
     assert (found.x, found.y) == (far.x, far.y)
 
 
-def test_spots_registered_together_are_as_by_themselves(index: GeoIndex, ground: Any) -> None:
-    photo, registration = ground.photo(X, Y, 40.0, 80.0), Registration(index, Colours())
+def test_spots_registered_together_are_as_by_themselves(index: GeoIndex, ground: Any, dense: Any) -> None:
+    photo, registration = ground.photo(X, Y, 40.0, 80.0), Registration(index, dense)
     poses = [Pose(float(turn), 80.0) for turn in range(0, 360, 30)]
     rim = spot(index, -120.0, 118.0, Pose(10.0, 80.0))  # half of its scene is no imagery
     spots = [spot(index, 9.0 * k, -7.0 * k, Pose(40.0, 80.0)) for k in range(5)] + [rim]
@@ -134,8 +108,8 @@ def test_spots_registered_together_are_as_by_themselves(index: GeoIndex, ground:
         assert found.pose == alone.pose
 
 
-def test_no_spots_need_no_maps(index: GeoIndex, ground: Any) -> None:
-    registration = Registration(index, Colours())
+def test_no_spots_need_no_maps(index: GeoIndex, ground: Any, dense: Any) -> None:
+    registration = Registration(index, dense)
     assert registration.register(registration.open(ground.photo(X, Y, 40.0, 80.0)), []) == []
 
 

@@ -1,0 +1,66 @@
+"""engine/parts.py: a photo whose centre lies off the imagery is found by the part of it that lies on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from crossgeo.engine.describe import Pose
+from crossgeo.engine.parts import PartSearch
+from crossgeo.indexer.build import BuildOptions, build_index
+from crossgeo.indexer.index import GeoIndex
+
+WEST, NORTH, GSD_M = 363_000.0, 3_057_600.0, 0.5  # of the imagery, as the fixtures write it
+MARGIN_PX = 200  # of ground to the west of the imagery
+
+
+@pytest.fixture(scope="module")
+def wide(make_patchwork: Callable[[int, int], np.ndarray]) -> np.ndarray:
+    """Ground that goes on to the west of the imagery."""
+    return make_patchwork(23, 800)
+
+
+@pytest.fixture(scope="module")
+def cut(wide: np.ndarray, tmp_path_factory: pytest.TempPathFactory, write_ortho: Any, dense: Any) -> Iterator[GeoIndex]:
+    """An index of what lies east of the margin."""
+    folder = tmp_path_factory.mktemp("cut")
+    write_ortho(folder / "ortho.tif", wide[:600, MARGIN_PX:])
+    build_index([folder / "ortho.tif"], folder / "cut.geo", dense.tiles, dense.identity, BuildOptions(gsd_m=GSD_M, tile_px=96))
+    with GeoIndex.open(folder / "cut.geo") as index:
+        yield index
+
+
+@pytest.fixture
+def parts(cut: GeoIndex, dense: Any) -> PartSearch:
+    """The second attempt on what is left."""
+    return PartSearch(cut, dense)
+
+
+@pytest.mark.parametrize("heading", [0.0, 130.0])
+def test_a_photo_centred_off_the_imagery_is_found_by_what_reaches_in(
+    parts: PartSearch, wide: np.ndarray, make_ground: Any, heading: float
+) -> None:
+    ground = make_ground(wide)  # its pixel (0, 0) is at (WEST, NORTH), so everything lies MARGIN_PX further east there
+    x, y = WEST - 4.0, NORTH - 140.0
+    photo = ground.photo(x + MARGIN_PX * GSD_M, y, heading, 75.0)
+    poses = [Pose(float(turn), 75.0) for turn in range(0, 360, 10)]
+    best = max(parts.rivals(photo, poses, None, 25.0), key=lambda spot: spot.merit)
+    assert np.hypot(best.x - x, best.y - y) < 3.0
+    assert abs((best.pose.heading_deg - heading + 180.0) % 360.0 - 180.0) < 10.0
+    assert best.merit > 0.6
+    assert not parts._index.covers(best.segment, x, y)
+
+
+def test_only_the_tiles_asked_for_are_searched(parts: PartSearch, wide: np.ndarray, make_ground: Any) -> None:
+    photo = make_ground(wide).photo(WEST + 250.0, NORTH - 150.0, 0.0, 75.0)
+    ids = np.array([3, 4, 5], np.int64)
+    assert {spot.tile for spot in parts.rivals(photo, [Pose(0.0, 75.0)], ids, 0.0)} <= set(ids.tolist())
+
+
+def test_parts_that_show_sky_are_left_out(parts: PartSearch, wide: np.ndarray, make_ground: Any) -> None:
+    photo = make_ground(wide).photo(WEST + 250.0, NORTH - 150.0, 0.0, 75.0)
+    found = parts.rivals(photo, [Pose(0.0, 75.0, tilt_deg=70.0, fov_deg=100.0)], None, 25.0)  # its upper edge is above the horizon
+    assert all(np.isfinite([spot.x, spot.y, spot.merit]).all() for spot in found)
