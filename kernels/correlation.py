@@ -52,7 +52,9 @@ def _over_whole(templates: Tensor, weight: Tensor, scenes: Tensor) -> tuple[Tens
     ground = scenes - scenes.mean(dim=(2, 3), keepdim=True)
     shared = F.conv2d(ground, template)  # (S, P, H', W')
     spread_template = template.square().sum(dim=(1, 2, 3))[:, None, None]
-    spread_ground = _squares(ground, weight) - _channel_sums(ground, weight).square().sum(dim=1) / cells
+    # One scene at a time: a sum for each channel, template and shift is much for a cache.
+    sums = torch.cat([_channel_sums(one, weight).square().sum(dim=1) for one in torch.split(ground, 1)])
+    spread_ground = _squares(ground, weight) - sums / cells
     overlap = weight.sum(dim=(1, 2, 3))[None, :, None, None].expand_as(shared)
     return _normalised(shared, spread_template, spread_ground, cells, overlap > 1.5), overlap
 

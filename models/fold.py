@@ -19,6 +19,8 @@ from crossgeo.models.egotr import EgoTRBranch
 from crossgeo.models.resnetv2 import WSConv2d
 from crossgeo.models.transformer import NORM_EPS, Layer
 
+_STEM_BATCH = 4
+
 
 class FoldedLayer(nn.Module):
     """One layer after folding; `first` also makes its own keys, `last` makes no keys for a next layer and keeps the class token alone."""
@@ -88,12 +90,12 @@ class FoldedBranch(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Describe (B, 3, H, W) normalised RGB images as (B, D) unit vectors, float32 unless the weights are float64."""
-        return self._describe(self.stem(images))
+        return self._describe(torch.cat([self.stem(part) for part in stem_parts(images)]))
 
     def with_maps(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Describe images as `forward` does, and return the stem's maps of the same pass at strides 8 and 16 (EfficientNet-Lite0 stems)."""
         assert isinstance(self.stem, EfficientNetLite)
-        maps = self.stem.pyramid(images)
+        maps = stem_maps(self.stem, images)
         return self._describe(maps[-1]), maps
 
     def _describe(self, features: Tensor) -> Tensor:
@@ -106,6 +108,20 @@ class FoldedBranch(nn.Module):
             tokens, keys = layer(tokens, keys)
         descriptors: Tensor = self.project(self.norm(tokens)[:, 0])  # (B, D)
         return F.normalize(descriptors if descriptors.dtype == torch.float64 else descriptors.float(), dim=-1)
+
+
+def stem_parts(images: Tensor) -> tuple[Tensor, ...]:
+    """Cut (B, 3, H, W) images into what a stem takes at once.
+
+    On a CPU that is few: first maps larger than the allocator keeps are paged in anew at each layer, which takes half as long again.
+    """
+    return torch.split(images, _STEM_BATCH) if images.device.type == "cpu" else (images,)
+
+
+def stem_maps(stem: EfficientNetLite, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return `stem.pyramid` of (B, 3, H, W) images, a few at a time."""
+    parts = [stem.pyramid(part) for part in stem_parts(images)]
+    return torch.cat([middle for middle, _ in parts]), torch.cat([last for _, last in parts])
 
 
 def fold_branch(branch: EgoTRBranch) -> FoldedBranch:

@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from crossgeo.models.fold import stem_maps
+
 Precision = Literal["auto", "fp32", "bf16"]
-_MAP_BATCH = 16  # images in one pass of a stem: what lies between its layers then stays in a CPU's caches
 
 
 def cpu_has_fast_bf16() -> bool:
@@ -76,11 +77,8 @@ class FeatureRuntime:
 
     def run(self, images: Tensor) -> list[Tensor]:
         """Return the maps of (B, 3, H, W) normalised float32 images, one for each stride, as (B, C, h, w) float32 on the CPU."""
-        levels = []
-        for part in batches(len(images), _MAP_BATCH):
-            with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-                levels.append([level.float().cpu() for level in self._stem.pyramid(_laid(images[part], self.device))])
-        return [torch.cat(parts) for parts in zip(*levels, strict=True)]
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            return [level.float().cpu() for level in stem_maps(self._stem, _laid(images, self.device))]
 
 
 def _wants_bf16(precision: Precision, device: torch.device) -> bool:
