@@ -17,12 +17,13 @@ from crossgeo.errors import LimitError, UsageError
 from crossgeo.town.canvas import Canvas, Layers, paint_ground
 from crossgeo.town.crowns import raise_tree
 from crossgeo.town.landuse import build_block, line_street
+from crossgeo.town.memory import check_memory
 from crossgeo.town.plan import Building, Plan, Tree
 from crossgeo.town.roofs import raise_building
 from crossgeo.town.streets import draw_districts, draw_streets, pave
 from crossgeo.town.style import draw_style
 
-_MAX_PIXELS = 15_000  # a side: about 8 GB while it is painted
+_MAX_SIDE_PX = 32_000  # OpenCV warps pictures of at most 32,767
 ObjectKind = Literal["building", "tree", "car", "pond"]
 
 
@@ -67,7 +68,7 @@ class Town:
 def make_town(seed: int, size_m: float = 600.0, gsd_m: float = 0.2) -> Town:
     """Lay out and raise the town of a seed; the same seed, size and GSD give the same town, byte for byte.
 
-    Raises UsageError for a size below 100 m or above 5 km or a GSD outside 0.05 to 1 m, LimitError for more than 15,000 pixels a side.
+    Raises UsageError for a size below 100 m or above 5 km or a GSD outside 0.05 to 1 m, LimitError past memory or what OpenCV draws.
     """
     if seed < 0:
         raise UsageError(f"a town's seed is a whole number from 0, not {seed}")
@@ -75,9 +76,10 @@ def make_town(seed: int, size_m: float = 600.0, gsd_m: float = 0.2) -> Town:
         raise UsageError(f"a town of {size_m} m cannot be made; give a size from 100 to 5000 m")
     if not 0.05 <= gsd_m <= 1.0:
         raise UsageError(f"a town cannot be drawn at {gsd_m} m a pixel; give 0.05 to 1.0")
-    if size_m / gsd_m > _MAX_PIXELS:
-        most_m = _MAX_PIXELS * gsd_m
-        raise LimitError(f"a town of {size_m:g} m at {gsd_m:g} m a pixel takes too much memory; make it at most {most_m:g} m wide")
+    if size_m / gsd_m > _MAX_SIDE_PX:
+        most_m = _MAX_SIDE_PX * gsd_m
+        raise LimitError(f"a town of {size_m:g} m at {gsd_m:g} m a pixel is too large to draw; make it at most {most_m:g} m wide")
+    check_memory(size_m, gsd_m)
     rng = np.random.default_rng([seed, 7341])
     plan = _draw_plan(rng, size_m)
     canvas = Canvas(size_m, gsd_m, plan.style.grass_rgb)

@@ -6,6 +6,7 @@ import shapely
 
 from crossgeo import geodesy
 from crossgeo.errors import LimitError, UsageError
+from crossgeo.town import memory
 from crossgeo.town.layout import Town, make_town
 from crossgeo.town.plan import Material
 
@@ -75,8 +76,9 @@ def test_local_metres_are_grid_metres_of_a_utm_zone(town: Town) -> None:
     assert geodesy.from_lat_lon(town.crs, lat, lon) == pytest.approx((town.origin_xy[0] + 12.5, town.origin_xy[1] + 30.0), abs=1e-3)
 
 
-def test_a_town_that_would_not_fit_in_memory_is_refused() -> None:
-    with pytest.raises(LimitError, match="at most 3000 m"):
+def test_a_town_that_would_not_fit_in_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free_bytes", lambda: 3.2e9)
+    with pytest.raises(LimitError, match="at most 1600 m"):
         make_town(1, 4000.0, 0.2)
 
 
