@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -43,7 +43,7 @@ class TorchRuntime:
         self.device = torch.device(device)
         self.bf16 = _wants_bf16(precision, self.device)
         self.batch = batch
-        self._module = module.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self._module = _ready(module, self.device, self.bf16)
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Describe (B, 3, H, W) normalised float32 images, B at least 1, as (B, D) float32 unit vectors."""
@@ -73,7 +73,7 @@ class FeatureRuntime:
     def __init__(self, stem: nn.Module, precision: Precision = "auto", device: str = "cpu") -> None:
         self.device = torch.device(device)
         self.bf16 = _wants_bf16(precision, self.device)
-        self._stem = stem.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self._stem = _ready(stem, self.device, self.bf16)
 
     def run(self, images: Tensor) -> list[Tensor]:
         """Return the maps of (B, 3, H, W) normalised float32 images, one for each stride, as (B, C, h, w) float32 on the CPU."""
@@ -83,6 +83,16 @@ class FeatureRuntime:
 
 def _wants_bf16(precision: Precision, device: torch.device) -> bool:
     return precision == "bf16" or (precision == "auto" and device.type == "cpu" and cpu_has_fast_bf16())
+
+
+def _ready(module: nn.Module, device: torch.device, bf16: bool) -> Any:
+    """Put a module on a device, channels last; with `bf16` the weights that autocast would cast at every call are cast once."""
+    module = module.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    if bf16:
+        for part in module.modules():
+            if isinstance(part, nn.Conv2d | nn.Linear):
+                part.to(torch.bfloat16)
+    return module
 
 
 def _laid(images: Tensor, device: torch.device) -> Tensor:

@@ -52,6 +52,14 @@ def test_bf16_stays_near_fp32_and_comes_back_as_float32() -> None:
     assert (precise * quick).sum(axis=1).min() > 0.99
 
 
+def test_weights_cast_once_give_what_autocast_gives() -> None:
+    plain = Tiny().eval()
+    batch = images(4)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        wanted = plain(torch.from_numpy(batch).to(memory_format=torch.channels_last)).float().numpy()
+    np.testing.assert_array_equal(TorchRuntime(Tiny(), precision="bf16").run(batch), wanted)
+
+
 def test_an_empty_batch_is_refused() -> None:
     with pytest.raises(ValueError, match="empty"):
         TorchRuntime(Tiny()).run(images(0))
