@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from forking import forked
 
 from crossgeo.errors import GeoError
 from crossgeo.indexer.index import GeoIndex
@@ -30,23 +30,6 @@ def ask(index_path: Path) -> list[Any]:
             return ["answer", [np.round(scores, 3).tolist(), ids.tolist(), pixels]]
     except GeoError as error:
         return [type(error).__name__, str(error)]
-
-
-def forked(work: Callable[[], Any]) -> tuple[int, Any]:
-    """Run `work` in a child and return (how it ended as waitpid says, what it returned or None)."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            os.write(writer, json.dumps(work()).encode())
-            code = 0
-        finally:
-            os._exit(code)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as pipe:
-        said = pipe.read()
-    return os.waitpid(child, 0)[1], (json.loads(said) if said else None)
 
 
 def damages(data: bytes, rng: random.Random) -> Iterator[tuple[str, bytes | None]]:

@@ -18,6 +18,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from forking import forked
 from numpy.typing import NDArray
 
 from crossgeo.indexer import area, files
@@ -26,8 +27,10 @@ from crossgeo.indexer.index import GeoIndex
 from crossgeo.indexer.manifest import ModelIdentity
 from crossgeo.indexer.verify import verify_index
 
-SOURCES = [Path(p) for p in sys.argv[2:]]
-OUT = Path(sys.argv[1])
+OUT, SEED = Path(sys.argv[1]), int(sys.argv[2])
+SOURCES = [Path(p) for p in sys.argv[3:]]
+AT_POINTS, AT_MOMENTS, MOST_ATTEMPTS = 10, 20, 60
+NEVER = 10**9
 OPTIONS = {"gsd_m": 0.5, "tile_px": 24, "batch": 4}
 
 
@@ -42,27 +45,6 @@ def build(out: Path, **changes: Any) -> str:
     """Build and return the manifest's hash."""
     options = BuildOptions(**{**OPTIONS, **changes})
     return build_index(SOURCES, out, describe, ModelIdentity("made", "0" * 64, "0"), options).hash
-
-
-def forked(work: Callable[[], Any], kill_after_s: float | None = None) -> tuple[int, Any]:
-    """Run `work` in a child and return (the signal that ended it or 0, what it returned or None)."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            os.write(writer, json.dumps(work()).encode())
-            code = 0
-        finally:
-            os._exit(code)
-    os.close(writer)
-    if kill_after_s is not None:
-        time.sleep(kill_after_s)
-        os.kill(child, signal.SIGKILL)
-    with os.fdopen(reader, "rb") as pipe:
-        said = pipe.read()
-    _, status = os.waitpid(child, 0)
-    return (os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0), (json.loads(said) if said else None)
 
 
 def killed_at(point: int, out: Path) -> Callable[[], Any]:
@@ -90,37 +72,46 @@ def points_of(out: Path) -> list[str]:
     return seen
 
 
+def tried(number: int, point: int | None, after_s: float | None, over: bool) -> dict[str, Any]:
+    """Kill one build at its n-th point or after a while, half of them over an older generation; resume it and tell what came of it."""
+    out = OUT / f"{number}.geo"
+    if over:
+        shutil.copytree(OUT / "old.geo", out)
+    ended, _ = forked(killed_at(NEVER if point is None else point, out), after_s)
+
+    def look() -> str:
+        with GeoIndex.open(out) as index:
+            return index.manifest.hash
+
+    between = forked(look) if over else (0, None)
+    resumed = forked(lambda: build(out, overwrite=True))
+    after = forked(lambda: [verify_index(out), sorted(p.name for p in out.iterdir())])
+    shutil.rmtree(out)
+    return {"ended": ended, "between": between, "resumed": resumed, "after": after, "over": over}
+
+
 def main() -> None:
-    """Kill twenty times, about half of them over an older generation."""
+    """Kill at points spread over a whole build, then at random moments until enough of those have come before the build's end."""
     area.BLOCKS_PER_PIECE, area.BATCHES_PER_PIECE = 2, 2
     began = time.monotonic()
     wanted = forked(lambda: build(OUT / "unbroken.geo"))[1]
-    seconds = time.monotonic() - began
+    longest_s = time.monotonic() - began
     old = forked(lambda: build(OUT / "old.geo", stride_m=30.0))[1]
     shutil.copytree(OUT / "old.geo", OUT / "points.geo")
     points = forked(lambda: points_of(OUT / "points.geo"))[1]
-    chosen = sorted({round(n * (len(points) - 1) / 13) for n in range(14)})
-    moments: list[tuple[str, int | None, float | None]] = [(points[n], n, None) for n in chosen]
-    rng = random.Random(1)
-    moments += [("at random", None, rng.uniform(0.05, 0.95) * seconds) for _ in range(20 - len(moments))]
-    results = []
-    for number, (name, point, after_s) in enumerate(moments):
-        out = OUT / f"{number}.geo"
-        over = point is not None or number % 2 == 0
-        if over:
-            shutil.copytree(OUT / "old.geo", out)
-        ended, _ = forked(killed_at(point if point is not None else 10**9, out), after_s)
-
-        def look(out: Path = out) -> Any:
-            with GeoIndex.open(out) as index:
-                return index.manifest.hash
-
-        between = forked(look) if over else (0, None)
-        resumed = forked(lambda out=out: build(out, overwrite=True))
-        after = forked(lambda out=out: [verify_index(out), sorted(p.name for p in out.iterdir())])
-        results.append({"at": name, "ended": ended, "between": between, "resumed": resumed, "after": after, "over": over})
-        shutil.rmtree(out)
-    print(json.dumps({"wanted": wanted, "old": old, "results": results}))
+    chosen = sorted({round(n * (len(points) - 1) / (AT_POINTS - 1)) for n in range(AT_POINTS)})
+    results = [{"at": points[n], **tried(n, n, None, over=True)} for n in chosen]
+    rng, landed = random.Random(SEED), 0
+    for number in range(MOST_ATTEMPTS):
+        after_s = rng.uniform(0.0, longest_s)
+        result = {"at": f"{after_s:.4f} of {longest_s:.4f} s", **tried(number, None, after_s, over=number % 2 == 0)}
+        results.append(result)
+        landed += result["ended"] == signal.SIGKILL
+        if landed == AT_MOMENTS:
+            break
+        if result["ended"] == 0:
+            longest_s *= 0.9  # the machine has become quicker since
+    print(json.dumps({"wanted": wanted, "old": old, "at_points": len(chosen), "landed": landed, "results": results}))
 
 
 main()
