@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from crossgeo.engine.agreement import Agreement
 from crossgeo.engine.describe import Pose
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.photo_maps import DenseDescriber, Look
 from crossgeo.engine.registration import Registration, RegistrationSettings
-from crossgeo.engine.rivals import best_by_tile, suppress
+from crossgeo.engine.rivals import best_by_tile
 from crossgeo.indexer.index import GeoIndex
 
 
@@ -26,11 +27,15 @@ from crossgeo.indexer.index import GeoIndex
 class PartSettings:
     """Which parts are looked for, and how closely."""
 
-    parts: tuple[tuple[float, float], ...] = ((0.0, 0.0), (0.3, 0.0), (-0.3, 0.0), (0.0, 0.3), (0.0, -0.3))
+    parts: tuple[tuple[float, float], ...] = ((0.3, 0.0), (-0.3, 0.0), (0.0, 0.3), (0.0, -0.3))  # one after the other until one convinces
     extent_m: float = 30.0  # of the close look
     hits: int = 50  # tiles kept for each pose
-    rivals: int = 24  # compared closely
-    close: RegistrationSettings = field(default_factory=lambda: RegistrationSettings(reach_px=64, min_cells=10.0))
+    rivals: int = 24  # tiles of each part that are compared closely
+    poses: int = 48  # at which each is, those that its descriptor likes best
+    hypotheses: int = 3  # of each tile, that differ in turn or scale
+    registered: int = 10  # of each part whose pose is found finely
+    judged: int = 4  # of each part, by all of the photo
+    close: RegistrationSettings = field(default_factory=lambda: RegistrationSettings(reach_px=80, min_cells=10.0))
 
 
 class PartSearch:
@@ -41,36 +46,40 @@ class PartSearch:
         self._index = index
         self._far = Registration(index, describer)
         self._close = Registration(index, describer, self.settings.close)
+        self._agreement = Agreement(index, describer)
 
-    def rivals(self, photo: Photo, poses: Sequence[Pose], ids: NDArray[np.int64] | None, min_distance_m: float) -> list[Spot]:
-        """Return distinct rivals as places of the photo's centre, which may lie off the imagery, with the fit of the part seen closely.
+    def judge(self, photo: Photo, spots: Sequence[Spot]) -> list[Spot]:
+        """Return the first few spots with how far all of the photo agrees with each as their fit."""
+        return self._agreement.judge(photo, spots[: self.settings.judged])
 
-        `ids` are the tiles to search, all unless given; rivals of one part lie at least `min_distance_m` apart.
+    def rivals(
+        self, photo: Photo, part: tuple[float, float], poses: Sequence[Pose], ids: NDArray[np.int64] | None
+    ) -> list[Spot]:
+        """Return rivals that a part suggests, as places of the photo's centre, which may lie off the imagery, judged by all of the photo.
+
+        `ids` are the tiles to search, all unless given. There are none where the part shows sky.
         """
-        parts = [part for part in self.settings.parts if _on_ground(photo, part, poses)]
-        queries = np.concatenate([self._far.open(photo, Look(part)).describe(poses) for part in parts])  # (parts * poses, D)
-        scores, hits = self._index.search(queries, self.settings.hits, ids)
-        found = best_by_tile(scores, hits)
-        places = self._index.lat_lon(np.array([rival.tile for rival in found], np.int64))
-        chosen = suppress(found, places, min_distance_m, self.settings.rivals)
-        coarse_m = self._index.stride_m * math.sqrt(0.5)
-        spots = []
-        for number, part in enumerate(parts):
-            look = Look(part, self.settings.extent_m)
-            own = []
-            for rival in chosen:
-                which, row = divmod(rival.pose, len(poses))
-                if which == number:
-                    pose = poses[row]
-                    east_m, north_m = look.offset_m(photo, pose)
-                    x, y = self._index.centres[rival.tile].tolist()
-                    segment = self._index.segment_of(rival.tile)
-                    own.append(Spot(segment, x - east_m, y - north_m, pose, rival.score, coarse_m, rival.tile))
-            if own:
-                maps = self._close.open(photo, look)
-                swept = self._close.sweep(maps, own, poses)
-                spots += self._close.register(maps, self._close.register(maps, swept), shrink=0.5)
-        return spots
+        if not _on_ground(photo, part, poses):
+            return []
+        spots = self._of_part(photo, part, poses, ids)
+        return self.judge(photo, sorted(spots, key=lambda spot: -spot.merit))
+
+    def _of_part(self, photo: Photo, part: tuple[float, float], poses: Sequence[Pose], ids: NDArray[np.int64] | None) -> list[Spot]:
+        queries = self._far.open(photo, Look(part)).describe(poses)  # (P, D)
+        found = best_by_tile(*self._index.search(queries, self.settings.hits, ids))[: self.settings.rivals]
+        cosines = self._index.descriptors(np.array([rival.tile for rival in found], np.int64)) @ queries.T  # (rivals, P)
+        look, coarse_m = Look(part, self.settings.extent_m), self._index.stride_m * math.sqrt(0.5)
+        maps = self._close.open(photo, look)
+        spots: list[Spot] = []
+        for rival, row in zip(found, cosines, strict=True):
+            likely = [poses[number] for number in np.argsort(-row, kind="stable")[: self.settings.poses]]
+            east_m, north_m = look.offset_m(photo, poses[rival.pose])
+            x, y = self._index.centres[rival.tile].tolist()
+            segment = self._index.segment_of(rival.tile)
+            spot = Spot(segment, x - east_m, y - north_m, poses[rival.pose], rival.score, coarse_m, rival.tile)
+            spots += self._close.hypotheses(maps, spot, likely, self.settings.hypotheses)
+        spots = sorted(spots, key=lambda spot: -spot.merit)[: self.settings.registered]
+        return self._close.register(maps, self._close.register(maps, spots), shrink=0.5)
 
 
 def _on_ground(photo: Photo, part: tuple[float, float], poses: Sequence[Pose]) -> bool:

@@ -78,6 +78,20 @@ class Registration:
         fits = [self._best(surface, STRIDES[-1], poses, photo.extent_m) for surface in surfaces]
         return [_moved(photo, spot, fit) for spot, fit in zip(spots, fits, strict=True)]
 
+    def hypotheses(self, photo: PhotoMaps, spot: Spot, poses: Sequence[Pose], keep: int) -> list[Spot]:
+        """Return up to `keep` coarse fits around one spot as `sweep` finds them, best first, of poses that differ plainly."""
+        templates = photo.at(poses, STRIDES[-1:])
+        surface = self._surfaces(STRIDES[-1], templates.maps[0], templates.cells[0], list(self._scenes(photo, [spot])))[0]
+        out: list[Spot] = []
+        for row in surface.flatten(1).amax(dim=1).argsort(descending=True).tolist():
+            if len(out) == keep:
+                break
+            if all(_differ(poses[row], other.pose) for other in out):
+                fit = self._best(surface[row : row + 1], STRIDES[-1], poses[row : row + 1], photo.extent_m)
+                if fit is not None:
+                    out.append(_moved(photo, spot, fit))
+        return out
+
     def register(self, photo: PhotoMaps, spots: Sequence[Spot], shrink: float = 1.0) -> list[Spot]:
         """Return the spots moved to where the photo fits at both strides, in the given order, with that fit.
 
@@ -174,6 +188,11 @@ class Registration:
             replace(pose, heading_deg=(pose.heading_deg + turn * shrink) % 360.0, width_m=pose.width_m * (1.0 + (scale - 1.0) * shrink))
             for turn, scale in product(self.settings.headings_deg, self.settings.scales)
         ]
+
+
+def _differ(pose: Pose, other: Pose) -> bool:
+    turn = abs((pose.heading_deg - other.heading_deg + 180.0) % 360.0 - 180.0)
+    return turn > 20.0 or max(pose.width_m, other.width_m) > 1.3 * min(pose.width_m, other.width_m)
 
 
 def _moved(photo: PhotoMaps, spot: Spot, fit: Fit | None) -> Spot:

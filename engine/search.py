@@ -29,6 +29,7 @@ from crossgeo.geodesy import grid_convergence_deg, to_lat_lon
 from crossgeo.indexer.index import GeoIndex
 
 DEFAULT_NEAR_RADIUS_M = 250.0
+JUDGED_REACH_M = 3.0
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class SearchSettings:
     hits: int = 100  # tiles kept for each pose
     min_rival_distance_m: float = 25.0
     registered_rivals: int = 12  # whose feature maps are compared with the photo's; the order is theirs from then on
-    sure_merit: float = 0.55  # where none of those reaches it, parts of the photo are looked for, too
+    sure_merit: float = 0.65  # where none of those reaches it, parts of the photo are looked for, too
     parts: PartSettings = field(default_factory=PartSettings)
     fine_rivals: int = 3
     fine_gap: float = 0.2  # rivals this far below the best are not refined
@@ -147,10 +148,8 @@ class GeoSearch:
         poses, spots = self._retrieve(picture, camera, ids, max(top, 2, first), maps, timings)
         if self._registration is not None and maps is not None:
             with _timed(timings, "register"):
-                registered = self._registration.register(maps, self._registration.sweep(maps, spots[:first], poses))
-                if self._parts is not None and max(spot.merit for spot in registered) < self.settings.sure_merit:
-                    registered += self._parts.rivals(picture, poses, ids, self.settings.min_rival_distance_m)
-                spots = self._ranked([*registered, *(replace(spot, fit=0.0) for spot in spots[first:])])
+                registered = self._ranked(self._registration.register(maps, self._registration.sweep(maps, spots[:first], poses)))
+                spots = self._judged(picture, poses, ids, registered)
         with _timed(timings, "fine"):
             best = spots[0].merit
             leading = [spot for spot in spots[: self.settings.fine_rivals] if spot.merit >= best - self.settings.fine_gap]
@@ -158,8 +157,19 @@ class GeoSearch:
             if self._registration is not None and maps is not None:
                 # The descriptors' best cell may lie off the fit that was found: both are fitted finely, and the better stands.
                 fits = self._registration.register(maps, [*refined, *leading], shrink=0.5)
-                refined = [_better(*spots_) for spots_ in zip(leading, refined, fits[: len(refined)], fits[len(refined) :], strict=True)]
+                pairs = zip(leading, refined, fits[: len(refined)], fits[len(refined) :], strict=True)
+                refined = [_as_judged(own[0], _better(*own)) for own in pairs]
             return self._ranked([*refined, *spots[len(leading) :]])
+
+    def _judged(self, picture: Photo, poses: list[Pose], ids: NDArray[np.int64] | None, registered: list[Spot]) -> list[Spot]:
+        """The rivals judged by all of the photo, best first, and with them what its parts suggest until one convinces."""
+        assert self._parts is not None
+        judged = self._ranked(self._parts.judge(picture, registered))
+        for part in self.settings.parts.parts:
+            if judged[0].merit >= self.settings.sure_merit:
+                break
+            judged = self._ranked([*judged, *self._parts.rivals(picture, part, poses, ids)])
+        return judged
 
     def _prior(
         self, photo: Photo, near: tuple[float, float] | None, radius_m: float | None, use_exif_position: bool
@@ -251,6 +261,13 @@ def _better(start: Spot, refined: Spot, *fits: Spot) -> Spot:
     best = max((start, *fits), key=lambda spot: spot.merit)
     apart_m = math.hypot(best.x - refined.x, best.y - refined.y)
     return replace(best, radius_m=min(best.radius_m, refined.radius_m + apart_m))
+
+
+def _as_judged(judged: Spot, refined: Spot) -> Spot:
+    """A placement that all of the photo was judged at, moved a little if at all: a fit of its middle alone may not move it far."""
+    if math.hypot(refined.x - judged.x, refined.y - judged.y) > JUDGED_REACH_M:
+        return judged
+    return replace(refined, score=judged.score, fit=judged.fit)
 
 
 @contextmanager

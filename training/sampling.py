@@ -86,7 +86,7 @@ class SiteSampler:
                 tiles.append(cut_tile(tile, rng) if rng.random() < self.sampling.cut_share else tile)
                 photo_at.append((centre[0] * gsd_m, centre[1] * gsd_m))
                 tile_at.append((at[0] * gsd_m, at[1] * gsd_m))
-                to_offset.append(np.linalg.inv(world.to_pixels((0.0, 0.0), gsd_m)[:, :2][:2]) / gsd_m)
+                to_offset.append(np.asarray(np.linalg.inv(world.to_pixels((0.0, 0.0), gsd_m)[:2, :2]) / gsd_m, np.float64))
                 groups.append(group)
                 numbers.append(number)
         photo_xy, tile_xy = np.array(photo_at), np.array(tile_at)

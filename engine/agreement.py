@@ -1,0 +1,85 @@
+"""Agreement: whether all of a photo fits at one placement, and not only the part that suggested it.
+
+A chance fit of one part finds its best shift, turn and scale among thousands; held in place, the other parts then disagree with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from crossgeo.engine.fine import Spot
+from crossgeo.engine.photo import Photo
+from crossgeo.engine.photo_maps import STRIDES, DenseDescriber, Look, PhotoMaps
+from crossgeo.indexer.index import GeoIndex
+from crossgeo.kernels.correlation import masked_correlation, seen_cells
+
+_SCENES = 16  # in one pass of the stem
+
+
+@dataclass(frozen=True)
+class AgreementSettings:
+    """Which parts are compared, and how far each may stray from the placement."""
+
+    parts: tuple[tuple[float, float], ...] = tuple((x, y) for y in (-0.35, 0.0, 0.35) for x in (-0.35, 0.0, 0.35))
+    extent_m: float = 30.0
+    reach_px: int = 16  # of the canvas, 3 m at 30 m
+    headings_deg: tuple[float, ...] = (-3.0, 0.0, 3.0)
+    min_cells: float = 12.0  # of the finest stride, that a part and the imagery must share to have a say
+    min_total: float = 60.0  # that all parts together must share
+
+
+class Agreement:
+    """Judges placements of a photo by all of its parts."""
+
+    def __init__(self, index: GeoIndex, describer: DenseDescriber, settings: AgreementSettings | None = None) -> None:
+        self.settings = settings or AgreementSettings()
+        self._index, self._describer = index, describer
+
+    def judge(self, photo: Photo, spots: Sequence[Spot]) -> list[Spot]:
+        """Return the spots with the mean correlation of all parts on imagery as their fit, each part weighing what it shares.
+
+        A placement of which too little lies on imagery has no agreement: its fit is 0.
+        """
+        shared, total = np.zeros(len(spots)), np.zeros(len(spots))
+        for part in self.settings.parts:
+            looked = PhotoMaps(self._describer, photo, Look(part, self.settings.extent_m))
+            for start in range(0, len(spots), _SCENES):
+                for number, (fit, cells) in enumerate(self._of_part(looked, spots[start : start + _SCENES]), start):
+                    shared[number] += fit * cells
+                    total[number] += cells
+        enough = total >= self.settings.min_total
+        return [replace(spot, fit=float(s / t) if ok else 0.0) for spot, s, t, ok in zip(spots, shared, total, enough, strict=True)]
+
+    def _of_part(self, photo: PhotoMaps, spots: Sequence[Spot]) -> list[tuple[float, float]]:
+        """Correlation and shared cells of one part at each spot; (0, 0) where it shows sky or shares too little."""
+        stride = STRIDES[0]
+        size_px = self._describer.canvas_px + 2 * self.settings.reach_px
+        size_m = photo.extent_m * size_px / self._describer.canvas_px
+        out, windows, masks, seen = [(0.0, 0.0)] * len(spots), [], [], []
+        for number, spot in enumerate(spots):
+            try:
+                east_m, north_m = photo.look.offset_m(photo.photo, spot.pose)
+            except ValueError:
+                continue
+            rgb, valid = self._index.read_window(spot.segment, spot.x + east_m, spot.y + north_m, size_m, size_px)
+            if valid.any():
+                seen.append(number)
+                windows.append(rgb)
+                masks.append(valid)
+        if not seen:
+            return out
+        scenes, shown = self._describer.scene_features(np.stack(windows))[0], seen_cells(np.stack(masks), stride)
+        for row, number in enumerate(seen):
+            spot = spots[number]
+            turned = [replace(spot.pose, heading_deg=(spot.pose.heading_deg + turn) % 360.0) for turn in self.settings.headings_deg]
+            templates = photo.at(turned, (stride,))
+            surface, overlap = masked_correlation(templates.maps[0], templates.cells[0], scenes[row : row + 1], shown[row : row + 1])
+            surface = torch.where(overlap >= self.settings.min_cells, surface, torch.full_like(surface, -2.0)).flatten()
+            best = int(surface.argmax())
+            if surface[best] > -2.0:
+                out[number] = (float(surface[best]), float(overlap.flatten()[best]))
+        return out
