@@ -90,11 +90,13 @@ class Progress:
             self._draw(done, total, rate)
         elif now - self._line_at >= LINE_EVERY_S:
             self._line_at = now
-            left = f", {(total - done) / rate:.0f} s left" if rate > 0.0 else ""
-            say(f"{self.what}: {done} of {total} {self.unit}, {self._speed(rate)}{left}")
+            pace = f", {self._speed(rate)}, {(total - done) / rate:.0f} s left" if rate > 0.0 else ""
+            say(f"{self.what}: {done} of {total} {self.unit}{pace}")
 
     def _speed(self, rate: float) -> str:
-        return f"{1.0 / rate:.1f} s each" if 0.0 < rate < 1.0 else f"{rate:.1f} {self.unit}/s"
+        if rate == 0.0:
+            return ""  # only one moment is known so far
+        return f"{1.0 / rate:.1f} s each" if rate < 1.0 else f"{rate:.1f} {self.unit}/s"
 
     def _draw(self, done: int, total: int, rate: float) -> None:
         if self._bar is None or self._task is None:

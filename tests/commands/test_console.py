@@ -43,6 +43,15 @@ def test_what_was_done_before_does_not_count_for_the_rate(monkeypatch: pytest.Mo
     assert capsys.readouterr().err == "describing: 1010 of 1100 tiles, 1.0 tiles/s, 90 s left\n"
 
 
+def test_no_rate_is_made_up_from_a_first_slow_item(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    monkeypatch.setattr(console.time, "monotonic", clock)
+    with console.Progress("locating", "photos") as progress:
+        clock.now = 12.0
+        progress(1, 5)
+    assert capsys.readouterr().err == "locating: 1 of 5 photos\n"
+
+
 def test_on_a_terminal_progress_is_a_bar_on_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
