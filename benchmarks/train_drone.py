@@ -49,9 +49,11 @@ def card_of(kind: str, out: Path) -> tuple[dict[str, Any], dict[str, torch.Tenso
     return card, state
 
 
-def ship(kind: str, out: Path, thresholds: list[float] | None) -> None:
+def ship(kind: str, out: Path, thresholds: list[float] | None, start_from: str | None) -> None:
     """Write the shipped file of a run; thresholds are kept from the file that it replaces unless given."""
     card, state = card_of(kind, out)
+    if start_from:
+        card["training"]["went_on_from"] = read_card(WEIGHTS / f"{start_from}.safetensors")["training"]
     path = WEIGHTS / f"{kind}-s-drone.safetensors"
     if thresholds:
         card["thresholds"] = {"score": thresholds[0], "margin": thresholds[1]}
@@ -78,7 +80,7 @@ def main() -> None:
     parser.add_argument("--thresholds", type=float, nargs=2, metavar=("SCORE", "MARGIN"))
     args = parser.parse_args()
     if args.what == "ship":
-        ship(args.kind, args.out, args.thresholds)
+        ship(args.kind, args.out, args.thresholds, args.start_from)
         return
     torch.set_flush_denormal(True)
     torch.set_num_threads(args.threads)

@@ -149,7 +149,8 @@ class GeoSearch:
         if self._registration is not None and maps is not None:
             with _timed(timings, "register"):
                 registered = self._ranked(self._registration.register(maps, self._registration.sweep(maps, spots[:first], poses)))
-                spots = self._judged(picture, poses, ids, registered)
+                leading = self._registration.register(maps, registered[: self.settings.parts.judged], shrink=0.5)
+                spots = self._judged(picture, poses, ids, leading)
         with _timed(timings, "fine"):
             best = spots[0].merit
             leading = [spot for spot in spots[: self.settings.fine_rivals] if spot.merit >= best - self.settings.fine_gap]
