@@ -20,6 +20,7 @@ from crossgeo.models.fold import fold_branch
 from crossgeo.models.views import DEFAULT_HFOV_DEG, DroneView, PhotoGeometry
 
 _CHUNK = 32  # canvases or tiles in memory at a time
+_SCALES = 64  # of one photo that are kept
 
 
 @dataclass(frozen=True)
@@ -60,18 +61,24 @@ class Describer(Protocol):
 
 
 def place_photo(
-    view: DroneView, photo: Photo, poses: Sequence[Pose], centres_m: Sequence[tuple[float, float]] | None = None
+    view: DroneView,
+    photo: Photo,
+    poses: Sequence[Pose],
+    centres_m: Sequence[tuple[float, float]] | None = None,
+    shrunk: dict[float, Photo] | None = None,
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Place a photo on the view's canvas at P poses, each around a ground offset: (P, S, S, 3) canvases and (P, S, S) masks.
 
-    As `view.canvas` of each pose, but the photo is brought down to the canvas's scale once a ground width and not once a pose.
+    As `view.canvas` of each pose, but the photo is brought down to the canvas's scale once a ground width and not once a pose;
+    `shrunk` keeps what was brought down, by its width in pixels, for the next call about the same photo.
     """
-    shrunk: dict[float, Photo] = {}
+    shrunk = {} if shrunk is None else shrunk
     placed = []
     for pose, centre_m in zip(poses, centres_m or [(0.0, 0.0)] * len(poses), strict=True):
-        if pose.width_m not in shrunk:
-            shrunk[pose.width_m] = _shrink(photo, pose.width_m * view.size_px / view.extent_m)
-        small = shrunk[pose.width_m]
+        width_px = pose.width_m * view.size_px / view.extent_m
+        if width_px not in shrunk:
+            shrunk[width_px] = _shrink(photo, width_px)
+        small = shrunk[width_px]
         placed.append(view.canvas(small.pixels, pose.geometry(small), centre_m))
     return np.stack([canvas for canvas, _ in placed]), np.stack([mask for _, mask in placed])
 
@@ -100,6 +107,7 @@ class DroneDescriber:
         self.view, self.identity, self.card = view, identity, card
         self._ground, self._aerial = branches
         self._ground_stem, self._aerial_stem = stems
+        self._last: tuple[NDArray[np.uint8], dict[float, Photo]] | None = None
 
     @property
     def canvas_px(self) -> int:
@@ -125,7 +133,7 @@ class DroneDescriber:
         """Describe a photo at P poses as (P, D) unit vectors."""
         rows = []
         for start in range(0, len(poses), _CHUNK):
-            canvases, masks = place_photo(self.view, photo, poses[start : start + _CHUNK])
+            canvases, masks = self._place(self.view, photo, poses[start : start + _CHUNK])
             rows.append(self._ground.run(self.view.normalise(canvases, masks).numpy()))
         return np.concatenate(rows)
 
@@ -133,7 +141,7 @@ class DroneDescriber:
         self, photo: Photo, poses: Sequence[Pose], centres_m: Sequence[tuple[float, float]] | None = None
     ) -> tuple[NDArray[np.float32], list[Tensor], NDArray[np.bool_]]:
         """Describe a photo at P poses as (P, D) unit vectors and return the stem's maps of the same pass, as `photo_features`."""
-        canvases, masks = place_photo(self.view, photo, poses, centres_m)
+        canvases, masks = self._place(self.view, photo, poses, centres_m)
         rows, levels = self._ground.run_with_maps(self.view.normalise(canvases, masks))
         return rows, levels, masks
 
@@ -150,8 +158,19 @@ class DroneDescriber:
         Photos go through the ground branch's stem and windows through the aerial branch's, as `training/dense.py` trains them to agree.
         """
         view = self.view if extent_m is None else replace(self.view, extent_m=extent_m)
-        canvases, masks = place_photo(view, photo, poses, centres_m)
+        canvases, masks = self._place(view, photo, poses, centres_m)
         return self._ground_stem.run(self.view.normalise(canvases, masks)), masks
+
+    def _place(
+        self, view: DroneView, photo: Photo, poses: Sequence[Pose], centres_m: Sequence[tuple[float, float]] | None = None
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """`place_photo`, which one question asks for dozens of times: bringing a large photo down each time would be a sixth of it."""
+        last = self._last
+        if last is None or last[0] is not photo.pixels:
+            last = self._last = (photo.pixels, {})
+        if len(last[1]) > _SCALES:
+            last[1].clear()
+        return place_photo(view, photo, poses, centres_m, last[1])
 
     def scene_features(self, windows: NDArray[np.uint8]) -> list[Tensor]:
         """Return the stem's maps of (B, W, W, 3) uint8 RGB windows at the canvas's scale, (B, C, W / stride, W / stride) each."""

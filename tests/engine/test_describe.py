@@ -10,6 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from crossgeo.engine import describe
 from crossgeo.engine.describe import DroneDescriber, Pose, place_photo
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.runtime.torch import FeatureRuntime
@@ -83,3 +84,20 @@ def test_one_pass_gives_the_descriptors_and_the_maps_of_two(ground: Any) -> None
     for level, want in zip(levels, wanted, strict=True):
         assert torch.allclose(level, want, atol=1e-4)
     assert (masks == wanted_masks).all()
+
+
+def test_a_photo_is_brought_down_once_a_scale_however_often_it_is_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    one, other = (Photo.from_pixels(rng.integers(0, 256, (400, 600, 3), np.uint8)) for _ in range(2))
+    widths: list[float] = []
+    shrink = describe._shrink
+    monkeypatch.setattr(describe, "_shrink", lambda photo, width_px: widths.append(width_px) or shrink(photo, width_px))
+    made, on_ground, _ = describer()
+    made.photo(one, [Pose(10.0, 80.0)])
+    made.photo(one, [Pose(50.0, 80.0), Pose(80.0, 80.0)])
+    assert len(widths) == 1
+    made.photo(one, [Pose(10.0, 60.0)])  # another scale
+    made.photo(other, [Pose(10.0, 80.0)])
+    assert len(widths) == 3
+    made.photo(one, [Pose(10.0, 80.0)])
+    np.testing.assert_array_equal(on_ground.batches[0], on_ground.batches[-1])
