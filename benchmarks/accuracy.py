@@ -128,8 +128,8 @@ def calibrate(data: Path, sources: list[Path], args: argparse.Namespace) -> dict
     """Find the score that few photos of other ground reach, from views that no other part of this benchmark uses."""
     index, _ = city(args.work, "banepa", sources, args.weights)
     held = ground_truth.banepa(data, "held-out")
-    own = [t for known in (True, False) for t in ground_truth.rendered_truths(held, 30, 31, camera_known=known)]
-    others = [t for ground in ground_truth.zanzibar(data) for t in ground_truth.rendered_truths(ground, 25, 32, camera_known=False)]
+    own = [t for known, n in ((True, 20), (False, 10)) for t in ground_truth.rendered_truths(held, n, 31, camera_known=known)]
+    others = [t for ground in ground_truth.zanzibar(data) for t in ground_truth.rendered_truths(ground, 12, 32, camera_known=False)]
     with GeoSearch.open(index, args.weights, None) as search:
         rows = list(evaluate(search, own))
         foreign = sorted(row.score for row in evaluate(search, others) if row.score is not None)
