@@ -132,10 +132,9 @@ def one_process(index: Path, folder: Path, asked: Question) -> dict[str, Any]:
     photo = folder / "photo.jpg"
     photo.write_bytes(asked[0])
     words = ["query", str(photo), "--index", str(index), "--json", "--point", ",".join(f"{value:.1f}" for value in asked[1]["point"])]
+    command = [sys.executable, "-c", "from crossgeo.cli import main; main()", *words]
     began = perf_counter()
-    run = subprocess.run(
-        [sys.executable, "-c", "from crossgeo.cli import main; main()", *words], check=True, capture_output=True, text=True
-    )
+    run = subprocess.run(command, check=True, stdout=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())})
     took_s = perf_counter() - began
     peak_kib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # this child's, the first and largest
     return {"seconds": round(took_s, 2), "peak_memory_mb": round(peak_kib / 1024), "ms": json.loads(run.stdout)["timings_ms"]}
