@@ -22,6 +22,7 @@ from crossgeo.training.render import Cameras, World, point_inside, random_geomet
 
 # South of the upper edge of tile row 220245 (z19) and a margin: most of six of seventeen rows, and half of its labelled tiles.
 BANEPA_HELD_OUT = (85.50, 27.60, 85.54, 27.6315)
+CLEAR_M = 75.0  # from where training ended: its canvases and windows looked up to 25 m past the ground that they were centred on
 TRAINING_TOWNS = tuple(range(101, 113))  # towns of 400 m in two scenes each
 HELD_OUT_TOWN = 9001
 
@@ -85,13 +86,16 @@ def rendered_truths(
     assert crs is not None
     rng = np.random.default_rng(seed)
     cameras = Cameras(width_px=1024)
-    centres = usable_centres(ground, 45.0)  # past the rim of what training saw, however its world was turned
-    order = rng.permutation(len(ground.outlines)) if clicks else None
+    first_row = _first_clear_row(ground)
+    centres = usable_centres(ground, 45.0)
+    centres = centres[centres[:, 1] >= first_row]
+    outlines = [outline for outline in ground.outlines if outline[:, 1].min() >= first_row]
+    order = rng.permutation(len(outlines)) if clicks else None
     for number in range(count):
         geometry = random_geometry(rng, cameras)
         point, polygon = None, None
         if order is not None:
-            outline = ground.outlines[order[number % len(order)]]
+            outline = outlines[order[number % len(order)]]
             inside = point_inside(outline, rng)
             share = rng.uniform(0.15, 0.85, 2)
             point = (float(share[0] * geometry.width_px), float(share[1] * geometry.height_px))
@@ -110,6 +114,14 @@ def rendered_truths(
         photo = Photo.from_pixels(rendered_photo(ground, at, geometry, rng), f"{ground.name}-{seed}-{number}", exif)
         heading = (geometry.heading_deg + geodesy.grid_convergence_deg(crs, x, y)) % 360.0
         yield Truth(photo, lat, lon, heading, point, polygon)
+
+
+def _first_clear_row(ground: Ground) -> float:
+    """Return the pixel row from which on a ground lies CLEAR_M south of what was trained on in Banepa; other grounds lie far off."""
+    assert ground.crs is not None
+    _, _, east, north = BANEPA_HELD_OUT
+    _, border_y = geodesy.from_lat_lon(ground.crs, north, east)
+    return (ground.origin_xy[1] - border_y + CLEAR_M) / ground.gsd_m
 
 
 def _to_crs(ground: Ground, at_px: tuple[float, float]) -> tuple[float, float]:

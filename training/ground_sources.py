@@ -122,5 +122,8 @@ def _load(
         (x0, y0), (x1, y1) = outline.min(axis=0), outline.max(axis=0)
         if x0 >= 0 and y0 >= 0 and x1 < width and y1 < height and usable[int(y0) : int(y1) + 1, int(x0) : int(x1) + 1].all():
             outlines.append(outline)
-    scenes: list[Image] = [np.asarray(rgb, np.uint8)]
+    pixels_rgb = np.asarray(rgb, np.uint8)
+    if part == "train":  # windows and canvases reach past the ground that they are centred on
+        pixels_rgb = np.where(held[..., None], np.uint8(0), pixels_rgb)
+    scenes: list[Image] = [pixels_rgb]
     return make_ground(f"{source.path.stem}-{number}", scenes, usable, gsd_m, outlines, real=real, crs=crs, origin_xy=(left, top))
