@@ -47,7 +47,7 @@ class Spot:
     score: float  # cosine of the descriptors
     radius_m: float
     tile: int
-    fit: float | None = None  # correlation of the feature maps, once registered
+    fit: float | None = None  # correlation of the feature maps once registered, of all parts of the photo once judged
 
     @property
     def merit(self) -> float:

@@ -24,7 +24,7 @@ from crossgeo.models.checkpoint import load_attengeo
 from crossgeo.models.views import ObjectView
 
 CENTRE_STEP_M = 2.0  # windows are centred on this grid, so that clicks near each other share one; less than training moves them
-CACHED_WINDOWS = 256
+CACHED_WINDOWS = 32  # of eight turns each: 32 MB of AttenGeo-S's features, 256 MB of AttenGeo's
 
 
 class Locator(Protocol):

@@ -1,4 +1,4 @@
-"""The second attempt: parts of a photo looked for by themselves and compared at twice the scale.
+"""Parts of a photo looked for by themselves and compared at twice the scale.
 
 A photo that reaches past the imagery shows mostly ground that no tile has. A canvas around one of its ends is described like any other,
 and the 30 m around that end are then slid over each rival: little ground, seen closely, tells more than much of it from afar.
@@ -17,7 +17,7 @@ from crossgeo.engine.agreement import Agreement
 from crossgeo.engine.describe import Pose
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.photo import Photo
-from crossgeo.engine.photo_maps import DenseDescriber, Look
+from crossgeo.engine.photo_maps import DenseDescriber, Look, PhotoMaps
 from crossgeo.engine.registration import Registration, RegistrationSettings
 from crossgeo.engine.rivals import best_by_tile
 from crossgeo.indexer.index import GeoIndex
@@ -44,7 +44,7 @@ class PartSearch:
     def __init__(self, index: GeoIndex, describer: DenseDescriber, settings: PartSettings | None = None) -> None:
         self.settings = settings or PartSettings()
         self._index = index
-        self._far = Registration(index, describer)
+        self._describer = describer
         self._close = Registration(index, describer, self.settings.close)
         self._agreement = Agreement(index, describer)
 
@@ -65,7 +65,7 @@ class PartSearch:
         return self.judge(photo, sorted(spots, key=lambda spot: -spot.merit))
 
     def _of_part(self, photo: Photo, part: tuple[float, float], poses: Sequence[Pose], ids: NDArray[np.int64] | None) -> list[Spot]:
-        queries = self._far.open(photo, Look(part)).describe(poses)  # (P, D)
+        queries = PhotoMaps(self._describer, photo, Look(part)).describe(poses)  # (P, D)
         found = best_by_tile(*self._index.search(queries, self.settings.hits, ids))[: self.settings.rivals]
         cosines = self._index.descriptors(np.array([rival.tile for rival in found], np.int64)) @ queries.T  # (rivals, P)
         look, coarse_m = Look(part, self.settings.extent_m), self._index.stride_m * math.sqrt(0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -17,6 +18,7 @@ from crossgeo.kernels.correlation import seen_cells
 from crossgeo.models.views import photo_to_ground
 
 STRIDES = (8, 16)  # px of the canvas
+FARTHEST_WIDTHS = 5.0  # of the ground at the photo's centre; a pixel's error is tens of metres beyond
 Offsets = Sequence[tuple[float, float]]  # east_m, north_m from the ground at the photo's centre
 _CHUNK = 64  # canvases in memory at a time
 
@@ -63,11 +65,17 @@ class Look:
     extent_m: float | None = None  # None: the model's own
 
     def offset_m(self, photo: Photo, pose: Pose) -> tuple[float, float]:
-        """Return how far (east_m, north_m) the part's ground lies from the ground at the photo's centre; ValueError where it is sky."""
+        """Return how far (east_m, north_m) the part's ground lies from the ground at the photo's centre.
+
+        ValueError where it is sky, or so near the horizon that the ground there shows nothing.
+        """
         if self.part == (0.0, 0.0):
             return 0.0, 0.0
         height_px, width_px = photo.pixels.shape[:2]
-        return photo_to_ground(pose.geometry(photo), (0.5 + self.part[0]) * width_px, (0.5 + self.part[1]) * height_px)
+        east_m, north_m = photo_to_ground(pose.geometry(photo), (0.5 + self.part[0]) * width_px, (0.5 + self.part[1]) * height_px)
+        if math.hypot(east_m, north_m) > FARTHEST_WIDTHS * pose.width_m:
+            raise ValueError(f"{photo.name}: the part is too near the horizon")
+        return east_m, north_m
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ class Place:
     lon: float
     radius_m: float  # two of three true places lie within it
     heading_deg: float  # of the photo's upper edge, clockwise from true north
-    score: float  # cosine of photo and tile, -1 to 1
+    score: float  # -1 to 1: a third of the descriptors' cosine and two of how far all of the photo agrees (fine.Spot.merit)
     tile: int  # id in the index of the tile that led here
     width_m: float  # of ground across the photo, as matched; this and what follows is not in the JSON
     tilt_deg: float  # as matched with, 0 where unknown

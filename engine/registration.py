@@ -23,6 +23,7 @@ from crossgeo.engine.photo_maps import STRIDES, DenseDescriber, Look, PhotoMaps
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.kernels.correlation import masked_correlation, seen_cells
 
+CLICK_FIT = 0.3  # chance reaches less around a click; a placement that all of a photo agrees with is not moved by it
 _SCENES = 4  # read and sent through the stem at a time
 _TEMPLATES = 32  # correlated at a time with a scene that is cut: more overflow the caches
 
@@ -36,6 +37,11 @@ class RegistrationSettings:
     scales: tuple[float, ...] = (0.9, 1.0, 1.11)
     min_cells: float = 5.0  # of stride 16 that photo and imagery must share
     overlap_power: float = 0.25  # how much a fit loses that shares only part of the photo: little overlaps fit by chance
+
+    def __post_init__(self) -> None:
+        """Refuse a reach at which the strides' surfaces would not span the same shifts (ValueError)."""
+        if self.reach_px % STRIDES[-1]:
+            raise ValueError(f"reach_px must be a multiple of {STRIDES[-1]}, not {self.reach_px}")
 
 
 @dataclass(frozen=True)
@@ -108,13 +114,16 @@ class Registration:
         """Return the spot with position and pose corrected so that the ground around a click (decoded pixels) fits best.
 
         Away from the photo's centre an unknown tilt, a turned lens or a slope moves the ground; this takes up what it moved. A spot whose
-        click shows sky, or around which too little of the photo is seen, comes back as it was.
+        click shows sky, or around which too little of the photo is seen or fits, comes back as it was.
         """
         height_px, width_px = photo.pixels.shape[:2]
         look = Look((click_px[0] / width_px - 0.5, click_px[1] / height_px - 0.5))
         try:
-            moved = self.register(self.open(photo, look), [spot], shrink)[0]
-        except ValueError:  # sky
+            look.offset_m(photo, spot.pose)
+        except ValueError:  # sky; the limit is the same at every turn and scale
+            return spot
+        moved = self.register(self.open(photo, look), [spot], shrink)[0]
+        if moved.fit is None or moved.fit < CLICK_FIT:
             return spot
         return replace(spot, x=moved.x, y=moved.y, pose=moved.pose)
 

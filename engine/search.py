@@ -1,4 +1,4 @@
-"""GeoSearch: a photo against an index; retrieval over poses, distinct rivals, the 5 m step, status, and the clicked object."""
+"""GeoSearch: a photo against an index; retrieval over poses, registration, agreement, the 5 m step, status, and the clicked object."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from crossgeo.geodesy import grid_convergence_deg, to_lat_lon
 from crossgeo.indexer.index import GeoIndex
 
 DEFAULT_NEAR_RADIUS_M = 250.0
-JUDGED_REACH_M = 3.0
+JUDGED_REACH_M = 3.0  # as far as a part may stray when all of a photo is judged
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,8 @@ class GeoSearch:
 
         heading_deg: of the photo's upper edge against true north; fov_deg: horizontal; height_m: above ground; tilt_deg: 0 is
         straight down; each one given wins over EXIF, whose heading and height are dropped where they lead nowhere.
-        near (lat, lon) with radius_m (250 unless given) keeps the search there; use_exif_position takes near from the photo.
+        near (lat, lon) with radius_m (250 unless given) keeps the imagery that is searched there; the centre of a photo that shows its
+        rim may lie beyond. use_exif_position takes near from the photo.
         Raises UsageError for arguments out of range or a point outside the photo, InputError or LimitError for a photo that we cannot read.
         """
         timings: dict[str, float] = {}
@@ -150,7 +151,9 @@ class GeoSearch:
             with _timed(timings, "register"):
                 registered = self._ranked(self._registration.register(maps, self._registration.sweep(maps, spots[:first], poses)))
                 leading = self._registration.register(maps, registered[: self.settings.parts.judged], shrink=0.5)
-                spots = self._judged(picture, poses, ids, leading)
+                judged = self._judged(picture, poses, ids, leading)
+                rest = [*registered[self.settings.parts.judged :], *spots[first:]]
+                spots = self._ranked([*judged, *(replace(spot, fit=0.0) for spot in rest)])  # their fits are of another kind
         with _timed(timings, "fine"):
             best = spots[0].merit
             leading = [spot for spot in spots[: self.settings.fine_rivals] if spot.merit >= best - self.settings.fine_gap]
@@ -159,7 +162,7 @@ class GeoSearch:
                 # The descriptors' best cell may lie off the fit that was found: both are fitted finely, and the better stands.
                 fits = self._registration.register(maps, [*refined, *leading], shrink=0.5)
                 pairs = zip(leading, refined, fits[: len(refined)], fits[len(refined) :], strict=True)
-                refined = [_as_judged(own[0], _better(*own)) for own in pairs]
+                refined = [_settled(*own) for own in pairs]
             return self._ranked([*refined, *spots[len(leading) :]])
 
     def _judged(self, picture: Photo, poses: list[Pose], ids: NDArray[np.int64] | None, registered: list[Spot]) -> list[Spot]:
@@ -257,18 +260,12 @@ class GeoSearch:
         return Place(lat, lon, spot.radius_m, heading, spot.merit, spot.tile, pose.width_m, pose.tilt_deg, pose.fov_deg, above)
 
 
-def _better(start: Spot, refined: Spot, *fits: Spot) -> Spot:
-    """The best fit of one rival; its radius is that of the 5 m step where the two agree on the place."""
-    best = max((start, *fits), key=lambda spot: spot.merit)
+def _settled(judged: Spot, refined: Spot, *fits: Spot) -> Spot:
+    """A placement that all of the photo was judged at, moved to the best fit near it: a fit of its middle alone may not move it far."""
+    near = [fit for fit in fits if math.hypot(fit.x - judged.x, fit.y - judged.y) <= JUDGED_REACH_M]
+    best = max([judged, *near], key=lambda spot: spot.merit)
     apart_m = math.hypot(best.x - refined.x, best.y - refined.y)
-    return replace(best, radius_m=min(best.radius_m, refined.radius_m + apart_m))
-
-
-def _as_judged(judged: Spot, refined: Spot) -> Spot:
-    """A placement that all of the photo was judged at, moved a little if at all: a fit of its middle alone may not move it far."""
-    if math.hypot(refined.x - judged.x, refined.y - judged.y) > JUDGED_REACH_M:
-        return judged
-    return replace(refined, score=judged.score, fit=judged.fit)
+    return replace(best, radius_m=min(best.radius_m, refined.radius_m + apart_m), score=judged.score, fit=judged.fit)
 
 
 @contextmanager

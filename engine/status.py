@@ -15,7 +15,7 @@ from crossgeo.errors import WeightsError
 class Thresholds:
     """Read from the card of the weights (`thresholds`); these values hold until weights are calibrated."""
 
-    score: float = 0.45  # cosine of the best place
+    score: float = 0.45  # of the best place (fine.Spot.merit)
     margin: float = 0.03  # its lead over the second place
     temperature: float = 0.02  # of scores, for the radius
 

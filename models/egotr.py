@@ -14,6 +14,7 @@ from crossgeo.models.resnetv2 import ResNetV2
 from crossgeo.models.transformer import NORM_EPS, Layer
 
 STRIDE = 16
+Stem = EfficientNetLite | ResNetV2
 
 
 @dataclass(frozen=True)
@@ -98,9 +99,8 @@ class EgoTRBranch(nn.Module):
         return self._describe(self.stem(images))
 
     def with_maps(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Describe images as `forward` does, and return the stem's maps of the same pass at strides 8 and 16 (EfficientNet-Lite0 stems)."""
-        assert isinstance(self.stem, EfficientNetLite)
-        maps = self.stem.pyramid(images)
+        """Describe images as `forward` does, and return the stem's maps of the same pass at strides 8 and 16."""
+        maps = cast(Stem, self.stem).pyramid(images)
         return self._describe(maps[-1]), maps
 
     def _describe(self, features: Tensor) -> Tensor:

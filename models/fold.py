@@ -14,8 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from crossgeo.kernels.attention import attention
-from crossgeo.models.efficientnet_lite import EfficientNetLite
-from crossgeo.models.egotr import EgoTRBranch
+from crossgeo.models.egotr import EgoTRBranch, Stem
 from crossgeo.models.resnetv2 import WSConv2d
 from crossgeo.models.transformer import NORM_EPS, Layer
 
@@ -93,9 +92,8 @@ class FoldedBranch(nn.Module):
         return self._describe(torch.cat([self.stem(part) for part in stem_parts(images)]))
 
     def with_maps(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Describe images as `forward` does, and return the stem's maps of the same pass at strides 8 and 16 (EfficientNet-Lite0 stems)."""
-        assert isinstance(self.stem, EfficientNetLite)
-        maps = stem_maps(self.stem, images)
+        """Describe images as `forward` does, and return the stem's maps of the same pass at strides 8 and 16."""
+        maps = stem_maps(cast(Stem, self.stem), images)
         return self._describe(maps[-1]), maps
 
     def _describe(self, features: Tensor) -> Tensor:
@@ -118,7 +116,7 @@ def stem_parts(images: Tensor) -> tuple[Tensor, ...]:
     return torch.split(images, _STEM_BATCH) if images.device.type == "cpu" else (images,)
 
 
-def stem_maps(stem: EfficientNetLite, images: Tensor) -> tuple[Tensor, Tensor]:
+def stem_maps(stem: Stem, images: Tensor) -> tuple[Tensor, Tensor]:
     """Return `stem.pyramid` of (B, 3, H, W) images, a few at a time."""
     parts = [stem.pyramid(part) for part in stem_parts(images)]
     return torch.cat([middle for middle, _ in parts]), torch.cat([last for _, last in parts])

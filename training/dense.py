@@ -1,7 +1,7 @@
 """A loss for the stem's feature maps: a photo slid over the tiles of its batch must correlate best where it was taken.
 
-What `engine/registration.py` does at query time is trained for: each photo's softmax runs over all tiles and all shifts at once, so that
-the right tile and the right metre are learned together, from whole tiles and from what is left of cut ones.
+What `engine/registration.py` does at query time is trained for: each photo's softmax runs over many tiles and all shifts at once, so
+that the right tile and the right metre are learned together, from whole tiles and from what is left of cut ones.
 """
 
 from __future__ import annotations

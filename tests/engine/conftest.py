@@ -164,3 +164,10 @@ def search(index_path: Path) -> Iterator[GeoSearch]:
     """A search over the patchwork."""
     with GeoSearch(GeoIndex.open(index_path), ColourDescriber()) as opened:
         yield opened
+
+
+@pytest.fixture
+def dense_search(index_path: Path, dense: DenseColours) -> Iterator[GeoSearch]:
+    """A search that registers and judges, as that of the shipped weights does."""
+    with GeoSearch(GeoIndex.open(index_path), dense) as opened:
+        yield opened
