@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from crossgeo.models.views import DroneView, ObjectView, PhotoGeometry, canvas_to_ground, ground_to_photo, photo_to_ground, warp
 from crossgeo.training.augment import change_photo, change_tile
-from crossgeo.training.grounds import Ground, Image, Outline
+from crossgeo.training.grounds import Ground, Image, Outline, usable_centres
 
 Mask = NDArray[np.bool_]
 Matrix = NDArray[np.float64]
@@ -35,6 +35,16 @@ class Cameras:
     part_share: float = 0.4  # of canvases around a part of the photo, as the search tries them where a photo reaches past the imagery
     settled_share: float = 0.5  # of photos with only a third of both errors, as registration sees them
     width_px: int = 480
+
+    def sites(self, ground: Ground, view: DroneView) -> NDArray[np.float32]:
+        """Return the (N, 2) pixels of a ground that canvases may be centred on."""
+        return usable_centres(ground, view.extent_m / 2 + 5.0)
+
+    def shoot(
+        self, world: World, site_px: tuple[float, float], view: DroneView, rng: np.random.Generator
+    ) -> tuple[Image, Mask, tuple[float, float]]:
+        """Return a canvas, its mask and how far (east_m, north_m) its middle lies from the site."""
+        return (*render_view(world, site_px, view, self, rng), (0.0, 0.0))
 
 
 # What is left once the photo is registered: AttenGeo's cameras.

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossgeo.models.views import DroneView
 from crossgeo.training.augment import change_tile, cut_tile
-from crossgeo.training.grounds import Ground, Image, usable_centres
-from crossgeo.training.render import Cameras, Mask, World, random_world, render_tile, render_view
+from crossgeo.training.grounds import Ground, Image
+from crossgeo.training.render import Mask, World, random_world, render_tile
 
 
 @dataclass(frozen=True)
@@ -37,15 +38,29 @@ class SiteSampling:
     offset_m: float = 5.0  # standard deviation of a tile's offset from its photo, along each axis
 
 
+class Shooter(Protocol):
+    """Who takes the photos: `render.Cameras` from the air, `street.StreetCameras` from the street."""
+
+    def sites(self, ground: Ground, view: DroneView) -> NDArray[np.float32]:
+        """Return the (N, 2) pixels of a ground at which photos may be taken."""
+        ...
+
+    def shoot(
+        self, world: World, site_px: tuple[float, float], view: DroneView, rng: np.random.Generator
+    ) -> tuple[Image, Mask, tuple[float, float]]:
+        """Return a canvas, its mask and how far (east_m, north_m in the turned world) its middle lies from the site."""
+        ...
+
+
 class SiteSampler:
     """Draws batches from grounds, each ground as often as the root of its area says (real ground `real_weight` times as often)."""
 
     def __init__(
-        self, grounds: Sequence[Ground], view: DroneView, cameras: Cameras, sampling: SiteSampling, real_weight: float = 2.0
+        self, grounds: Sequence[Ground], view: DroneView, cameras: Shooter, sampling: SiteSampling, real_weight: float = 2.0
     ) -> None:
         self.grounds = list(grounds)
         self.view, self.cameras, self.sampling = view, cameras, sampling
-        self.centres = [usable_centres(g, view.extent_m / 2 + 5.0) for g in self.grounds]
+        self.centres = [cameras.sites(ground, view) for ground in self.grounds]
         shares = [real_weight if ground.real else 1.0 for ground in self.grounds]
         weight = np.array([share * np.sqrt(max(len(c), 1)) for share, c in zip(shares, self.centres, strict=True)])
         weight[[len(c) < sampling.sites for c in self.centres]] = 0.0
@@ -76,8 +91,9 @@ class SiteSampler:
             number, world, sites = self._group(rng)
             gsd_m = world.ground.gsd_m
             for site in sites:
-                centre = (float(site[0]), float(site[1]))
-                view, mask = render_view(world, centre, self.view, self.cameras, rng)
+                view, mask, ahead_m = self.cameras.shoot(world, (float(site[0]), float(site[1])), self.view, rng)
+                ahead = world.offset_px(*ahead_m)
+                centre = (float(site[0]) + ahead[0], float(site[1]) + ahead[1])
                 shift = world.offset_px(*rng.normal(0, self.sampling.offset_m, 2).tolist())
                 at = (centre[0] + shift[0], centre[1] + shift[1])
                 views.append(view)

@@ -1,0 +1,76 @@
+"""Street photos on the ground: a north-up canvas around the camera at the scale of the imagery, as drone photos are placed.
+
+The panorama's lower half is rolled out over flat ground (a bird's-eye view by inverse perspective), so that streets, kerbs and the feet of
+buildings lie where the aerial tile shows them; what stands up is smeared outwards from its foot. One aerial branch then serves both kinds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from crossgeo.models.street import Float, StreetGeometry, look_along
+from crossgeo.models.views import Image, Mask, canvas_to_ground, normalise
+
+AHEAD_M = 12.0
+
+
+@dataclass(frozen=True)
+class StreetView:
+    """The view of EgoTR's street branch: a square canvas on the ground, north up; tiles are seen as the drone's view sees them."""
+
+    size_px: int = 160
+    extent_m: float = 60.0
+    mean: tuple[float, float, float] = (0.498, 0.498, 0.498)
+    std: tuple[float, float, float] = (0.502, 0.502, 0.502)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for a card."""
+        return {"kind": "street", **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> StreetView:
+        """Read what `to_dict` gave."""
+        return cls(int(values["size_px"]), float(values["extent_m"]), tuple(values["mean"]), tuple(values["std"]))
+
+    @property
+    def digest(self) -> str:
+        """A short hash of everything that shapes the model's input."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def canvas(self, photo: Image, geometry: StreetGeometry, centre_m: tuple[float, float] = (0.0, 0.0)) -> tuple[Image, Mask]:
+        """Place an (H, W, 3) photo on the (size_px, size_px) canvas around an offset from the camera; returns it and its mask."""
+        return roll_out(photo, geometry, self.size_px, self.extent_m, centre_m)
+
+    def normalise(self, images: Image, masks: Mask | None = None) -> Tensor:
+        """Turn (B, S, S, 3) uint8 images into (B, 3, S, S) float32; masked pixels become 0, the mean."""
+        return normalise(images, masks, self.mean, self.std)
+
+
+def street_ahead_m(geometry: StreetGeometry) -> tuple[float, float]:
+    """Return how far (east_m, north_m) before the camera its canvas is centred: nearer to what a photo of less than half a turn shows."""
+    if geometry.hfov_deg > 180.0:
+        return 0.0, 0.0
+    heading = math.radians(geometry.heading_deg)
+    return AHEAD_M * math.sin(heading), AHEAD_M * math.cos(heading)
+
+
+def canvas_directions(size_px: int, extent_m: float, height_m: float, centre_m: tuple[float, float] = (0.0, 0.0)) -> Float:
+    """Return the (S, S, 3) directions from a camera `height_m` up to the ground under each pixel of a canvas around `centre_m`."""
+    to_ground = canvas_to_ground(size_px, extent_m, centre_m)
+    steps = np.arange(size_px) + 0.5
+    east, north = np.meshgrid(to_ground[0, 0] * steps + to_ground[0, 2], to_ground[1, 1] * steps + to_ground[1, 2])
+    return np.stack([east, north, np.full_like(east, -height_m)], axis=-1)
+
+
+def roll_out(
+    photo: Image, geometry: StreetGeometry, size_px: int, extent_m: float, centre_m: tuple[float, float] = (0.0, 0.0)
+) -> tuple[Image, Mask]:
+    """Roll a street photo out over flat ground: a north-up canvas (S, S, 3) of `extent_m` metres and its mask (S, S)."""
+    return look_along(photo, geometry, canvas_directions(size_px, extent_m, geometry.height_m, centre_m))

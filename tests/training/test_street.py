@@ -1,0 +1,85 @@
+"""training/street.py: what a camera in a scenery sees lies on its canvas where the tile shows it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from crossgeo.models.views import DroneView
+from crossgeo.training.grounds import Ground, make_ground
+from crossgeo.training.render import World, render_tile
+from crossgeo.training.sampling import SiteSampler, SiteSampling
+from crossgeo.training.street import StreetCameras, StreetErrors, through_photo
+
+GSD_M = 0.25
+EXACT = StreetErrors(height_error=0.0, heading_error_deg=0.0, tilt_error_deg=0.0, panorama_share=1.0, photo_px=(6000, 6001))
+
+
+@dataclass(frozen=True)
+class Flat:
+    """A painted plane to stand on."""
+
+    ground: Ground
+    places_m: np.ndarray
+
+    def look(self, origin_m: np.ndarray, directions: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        assert (directions[..., 2] < 0.0).all()
+        at = origin_m[:2] + directions[..., :2] * (-origin_m[2] / directions[..., 2:])
+        rows, columns = self.ground.usable.shape
+        x = np.clip(at[..., 0] / GSD_M, 0, columns - 1).astype(int)
+        y = np.clip(rows - at[..., 1] / GSD_M, 0, rows - 1).astype(int)
+        return self.ground.scenes[0][y, x]
+
+
+def flat() -> Flat:
+    """A plane with soft blotches of 8 m, standing room in its middle."""
+    rng = np.random.default_rng(3)
+    paint = rng.integers(30, 226, (30, 30, 3)).astype(np.uint8).repeat(32, axis=0).repeat(32, axis=1)  # 240 m
+    ground = make_ground("plane", [paint], np.ones(paint.shape[:2], np.bool_), GSD_M, [], real=False)
+    return Flat(ground, np.array([[100.0, 90.0], [120.0, 130.0], [2.0, 120.0]]))
+
+
+def test_a_canvas_shows_what_the_tile_at_its_middle_shows() -> None:
+    scenery, view = flat(), DroneView()
+    cameras = StreetCameras([scenery], EXACT)
+    for turn_deg, mirror in ((0.0, False), (70.0, False), (200.0, True)):
+        world = World(scenery.ground, 0, 0, turn_deg, mirror)
+        site = cameras.sites(scenery.ground, view)[0]
+        likeness = []
+        for seed in range(4):
+            canvas, mask, ahead = cameras.shoot(world, (float(site[0]), float(site[1])), view, np.random.default_rng(seed))
+            assert mask.all() and ahead == (0.0, 0.0)
+            tile = render_tile(world, (float(site[0]), float(site[1])), view.extent_m, view.size_px)
+            inner = (slice(40, 120), slice(40, 120))
+            likeness.append(np.corrcoef(canvas[inner].reshape(-1), tile[inner].reshape(-1))[0, 1])
+        assert np.median(likeness) > 0.85
+
+
+def test_cameras_stand_only_where_a_canvas_has_room() -> None:
+    scenery = flat()
+    assert StreetCameras([scenery]).sites(scenery.ground, DroneView()).tolist() == [[400.0, 600.0], [480.0, 440.0]]
+
+
+def test_a_narrow_photo_is_centred_ahead_and_masked() -> None:
+    scenery, view = flat(), DroneView()
+    cameras = StreetCameras([scenery], StreetErrors(panorama_share=0.0))
+    canvas, mask, ahead = cameras.shoot(World(scenery.ground, 0, 0, 0.0, False), (480.0, 480.0), view, np.random.default_rng(1))
+    assert abs(np.hypot(*ahead) - 12.0) < 1e-6 and 0.05 < mask.mean() < 0.9
+    assert not canvas[~mask].any()
+
+
+def test_batches_of_street_photos_say_where_their_middle_lies() -> None:
+    scenery = flat()
+    sampler = SiteSampler([scenery.ground], DroneView(size_px=64), StreetCameras([scenery], EXACT), SiteSampling(groups=1, sites=2))
+    sampler.centres[0] = sampler.centres[0].repeat(2, axis=0)
+    batch = sampler.batch(np.random.default_rng(2))
+    assert batch.views.shape == (2, 64, 64, 3) and np.isfinite(batch.offset_m).all()
+    assert np.allclose(np.linalg.norm(batch.offset_m, axis=2), batch.distance_m, atol=1e-3)
+
+
+def test_a_coarse_photo_blurs_far_ground_more_than_near() -> None:
+    rng = np.random.default_rng(5)
+    canvas = (rng.integers(0, 2, (160, 160, 1)) * 200).astype(np.uint8).repeat(3, axis=2)
+    kept = [through_photo(canvas, 60.0, (0.0, 0.0), 2.0, 300.0, np.random.default_rng(seed)) for seed in range(6)]
+    near = np.mean([image[70:90, 70:90].std() for image in kept])
+    far = np.mean([image[:20].std() for image in kept])
+    assert far < 0.75 * near
