@@ -30,6 +30,7 @@ from crossgeo.training.egotr import EgoTRTraining, train_egotr
 from crossgeo.training.grounds import Ground, usable_centres
 from crossgeo.training.objects import ObjectSampler, held_out_batches
 from crossgeo.training.render import Cameras, World, render_tile, render_view
+from crossgeo.training.sampling import SiteSampler, SiteSampling
 
 STRIDE_M = 15.0
 EGOTR_VARIANTS = {
@@ -91,9 +92,10 @@ def main() -> None:
             done = out / "result.json"
             if not done.exists():
                 if args.model == "egotr":
-                    training = EgoTRTraining(minutes=1e6, steps=args.steps, seed=seed, device=args.device)
+                    training = EgoTRTraining(steps=args.steps, seed=seed, device=args.device)
                     config = replace(EGOTR["egotr-s"], **switches)
-                    model = train_egotr(training, grounds, out, model_config=config, stem_state=published, log=print)
+                    source = SiteSampler(grounds, DroneView(), Cameras(), SiteSampling())
+                    model = train_egotr(training, source, out, model_config=config, stem_state=published, log=print)
                     result = recall(model, held, 500, 21)
                 else:
                     shape = replace(ATTENGEO["attengeo-s"], **switches)

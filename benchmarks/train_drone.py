@@ -23,6 +23,9 @@ from crossgeo.models.views import DroneView
 from crossgeo.training.attengeo import AttenGeoTraining, train_attengeo
 from crossgeo.training.egotr import EgoTRTraining, train_egotr
 from crossgeo.training.objects import ObjectSampler, held_out_batches
+from crossgeo.training.render import Cameras
+from crossgeo.training.sampling import SiteSampler, SiteSampling
+from crossgeo.training.saving import trained_model
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "models" / "weights"
 CREDITS = [
@@ -35,10 +38,11 @@ TRAINED_ON = "rendered drone views of Banepa (north of 27.6318 N), Zanzibar and 
 
 def card_of(kind: str, out: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """Return card and tensors of a run's checkpoint."""
-    saved = torch.load(out / "checkpoint.pt", map_location="cpu", weights_only=True)
     if kind == "egotr":
-        config, view, state = EGOTR["egotr-s"].to_dict(), DroneView().to_dict(), saved["model"]
+        state, saved = trained_model(out / "checkpoint.pt")
+        config, view = EGOTR["egotr-s"].to_dict(), DroneView().to_dict()
     else:
+        saved = torch.load(out / "checkpoint.pt", map_location="cpu", weights_only=True)
         config, state = saved["config"], saved["average"]
         view = ATTENGEO["attengeo-s"].view.to_dict()
     card = {
@@ -95,16 +99,15 @@ def main() -> None:
             branch = load_egotr(args.start_from).module.aerial.float().state_dict()
             begun = {f"{side}.{name}": tensor for side in ("ground", "aerial") for name, tensor in branch.items()}
             run = replace(run, lr=0.5 * run.lr)
-        train_egotr(run, grounds, args.out, stem_state=published, start_from=begun, log=print)
+        source = SiteSampler(grounds, DroneView(), Cameras(), SiteSampling())
+        train_egotr(run, source, args.out, stem_state=published, start_from=begun, log=print)
         return
     config = replace(ATTENGEO["attengeo-s"], cvcam=not args.no_cvcam, mhsam=not args.no_mhsam)
     held = held_out_batches(ObjectSampler([ground_truth.banepa(data, "held-out")], config.view), config.view, 256, 32, 7)
     training = AttenGeoTraining(minutes=args.minutes, seed=args.seed, device=args.device, workers=args.workers)
     begun = load_attengeo(args.start_from).module.float().state_dict() if args.start_from else None
     sampler = ObjectSampler(grounds, config.view, stretch=0.12, other_day=0.4)
-    train_attengeo(
-        training, sampler, args.out, model_config=config, backbone_state=published, start_from=begun, held_out=held, log=print
-    )
+    train_attengeo(training, sampler, args.out, model_config=config, backbone_state=published, start_from=begun, held_out=held, log=print)
 
 
 if __name__ == "__main__":

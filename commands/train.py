@@ -23,7 +23,7 @@ Config = dict[str, Any]
 
 app = typer.Typer(no_args_is_help=True, help="Train the models on your own imagery: drone views are rendered from it, with exact truth.")
 
-StartFrom = Annotated[str, typer.Option(help="Weights to start from: a shipped name or a .safetensors file; \"\" for none.")]
+StartFrom = Annotated[str, typer.Option(help='Weights to start from: a shipped name or a .safetensors file; "" for none.')]
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,15 @@ def egotr(run: Run, start_from: StartFrom = "egotr-s-drone") -> None:
     from crossgeo.models.checkpoint import load_egotr
     from crossgeo.models.views import DroneView
     from crossgeo.training.egotr import EgoTRTraining, train_egotr
+    from crossgeo.training.render import Cameras
+    from crossgeo.training.sampling import SiteSampler, SiteSampling
 
     start = load_egotr(start_from) if start_from else None
     grounds = run.grounds()
     state = start.module.state_dict() if start else None
     config = EgoTRTraining(minutes=run.minutes, seed=run.seed)
-    model = train_egotr(config, grounds, run.out, start_from=state, log=console.say)
+    source = SiteSampler(grounds, DroneView(), Cameras(), SiteSampling())
+    model = train_egotr(config, source, run.out, start_from=state, log=console.say)
     run.save("egotr", model, model.config.to_dict(), DroneView().to_dict(), grounds, start)
 
 
