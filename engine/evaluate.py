@@ -1,4 +1,4 @@
-"""Measuring answers against truth: recall at distances, metres, IoU of objects, status; and streamed ranks of descriptors.
+"""Measuring answers against truth: recall at distances, metres, IoU of objects, status.
 
 A tie is never a hit: where a wrong place scores as high as a right one, the wrong one counts as standing before it.
 """
@@ -13,7 +13,6 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from shapely.errors import GEOSException
 from shapely.geometry import shape
 
@@ -138,23 +137,3 @@ def polygon_iou(mine: dict[str, Any], other: dict[str, Any]) -> float:
         return float(a.intersection(b).area / union) if union > 0.0 else 0.0
     except (GEOSException, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
         raise InputError(f"not a GeoJSON polygon that can be measured: {error}") from error
-
-
-def streamed_ranks(
-    queries: Iterable[NDArray[np.float32]], references: NDArray[np.float32], truth: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Return the rank, from 1, of each query's true reference: queries come as chunks (q, D), references are (N, D), truth is (Q,).
-
-    No (Q, N) matrix is held; references that score the same as the true one stand before it.
-    """
-    ranks: list[NDArray[np.int64]] = []
-    start = 0
-    for chunk in queries:
-        scores = chunk @ references.T  # (q, N)
-        right = truth[start : start + len(chunk)]
-        own = scores[np.arange(len(chunk)), right]
-        ranks.append((scores >= own[:, None]).sum(axis=1).astype(np.int64))  # the true one counts itself: rank from 1
-        start += len(chunk)
-    if start != len(truth):
-        raise InputError(f"{start} queries came for {len(truth)} truths; they must go together")
-    return np.concatenate(ranks) if ranks else np.zeros(0, np.int64)

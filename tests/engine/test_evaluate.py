@@ -1,13 +1,12 @@
-"""Measuring: ties are no hits, IoU is on the ground, ranks need no large matrix."""
+"""Measuring: ties are no hits, IoU is on the ground."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from crossgeo.engine.evaluate import Truth, compare, polygon_iou, rank_of_right, streamed_ranks, summary
+from crossgeo.engine.evaluate import Truth, compare, polygon_iou, rank_of_right, summary
 from crossgeo.engine.place import Answer, FoundObject, Place, Status
 from crossgeo.errors import InputError
 
@@ -81,19 +80,3 @@ def test_overlap_is_measured_on_the_ground() -> None:
 def test_an_empty_truth_list_is_an_error() -> None:
     with pytest.raises(InputError, match="empty"):
         summary([])
-
-
-def test_streamed_ranks_are_those_of_the_whole_matrix_and_ties_stand_before() -> None:
-    rng = np.random.default_rng(0)
-    references = rng.normal(size=(50, 8)).astype(np.float32)
-    references[7] = references[3]
-    queries = rng.normal(size=(20, 8)).astype(np.float32)
-    truth = rng.integers(0, 50, 20)
-    truth[0] = 3
-    scores = queries @ references.T
-    expected = [int((scores[q] >= scores[q, truth[q]]).sum()) for q in range(20)]
-    ranks = streamed_ranks([queries[:9], queries[9:]], references, truth)
-    assert ranks.tolist() == expected
-    assert ranks.min() >= 1
-    with pytest.raises(InputError):
-        streamed_ranks([queries[:9]], references, truth)
