@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from crossgeo.engine.describe import DroneDescriber
+from crossgeo.engine.describe import EgoTRDescriber
 from crossgeo.engine.evaluate import polygon_iou
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import Answer
@@ -163,8 +163,8 @@ def _run(
     report: Report,
 ) -> Trial:
     began = time.monotonic()
-    describer = DroneDescriber.load(weights[0])
-    options = BuildOptions(tile_m=describer.view.extent_m, tile_px=describer.view.size_px, overwrite=True)
+    describer = EgoTRDescriber.load(weights[0])
+    options = BuildOptions(tile_m=describer.tile_view.extent_m, tile_px=describer.tile_view.size_px, overwrite=True)
     build_index(sources, index, describer.tiles, describer.identity, options, progress=lambda at: report(at.stage, at.done, at.total))
     built_s = time.monotonic() - began
     outcomes, shown = [], False

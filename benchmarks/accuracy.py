@@ -19,7 +19,7 @@ import numpy as np
 from common import record
 
 from crossgeo.demo import real_questions, town_questions
-from crossgeo.engine.describe import DroneDescriber
+from crossgeo.engine.describe import EgoTRDescriber
 from crossgeo.engine.evaluate import Row, Truth, evaluate, row_json, summary
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.search import GeoSearch
@@ -39,9 +39,9 @@ def wilson(hits: float, count: int) -> list[float]:
 
 def city(work: Path, name: str, sources: list[Path], weights: str) -> tuple[Path, dict[str, Any]]:
     """Build an index, or take the one that is there, and say what it cost."""
-    describer = DroneDescriber.load(weights)
+    describer = EgoTRDescriber.load(weights)
     out = work / f"{name}.geo"
-    options = BuildOptions(tile_m=describer.view.extent_m, tile_px=describer.view.size_px)
+    options = BuildOptions(tile_m=describer.tile_view.extent_m, tile_px=describer.tile_view.size_px)
     fresh, began = not out.exists(), time.perf_counter()
     manifest = build_index(sources, out, describer.tiles, describer.identity, options)
     took_s = time.perf_counter() - began

@@ -29,7 +29,7 @@ import torch
 from common import record
 from PIL import Image
 
-from crossgeo.engine.describe import DroneDescriber
+from crossgeo.engine.describe import EgoTRDescriber
 from crossgeo.engine.evaluate import Truth
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.search import GeoSearch
@@ -79,8 +79,8 @@ def main() -> None:
 
 def build(imagery: Path, out: Path) -> dict[str, Any]:
     """Build an index and return its rate and size."""
-    describer = DroneDescriber.load()
-    options = BuildOptions(tile_m=describer.view.extent_m, tile_px=describer.view.size_px)
+    describer = EgoTRDescriber.load()
+    options = BuildOptions(tile_m=describer.tile_view.extent_m, tile_px=describer.tile_view.size_px)
     began, cpu = perf_counter(), process_time()
     manifest = build_index([imagery], out, describer.tiles, describer.identity, options)
     took_s, cpu_s = perf_counter() - began, process_time() - cpu

@@ -36,12 +36,12 @@ def build(
 ) -> None:
     """Cut imagery into tiles, describe them, write an index; the same command goes on after an interruption."""
     outputs.check_new(out, "--out")
-    from crossgeo.engine.describe import DroneDescriber
+    from crossgeo.engine.describe import EgoTRDescriber
     from crossgeo.indexer.build import BuildOptions, build_index
 
     began = time.monotonic()
-    describer = DroneDescriber.load(weights)
-    view = describer.view
+    describer = EgoTRDescriber.load(weights)
+    view = describer.tile_view
     if tile_m is not None and tile_m != view.extent_m:
         raise UsageError(f"--tile-m {tile_m:g}: {weights} reads tiles of {view.extent_m:g} m; leave --tile-m out or give other --weights")
     options = BuildOptions(
@@ -55,6 +55,8 @@ def build(
         console.print_json(found)
     else:
         console.say(f"{out}: {found['tiles']} tiles in {time.monotonic() - began:.0f} s; ask it with: geo query photo.jpg --index {out}")
+
+
 @app.command()
 def info(index: IndexPath, json: Json = False) -> None:
     """Show what an index holds: model, ground, sources, tiles, size."""

@@ -9,10 +9,10 @@ import numpy as np
 from PIL import Image
 
 from crossgeo.engine.pen import Pen, Point
+from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import Place
 from crossgeo.geodesy import from_lat_lon, grid_convergence_deg
 from crossgeo.indexer.index import GeoIndex, Segment
-from crossgeo.models.views import PhotoGeometry, photo_to_ground
 
 NO_IMAGERY = (226, 228, 230)
 INK, WHITE, DARK = "#17202B", "#FFFFFF", (12, 18, 26, 200)
@@ -55,19 +55,10 @@ class AerialMap:
         """Say whether a pixel lies on the map, `margin` from its edges."""
         return margin <= point[0] <= self.width - margin and margin <= point[1] <= self.height - margin
 
-    def footprint(self, place: Place, shape: tuple[int, int]) -> list[Point]:
-        """Return the outline of the ground that a photo of (height, width) pixels shows; empty where it reaches the horizon."""
+    def footprint(self, place: Place, photo: Photo) -> list[Point]:
+        """Return the outline of the ground that a photo shows; empty where a drone photo reaches the horizon."""
         x, y = from_lat_lon(self.segment.crs, place.lat, place.lon)
-        geometry = geometry_of(place, self.segment, shape)
-        height, width = shape
-        corners = []
-        for px, py in ((0, 0), (width, 0), (width, height), (0, height)):
-            try:
-                east, north = photo_to_ground(geometry, px, py)
-            except ValueError:
-                return []
-            corners.append(self.at(x + east, y + north))
-        return corners
+        return [self.at(x + east, y + north) for east, north in place.pose.outline_m(photo)]
 
     def place(self, place: Place) -> None:
         """Draw a place: its radius, its heading, its centre."""
@@ -126,10 +117,3 @@ class AerialMap:
         self.pen.disc((x, y), 19.0, DARK)
         self.pen.shape([(x, y - 14.0), (x + 6.0, y + 2.0), (x, y - 1.5), (x - 6.0, y + 2.0)], WHITE)
         self.pen.text((x, y + 9.5), "N", 12, WHITE, "mm", bold=True)
-
-
-def geometry_of(place: Place, segment: Segment, shape: tuple[int, int]) -> PhotoGeometry:
-    """Return how a photo of (height, width) pixels lies at a place, against grid north."""
-    x, y = from_lat_lon(segment.crs, place.lat, place.lon)
-    heading = place.heading_deg - grid_convergence_deg(segment.crs, x, y)
-    return PhotoGeometry(shape[1], shape[0], place.width_m, heading, place.tilt_deg, place.fov_deg)

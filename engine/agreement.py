@@ -14,6 +14,7 @@ import torch
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.photo_maps import STRIDES, DenseDescriber, Look, PhotoMaps
+from crossgeo.engine.pose import Part
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.kernels.correlation import masked_correlation, seen_cells
 
@@ -24,7 +25,7 @@ _SCENES = 16  # in one pass of the stem
 class AgreementSettings:
     """Which parts are compared, and how far each may stray from the placement."""
 
-    parts: tuple[tuple[float, float], ...] = tuple((x, y) for y in (-0.35, 0.0, 0.35) for x in (-0.35, 0.0, 0.35))
+    parts: tuple[Part, ...] = tuple((x, y) for y in (-0.35, 0.0, 0.35) for x in (-0.35, 0.0, 0.35))
     extent_m: float = 30.0
     reach_px: int = 16  # of the canvas, 3 m at 30 m
     headings_deg: tuple[float, ...] = (-3.0, 0.0, 3.0)
@@ -75,7 +76,7 @@ class Agreement:
         scenes, shown = self._describer.scene_features(np.stack(windows))[0], seen_cells(np.stack(masks), stride)
         for row, number in enumerate(seen):
             spot = spots[number]
-            turned = [replace(spot.pose, heading_deg=(spot.pose.heading_deg + turn) % 360.0) for turn in self.settings.headings_deg]
+            turned = [spot.pose.turned(turn) for turn in self.settings.headings_deg]
             templates = photo.at(turned, (stride,))
             surface, overlap = masked_correlation(templates.maps[0], templates.cells[0], scenes[row : row + 1], shown[row : row + 1])
             surface = torch.where(overlap >= self.settings.min_cells, surface, torch.full_like(surface, -2.0)).flatten()

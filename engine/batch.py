@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from crossgeo.engine.camera import Kind
 from crossgeo.engine.output import Record, write_records, writer_for
 from crossgeo.engine.photo import SUFFIXES, Photo
 from crossgeo.engine.place import error_json
@@ -59,6 +60,7 @@ class BatchOptions:
     radius_m: float | None = None
     use_exif_position: bool = False
     tilt_deg: float | None = None
+    kind: Kind | None = None
 
 
 def photos_in(folder: Path) -> list[BatchItem]:
@@ -134,9 +136,7 @@ def _decoded(todo: Sequence[tuple[BatchItem, str]]) -> Iterator[tuple[BatchItem,
 
 
 def _identity(search: GeoSearch, options: BatchOptions) -> Record:
-    identity = search.describer.identity
-    model = {"name": identity.name, "sha256": identity.sha256, "view": identity.view}
-    return {"journal": 1, "index": search.index.manifest.hash, "model": model, "query": json.loads(json.dumps(asdict(options)))}
+    return {"journal": 2, "index": search.index.manifest.hash, "models": search.models, "query": json.loads(json.dumps(asdict(options)))}
 
 
 class Journal:

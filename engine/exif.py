@@ -1,4 +1,4 @@
-"""What a photo's EXIF and XMP say about its camera: position, heading, field of view, height, tilt (EXIF 2.32, drone-dji XMP)."""
+"""What a photo's EXIF and XMP say about its camera: position, heading, field of view, height, tilt (EXIF 2.32, drone-dji and GPano XMP)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ _FOCAL_MM, _FOCAL_35MM, _PIXELS_X, _PIXELS_Y = 0x920A, 0xA405, 0xA002, 0xA003
 _GPS_LAT_REF, _GPS_LAT, _GPS_LON_REF, _GPS_LON, _GPS_DIRECTION_REF, _GPS_DIRECTION = 1, 2, 3, 4, 16, 17
 _FULL_FRAME_DIAGONAL_MM = 43.2666
 _XMP_LIMIT_BYTES = 1 << 20
-_XMP_NUMBER = rb"""\bdrone-dji:%s\s*(?:=\s*["']|>)\s*([+-]?\d+(?:\.\d+)?)"""
+_XMP_NUMBER = rb"""\b%s:%s\s*(?:=\s*["']|>)\s*([+-]?\d+(?:\.\d+)?)"""
+_EQUIRECTANGULAR = re.compile(rb"""\bGPano:ProjectionType\s*(?:=\s*["']|>)\s*equirectangular""", re.IGNORECASE)
 
 # Sensor width in mm by the model that EXIF names, where the 35 mm equivalent is missing or rounded (makers' data sheets).
 SENSOR_WIDTH_MM = {
@@ -37,6 +38,8 @@ class PhotoExif:
     fov_deg: float | None = None  # horizontal, across the upright photo
     height_m: float | None = None  # above the ground of take-off
     tilt_deg: float | None = None  # of the optical axis from straight down, 0 to 90
+    panorama_deg: float | None = None  # how far round an equirectangular panorama goes
+    horizon: float = 0.5  # where its horizon lies, as a share of its height
 
 
 def read_exif(image: Image.Image, width_px: int, height_px: int) -> PhotoExif:
@@ -47,8 +50,9 @@ def read_exif(image: Image.Image, width_px: int, height_px: int) -> PhotoExif:
     xmp = _xmp(image)
     lat, lon = _position(gps)
     heading, magnetic = _heading(gps, xmp)
-    height = _xmp_number(xmp, b"RelativeAltitude")
-    pitch = _xmp_number(xmp, b"GimbalPitchDegree")
+    height = _drone_number(xmp, b"RelativeAltitude")
+    pitch = _drone_number(xmp, b"GimbalPitchDegree")
+    around, horizon = _panorama(xmp)
     return PhotoExif(
         lat=lat,
         lon=lon,
@@ -57,6 +61,8 @@ def read_exif(image: Image.Image, width_px: int, height_px: int) -> PhotoExif:
         fov_deg=_fov_deg(main, detail, width_px, height_px),
         height_m=height if height is not None and 1.0 <= height <= 10_000.0 else None,
         tilt_deg=min(abs(90.0 + pitch), 90.0) if pitch is not None and -135.0 <= pitch <= 90.0 else None,
+        panorama_deg=around,
+        horizon=horizon,
     )
 
 
@@ -106,10 +112,13 @@ def _degrees(value: Any, reference: str, positive: str, negative: str, limit: fl
 
 
 def _heading(gps: dict[int, Any], xmp: bytes) -> tuple[float | None, bool]:
-    """(heading, whether magnetic): the gimbal's yaw where a drone wrote it, else GPSImgDirection with its reference."""
-    yaw = _xmp_number(xmp, b"GimbalYawDegree")
+    """(heading, whether magnetic): a panorama's own, the gimbal's yaw where a drone wrote it, else GPSImgDirection with its reference."""
+    own = _xmp_number(xmp, b"GPano", b"PoseHeadingDegrees")
+    if own is not None and abs(own) <= 360.0:
+        return own % 360.0, False
+    yaw = _drone_number(xmp, b"GimbalYawDegree")
     if yaw is not None and abs(yaw) <= 360.0:
-        roll = _xmp_number(xmp, b"GimbalRollDegree")
+        roll = _drone_number(xmp, b"GimbalRollDegree")
         return (yaw + (180.0 if roll is not None and abs(roll) > 90.0 else 0.0)) % 360.0, False
     direction, reference = _number(gps.get(_GPS_DIRECTION)), _text(gps.get(_GPS_DIRECTION_REF))
     if direction is None or not 0.0 <= direction <= 360.0 or reference not in ("T", "M"):
@@ -141,7 +150,26 @@ def _xmp(image: Image.Image) -> bytes:
     return packet[:_XMP_LIMIT_BYTES] if isinstance(packet, bytes) else b""
 
 
-def _xmp_number(xmp: bytes, name: bytes) -> float | None:
-    """A drone-dji number, written as an attribute or as an element; read by pattern, so no XML of a stranger is parsed."""
-    found = re.search(_XMP_NUMBER % name, xmp)
+def _panorama(xmp: bytes) -> tuple[float | None, float]:
+    """How far round a GPano panorama goes in degrees, None for other photos, and where its horizon lies as a share of its height."""
+    if not _EQUIRECTANGULAR.search(xmp):
+        return None, 0.5
+    full_px, cropped_px = (_xmp_number(xmp, b"GPano", name) for name in (b"FullPanoWidthPixels", b"CroppedAreaImageWidthPixels"))
+    full_rows, rows = (_xmp_number(xmp, b"GPano", name) for name in (b"FullPanoHeightPixels", b"CroppedAreaImageHeightPixels"))
+    top = _xmp_number(xmp, b"GPano", b"CroppedAreaTopPixels")
+    around, horizon = 360.0, 0.5
+    if full_px and cropped_px and 0.0 < cropped_px <= full_px:
+        around = 360.0 * cropped_px / full_px
+    if full_rows and rows and top is not None and 0.0 < rows <= full_rows and 0.0 <= top <= full_rows:
+        horizon = (0.5 * full_rows - top) / rows
+    return around, horizon if -1.0 < horizon < 2.0 else 0.5
+
+
+def _drone_number(xmp: bytes, name: bytes) -> float | None:
+    return _xmp_number(xmp, b"drone-dji", name)
+
+
+def _xmp_number(xmp: bytes, space: bytes, name: bytes) -> float | None:
+    """A number of a name space, written as an attribute or as an element; read by pattern, so no XML of a stranger is parsed."""
+    found = re.search(_XMP_NUMBER % (space, name), xmp)
     return float(found[1]) if found else None

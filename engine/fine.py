@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crossgeo.engine.describe import Describer, Pose
+from crossgeo.engine.describe import Describer
 from crossgeo.engine.photo import Photo
+from crossgeo.engine.pose import Pose
 from crossgeo.indexer.index import GeoIndex, Segment
 
 Cell = tuple[int, int]  # column, row of the fine grid: centred on (column * step_m, row * step_m)
@@ -88,7 +89,10 @@ class FineStep:
         A rival without enough imagery around it is returned as it came.
         """
         step_m = self.settings.step_m
-        climbs = [_Climb(spot, (round(spot.x / step_m), round(spot.y / step_m))) for spot in rivals]
+        climbs = []
+        for spot in rivals:
+            east, north = spot.pose.offset_m(photo)  # cells are compared with what the canvas is centred on
+            climbs.append(_Climb(spot, (round((spot.x + east) / step_m), round((spot.y + north) / step_m))))
         for climb in climbs:
             climb.cell = climb.origin
         active = climbs
@@ -101,7 +105,7 @@ class FineStep:
                 scores = {pair: score for pair, score in climb.scores().items() if self._within(climb, pair[0])}
                 if scores:
                     climb.cell, climb.turn = max(scores, key=lambda pair: scores[pair])
-        return [self._finish(climb) for climb in climbs]
+        return [self._finish(photo, climb) for climb in climbs]
 
     def _within(self, climb: _Climb, cell: Cell) -> bool:
         """Whether a cell may be the best one; its neighbours, which the fit of its peak needs, may lie a step beyond."""
@@ -148,10 +152,9 @@ class FineStep:
                 climb.turns[turn] = row
 
     def _pose(self, pose: Pose, heading_steps: float, scale_steps: float) -> Pose:
-        heading = (pose.heading_deg + heading_steps * self.settings.heading_step_deg) % 360.0
-        return replace(pose, heading_deg=heading, width_m=pose.width_m * self.settings.scale_step**scale_steps)
+        return pose.turned(heading_steps * self.settings.heading_step_deg).scaled(self.settings.scale_step**scale_steps)
 
-    def _finish(self, climb: _Climb) -> Spot:
+    def _finish(self, photo: Photo, climb: _Climb) -> Spot:
         scores = climb.scores()
         if not scores:
             return climb.start
@@ -162,11 +165,13 @@ class FineStep:
         turn_b = peak_of_line(*(scores.get((climb.cell, (a, b + d))) for d in (-1, 0, 1)))
         step_m = self.settings.step_m
         x, y = (i + east) * step_m, (j + north) * step_m
+        pose = self._pose(climb.start.pose, a + turn_a, b + turn_b)
+        ahead = pose.offset_m(photo)
         return Spot(
             climb.start.segment,
-            x,
-            y,
-            self._pose(climb.start.pose, a + turn_a, b + turn_b),
+            x - ahead[0],
+            y - ahead[1],
+            pose,
             scores[climb.cell, climb.turn],
             self._radius_m(scores, x, y),
             climb.start.tile,

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossgeo.engine.agreement import Agreement
-from crossgeo.engine.describe import Pose
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.photo_maps import DenseDescriber, Look, PhotoMaps
+from crossgeo.engine.pose import Part, Pose
 from crossgeo.engine.registration import Registration, RegistrationSettings
 from crossgeo.engine.rivals import best_by_tile
 from crossgeo.indexer.index import GeoIndex
@@ -27,7 +27,7 @@ from crossgeo.indexer.index import GeoIndex
 class PartSettings:
     """Which parts are looked for, and how closely."""
 
-    parts: tuple[tuple[float, float], ...] = ((0.3, 0.0), (-0.3, 0.0), (0.0, 0.3), (0.0, -0.3))  # one after the other until one convinces
+    parts: tuple[Part, ...] = ((0.3, 0.0), (-0.3, 0.0), (0.0, 0.3), (0.0, -0.3))  # one after the other until one convinces
     extent_m: float = 30.0  # of the close look
     hits: int = 50  # tiles kept for each pose
     rivals: int = 24  # tiles of each part that are compared closely
@@ -52,9 +52,7 @@ class PartSearch:
         """Return the first few spots with how far all of the photo agrees with each as their fit."""
         return self._agreement.judge(photo, spots[: self.settings.judged])
 
-    def rivals(
-        self, photo: Photo, part: tuple[float, float], poses: Sequence[Pose], ids: NDArray[np.int64] | None
-    ) -> list[Spot]:
+    def rivals(self, photo: Photo, part: Part, poses: Sequence[Pose], ids: NDArray[np.int64] | None) -> list[Spot]:
         """Return rivals that a part suggests, as places of the photo's centre, which may lie off the imagery, judged by all of the photo.
 
         `ids` are the tiles to search, all unless given. There are none where the part shows sky.
@@ -64,7 +62,7 @@ class PartSearch:
         spots = self._of_part(photo, part, poses, ids)
         return self.judge(photo, sorted(spots, key=lambda spot: -spot.merit))
 
-    def _of_part(self, photo: Photo, part: tuple[float, float], poses: Sequence[Pose], ids: NDArray[np.int64] | None) -> list[Spot]:
+    def _of_part(self, photo: Photo, part: Part, poses: Sequence[Pose], ids: NDArray[np.int64] | None) -> list[Spot]:
         queries = PhotoMaps(self._describer, photo, Look(part)).describe(poses)  # (P, D)
         found = best_by_tile(*self._index.search(queries, self.settings.hits, ids))[: self.settings.rivals]
         cosines = self._index.descriptors(np.array([rival.tile for rival in found], np.int64)) @ queries.T  # (rivals, P)
@@ -82,7 +80,7 @@ class PartSearch:
         return self._close.register(maps, self._close.register(maps, spots), shrink=0.5)
 
 
-def _on_ground(photo: Photo, part: tuple[float, float], poses: Sequence[Pose]) -> bool:
+def _on_ground(photo: Photo, part: Part, poses: Sequence[Pose]) -> bool:
     """Whether a part shows ground at every pose, and not sky at one."""
     try:
         for pose in poses:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -12,14 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crossgeo.engine.describe import Pose
 from crossgeo.engine.photo import Photo
+from crossgeo.engine.placing import Offsets
+from crossgeo.engine.pose import MIDDLE, Part, Pose
 from crossgeo.kernels.correlation import seen_cells
-from crossgeo.models.views import photo_to_ground
 
 STRIDES = (8, 16)  # px of the canvas
-FARTHEST_WIDTHS = 5.0  # of the ground at the photo's centre; a pixel's error is tens of metres beyond
-Offsets = Sequence[tuple[float, float]]  # east_m, north_m from the ground at the photo's centre
 _CHUNK = 64  # canvases in memory at a time
 
 
@@ -61,21 +58,15 @@ class DenseDescriber(Protocol):
 class Look:
     """What of a photo the canvas is centred on, and how wide it is on the ground."""
 
-    part: tuple[float, float] = (0.0, 0.0)  # from the photo's middle, right and down, as shares of its width and height
+    part: Part = MIDDLE
     extent_m: float | None = None  # None: the model's own
 
     def offset_m(self, photo: Photo, pose: Pose) -> tuple[float, float]:
-        """Return how far (east_m, north_m) the part's ground lies from the ground at the photo's centre.
+        """Return how far (east_m, north_m) the part's ground lies from the photo's place.
 
         ValueError where it is sky, or so near the horizon that the ground there shows nothing.
         """
-        if self.part == (0.0, 0.0):
-            return 0.0, 0.0
-        height_px, width_px = photo.pixels.shape[:2]
-        east_m, north_m = photo_to_ground(pose.geometry(photo), (0.5 + self.part[0]) * width_px, (0.5 + self.part[1]) * height_px)
-        if math.hypot(east_m, north_m) > FARTHEST_WIDTHS * pose.width_m:
-            raise ValueError(f"{photo.name}: the part is too near the horizon")
-        return east_m, north_m
+        return pose.offset_m(photo, self.part)
 
 
 @dataclass(frozen=True)

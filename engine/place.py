@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from crossgeo.engine.pose import Pose
 from crossgeo.errors import GeoError
 
 Status = Literal["located", "ambiguous", "low_confidence", "outside_coverage"]
@@ -12,18 +13,16 @@ Status = Literal["located", "ambiguous", "low_confidence", "outside_coverage"]
 
 @dataclass(frozen=True)
 class Place:
-    """A place of the photo: the ground at a drone photo's centre."""
+    """A place of the photo: the ground at a drone photo's centre, the camera of a street photo."""
 
     lat: float  # WGS 84 degrees
     lon: float
     radius_m: float  # two of three true places lie within it
-    heading_deg: float  # of the photo's upper edge, clockwise from true north
+    heading_deg: float  # of a drone photo's upper edge, of a street photo's middle column, clockwise from true north
     score: float  # -1 to 1: a third of the descriptors' cosine and two of how far all of the photo agrees (fine.Spot.merit)
     tile: int  # id in the index of the tile that led here
-    width_m: float  # of ground across the photo, as matched; this and what follows is not in the JSON
-    tilt_deg: float  # as matched with, 0 where unknown
-    fov_deg: float  # horizontal, as matched with
-    camera: tuple[float, float] | None = None  # (lat, lon) of the camera, where tilt and height are known
+    pose: Pose  # as matched, against grid north; this and what follows is not in the JSON
+    camera: tuple[float, float] | None = None  # (lat, lon) of the camera: of a drone where its tilt and height are known
 
     def to_json(self) -> dict[str, Any]:
         """Return the place as the answer's JSON writes it."""

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from crossgeo.engine.aerial_map import BLUE, INK, ROSE, WHITE, AerialMap, geometry_of
+from crossgeo.engine.aerial_map import BLUE, INK, ROSE, WHITE, AerialMap
 from crossgeo.engine.pen import Pen, Point
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import Answer, Place
+from crossgeo.engine.pose import part_at
 from crossgeo.errors import LimitError
 from crossgeo.geodesy import distance_m, from_lat_lon
 from crossgeo.indexer.index import GeoIndex, Segment
-from crossgeo.models.views import photo_to_ground
 
 WIDTH, HEIGHT, MARGIN = 1600, 1120, 36
 _PHOTO = (MARGIN, 128, 889, 768)  # x0, y0, x1, y1
@@ -76,7 +76,7 @@ def _header(pen: Pen, answer: Answer) -> None:
         facts += f",  {best.score - answer.places[1].score:+.3f} over the next place"
     pen.text((left + width + 16, 92), facts, 15, _GREY, "lm")
     pen.text((_AERIAL[0], 62), f"{best.lat:.6f}, {best.lon:.6f}", 30, INK, bold=True)
-    seen = f"within {best.radius_m:.1f} m,  heading {best.heading_deg:.0f}°,  photo {best.width_m:.0f} m across"
+    seen = f"within {best.radius_m:.1f} m,  heading {best.heading_deg:.0f}°,  {best.pose.words}"
     pen.text((_AERIAL[0], 92), seen, 15, _GREY, "lm")
 
 
@@ -110,15 +110,14 @@ def _aerial(pen: Pen, photo: Photo, answer: Answer, index: GeoIndex, click: Poin
     x0, y0, x1, y1 = _AERIAL
     best, segment = answer.places[0], index.segment_of(answer.places[0].tile)
     x, y = from_lat_lon(segment.crs, best.lat, best.lon)
-    shape = (photo.pixels.shape[0], photo.pixels.shape[1])
-    size_m = min(max(1.3 * best.width_m, 60.0), 220.0)
+    size_m = min(max(1.3 * best.pose.seen_m, 60.0), 220.0)
     view = AerialMap(index, segment, x, y, size_m, x1 - x0, y1 - y0)
-    outline = view.footprint(best, shape)
+    outline = view.footprint(best, photo)
     if outline:
         view.pen.dashes([*outline, outline[0]], WHITE, 1.8, casing=(12, 18, 26, 130))
     view.place(best)
     if click is not None:
-        _clicked_ground(view, best, segment, shape, click)
+        _clicked_ground(view, best, segment, photo, click)
     if answer.found is not None:
         thing = answer.found
         corners = [(lat, lon) for lon, lat in thing.polygon["coordinates"][0][:-1]]
@@ -132,9 +131,9 @@ def _aerial(pen: Pen, photo: Photo, answer: Answer, index: GeoIndex, click: Poin
     pen.text((x0, y1 + 24), caption, 15, _GREY)
 
 
-def _clicked_ground(view: AerialMap, best: Place, segment: Segment, shape: tuple[int, int], click: Point) -> None:
+def _clicked_ground(view: AerialMap, best: Place, segment: Segment, photo: Photo, click: Point) -> None:
     try:
-        east, north = photo_to_ground(geometry_of(best, segment, shape), *click)
+        east, north = best.pose.offset_m(photo, part_at(photo, click))
     except ValueError:  # sky
         return
     x, y = from_lat_lon(segment.crs, best.lat, best.lon)

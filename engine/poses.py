@@ -1,21 +1,19 @@
-"""Poses to try: what is known of a photo's heading, scale and tilt, and the headings and ground widths that this leaves open."""
+"""Poses to try: the headings and scales that what is known of a camera leaves open."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from crossgeo.engine.describe import Pose
-from crossgeo.engine.photo import Photo
-from crossgeo.errors import UsageError
+from crossgeo.engine.camera import MAX_TILT_DEG, Camera
+from crossgeo.engine.pose import DronePose, StreetPose
+from crossgeo.models.street import DEFAULT_STREET_FOV_DEG, Projection
 from crossgeo.models.views import DEFAULT_HFOV_DEG
-
-MAX_TILT_DEG = 60.0  # past it a photo shows too little ground at one scale; it is tried as if its tilt were unknown
 
 
 @dataclass(frozen=True)
 class PoseSettings:
-    """Which poses are tried in retrieval; the 5 m step refines the best."""
+    """Which poses of drone photos are tried in retrieval; the 5 m step refines the best."""
 
     headings: int = 24  # around the circle, where the heading is unknown
     # across the photo, where height or field of view is unknown
@@ -27,52 +25,42 @@ class PoseSettings:
 
 
 @dataclass(frozen=True)
-class Camera:
-    """What is known of a photo's camera; None where nothing is."""
+class StreetPoseSettings:
+    """Which poses of street photos are tried in retrieval."""
 
-    heading_deg: float | None  # of the photo's upper edge, clockwise from true north
-    heading_is_magnetic: bool
-    fov_deg: float | None  # horizontal
-    height_m: float | None  # above ground
-    tilt_deg: float | None  # from straight down
-
-
-def camera_of(
-    photo: Photo, heading_deg: float | None, fov_deg: float | None, height_m: float | None, tilt_deg: float | None
-) -> Camera:
-    """Join what the caller says with what EXIF says; the caller wins. Raise UsageError for values out of range."""
-    for name, value, low, high in (
-        ("heading", heading_deg, -360.0, 360.0), ("field of view", fov_deg, 1.0, 170.0), ("height", height_m, 1.0, 10_000.0),
-        ("tilt", tilt_deg, 0.0, 90.0),
-    ):  # fmt: skip
-        if value is not None and not low <= value <= high:
-            unit = "m" if name == "height" else "degrees"
-            raise UsageError(f"the {name} must be {low:g} to {high:g} {unit}, not {value:g}")
-    exif = photo.exif
-    return Camera(
-        heading_deg if heading_deg is not None else exif.heading_deg,
-        heading_deg is None and exif.heading_is_magnetic,
-        fov_deg if fov_deg is not None else exif.fov_deg,
-        height_m if height_m is not None else exif.height_m,
-        tilt_deg if tilt_deg is not None else exif.tilt_deg,
-    )
+    headings: int = 24
+    heights_m: tuple[float, ...] = (1.6, 2.1, 2.75)  # a hand, a pole, a car's mast
+    known_heading_deg: tuple[float, ...] = (-8.0, 0.0, 8.0)
+    magnetic_heading_deg: tuple[float, ...] = (-30.0, -20.0, -10.0, 0.0, 10.0, 20.0, 30.0)
+    known_scale: tuple[float, ...] = (0.9, 1.1)
 
 
-def without_exif(camera: Camera, heading_deg: float | None, height_m: float | None) -> Camera:
-    """Return the camera with only the heading and height that the caller gave."""
-    return replace(camera, heading_deg=heading_deg, heading_is_magnetic=False, height_m=height_m)
-
-
-def poses_to_try(camera: Camera, settings: PoseSettings, convergence_deg: float) -> list[Pose]:
-    """Return every pose worth describing, headings against grid north (`convergence_deg` as geodesy defines it)."""
-    if camera.heading_deg is None:
-        headings = [360.0 * k / settings.headings for k in range(settings.headings)]
-    else:
-        offsets = settings.magnetic_heading_deg if camera.heading_is_magnetic else settings.known_heading_deg
-        headings = [(camera.heading_deg - convergence_deg + offset) % 360.0 for offset in offsets]
+def poses_to_try(camera: Camera, settings: PoseSettings, convergence_deg: float) -> list[DronePose]:
+    """Return every pose of a drone photo worth describing, headings against grid north (`convergence_deg` as geodesy defines it)."""
     tilt = camera.tilt_deg if camera.tilt_deg is not None and camera.tilt_deg <= MAX_TILT_DEG else 0.0
     fov = camera.fov_deg if camera.fov_deg is not None else DEFAULT_HFOV_DEG
-    return [Pose(heading, width, tilt, fov) for width in _widths_m(camera, settings, tilt) for heading in headings]
+    headings = _headings(camera, settings, convergence_deg)
+    return [DronePose(heading, width, tilt, fov) for width in _widths_m(camera, settings, tilt) for heading in headings]
+
+
+def street_poses_to_try(camera: Camera, settings: StreetPoseSettings, convergence_deg: float) -> list[StreetPose]:
+    """Return every pose of a street photo worth describing; an unknown field of view is taken for that of a phone."""
+    projection: Projection = "panorama" if camera.panorama else "perspective"
+    fov = camera.fov_deg if camera.fov_deg is not None else DEFAULT_STREET_FOV_DEG
+    known = camera.height_m is not None and camera.height_m < 10.0  # what drones and receivers write is no height in a street
+    heights = [camera.height_m * scale for scale in settings.known_scale] if known and camera.height_m else settings.heights_m
+    return [
+        StreetPose(heading, height, projection, fov, horizon=camera.horizon)
+        for height in heights
+        for heading in _headings(camera, settings, convergence_deg)
+    ]
+
+
+def _headings(camera: Camera, settings: PoseSettings | StreetPoseSettings, convergence_deg: float) -> list[float]:
+    if camera.heading_deg is None:
+        return [360.0 * k / settings.headings for k in range(settings.headings)]
+    offsets = settings.magnetic_heading_deg if camera.heading_is_magnetic else settings.known_heading_deg
+    return [(camera.heading_deg - convergence_deg + offset) % 360.0 for offset in offsets]
 
 
 def _widths_m(camera: Camera, settings: PoseSettings, tilt_deg: float) -> list[float]:

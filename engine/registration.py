@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crossgeo.engine.describe import Pose
 from crossgeo.engine.fine import Spot, peak_of_line
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.photo_maps import STRIDES, DenseDescriber, Look, PhotoMaps
+from crossgeo.engine.pose import Pose, part_at
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.kernels.correlation import masked_correlation, seen_cells
 
@@ -116,8 +116,7 @@ class Registration:
         Away from the photo's centre an unknown tilt, a turned lens or a slope moves the ground; this takes up what it moved. A spot whose
         click shows sky, or around which too little of the photo is seen or fits, comes back as it was.
         """
-        height_px, width_px = photo.pixels.shape[:2]
-        look = Look((click_px[0] / width_px - 0.5, click_px[1] / height_px - 0.5))
+        look = Look(part_at(photo, click_px))
         try:
             look.offset_m(photo, spot.pose)
         except ValueError:  # sky; the limit is the same at every turn and scale
@@ -194,14 +193,14 @@ class Registration:
 
     def _poses(self, pose: Pose, shrink: float) -> list[Pose]:
         return [
-            replace(pose, heading_deg=(pose.heading_deg + turn * shrink) % 360.0, width_m=pose.width_m * (1.0 + (scale - 1.0) * shrink))
+            pose.turned(turn * shrink).scaled(1.0 + (scale - 1.0) * shrink)
             for turn, scale in product(self.settings.headings_deg, self.settings.scales)
         ]
 
 
 def _differ(pose: Pose, other: Pose) -> bool:
     turn = abs((pose.heading_deg - other.heading_deg + 180.0) % 360.0 - 180.0)
-    return turn > 20.0 or max(pose.width_m, other.width_m) > 1.3 * min(pose.width_m, other.width_m)
+    return turn > 20.0 or max(pose.scale_m, other.scale_m) > 1.3 * min(pose.scale_m, other.scale_m)
 
 
 def _moved(photo: PhotoMaps, spot: Spot, fit: Fit | None) -> Spot:

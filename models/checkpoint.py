@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from crossgeo.errors import WeightsError
 from crossgeo.models.attengeo import AttenGeo, AttenGeoConfig
-from crossgeo.models.egotr import EgoTR, EgoTRConfig
+from crossgeo.models.egotr import EgoTR, EgoTRBranch, EgoTRConfig
 
 Card = dict[str, Any]
 Module = TypeVar("Module", bound=nn.Module)
@@ -168,6 +168,19 @@ def load_egotr(name_or_path: str | Path = "egotr-s-drone") -> LoadedModel[EgoTR]
     """Load both branches of EgoTR in float32, ready for inference."""
     card, state = load_weights(name_or_path)
     module = _build(lambda config: EgoTR(EgoTRConfig.from_dict(config)), "egotr", name_or_path, card)
+    return _fill(module, name_or_path, card, state)
+
+
+def load_street_branch(name_or_path: str | Path = "egotr-s-street") -> LoadedModel[EgoTRBranch]:
+    """Load a ground branch for street photos in float32; its card's `aerial` names the weights whose aerial branch it goes with."""
+    card, state = load_weights(name_or_path)
+
+    def make(config: dict[str, Any]) -> EgoTRBranch:
+        return EgoTRBranch(EgoTRConfig.from_dict(config), EgoTRConfig.from_dict(config).ground_hw)
+
+    module = _build(make, "egotr-street", name_or_path, card)
+    if not isinstance(card.get("aerial"), dict):
+        raise WeightsError(f"{name_or_path}: its card names no aerial branch to go with; take the weights from their source again")
     return _fill(module, name_or_path, card, state)
 
 

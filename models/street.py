@@ -1,12 +1,13 @@
 """Photos taken from the street: where a direction lies in a panorama or a perspective photo, and sampling them along directions.
 
-Directions are (east, north, up) against grid north. A panorama is a part of the equirectangular sphere with its horizon in the middle row;
-a perspective photo is a pinhole camera's. Pixel edges lie at whole numbers; the ground is taken as flat.
+Directions are (east, north, up) against grid north. A panorama is a part of the equirectangular sphere, its columns azimuths and its rows
+elevations; a perspective photo is a pinhole camera's. Pixel edges lie at whole numbers; the ground is taken as flat.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,6 +37,7 @@ class StreetGeometry:
     pitch_deg: float = 0.0  # of the optical axis above the horizon
     roll_deg: float = 0.0  # clockwise, as seen from behind the camera
     height_m: float = DEFAULT_HEIGHT_M  # of the camera above the ground
+    horizon: float = 0.5  # of a panorama: where its horizon lies, as a share of its height
 
     @property
     def px_per_rad(self) -> float:
@@ -65,7 +67,7 @@ def directions_to_pixels(geometry: StreetGeometry, directions: Float) -> tuple[F
     scale = geometry.px_per_rad
     if geometry.projection == "panorama":
         x = geometry.width_px / 2.0 + scale * np.arctan2(right, ahead)
-        y = geometry.height_px / 2.0 - scale * np.arctan2(up, np.hypot(right, ahead))
+        y = geometry.height_px * geometry.horizon - scale * np.arctan2(up, np.hypot(right, ahead))
         front = np.ones(x.shape, np.bool_)
     else:
         front = ahead > 1e-9
@@ -77,7 +79,8 @@ def directions_to_pixels(geometry: StreetGeometry, directions: Float) -> tuple[F
 
 def pixels_to_directions(geometry: StreetGeometry, x: Float, y: Float) -> Float:
     """Return the (..., 3) unit directions that pixels (x, y) of the photo look along."""
-    right, down = (np.asarray(x, np.float64) - geometry.width_px / 2.0), (np.asarray(y, np.float64) - geometry.height_px / 2.0)
+    middle = geometry.horizon if geometry.projection == "panorama" else 0.5
+    right, down = np.asarray(x, np.float64) - geometry.width_px / 2.0, np.asarray(y, np.float64) - geometry.height_px * middle
     scale = geometry.px_per_rad
     if geometry.projection == "panorama":
         azimuth, elevation = right / scale, -down / scale
@@ -96,27 +99,33 @@ def street_to_ground(geometry: StreetGeometry, x_px: float, y_px: float) -> tupl
     return -east / up * geometry.height_m, -north / up * geometry.height_m
 
 
-def look_along(photo: Image, geometry: StreetGeometry, directions: Float) -> tuple[Image, Mask]:
-    """Sample a photo along (H, W, 3) directions: (H, W, 3) uint8 and a mask (H, W) that is False where the photo does not look.
+def pyramid(photo: Image) -> tuple[Image, ...]:
+    """Return a photo and its halvings, down to 8 px."""
+    levels = [photo]
+    while min(levels[-1].shape[:2]) >= 16:
+        size = (levels[-1].shape[1] // 2, levels[-1].shape[0] // 2)
+        levels.append(np.asarray(cv2.resize(levels[-1], size, interpolation=cv2.INTER_AREA), np.uint8))
+    return tuple(levels)
+
+
+def look_along(levels: Sequence[Image], geometry: StreetGeometry, directions: Float) -> tuple[Image, Mask]:
+    """Sample a photo's `pyramid` along (H, W, 3) directions: (H, W, 3) uint8 and a mask (H, W), False where the photo does not look.
 
     Each pixel is averaged over about what it covers: nearest power of two of the photo's pixels, by area, then bilinear.
     """
     x, y, shown = directions_to_pixels(geometry, directions)
-    level = _levels(geometry, x, y)
+    wanted = np.minimum(_halvings(geometry, x, y), len(levels) - 1)
     out = np.zeros((*shown.shape, 3), np.uint8)
-    image, shrunk = photo, 1
-    for number in range(int(level.max(initial=0, where=shown)) + 1):
-        here = shown & (level == number)
+    for number in range(int(wanted.max(initial=0, where=shown)) + 1):
+        here = shown & (wanted == number)
         if here.any():
-            out[here] = _sample(image, geometry, x / shrunk, y / shrunk)[here]
-        if min(image.shape[:2]) < 4:
-            level = np.minimum(level, number)
-        size = (max(1, round(photo.shape[1] / (2 * shrunk))), max(1, round(photo.shape[0] / (2 * shrunk))))
-        image, shrunk = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8), 2 * shrunk
+            image = levels[number]
+            right, down = image.shape[1] / geometry.width_px, image.shape[0] / geometry.height_px
+            out[here] = _sample(image, geometry.closes, x * right, y * down)[here]
     return out, shown
 
 
-def _levels(geometry: StreetGeometry, x: Float, y: Float) -> NDArray[np.intp]:
+def _halvings(geometry: StreetGeometry, x: Float, y: Float) -> NDArray[np.intp]:
     """How often the photo is halved before each pixel is sampled, from how far its neighbours' samples lie."""
     steps = []
     for axis in (0, 1):
@@ -129,8 +138,8 @@ def _levels(geometry: StreetGeometry, x: Float, y: Float) -> NDArray[np.intp]:
     return np.asarray(np.floor(np.log2(np.clip(covered / 1.5, 1.0, 64.0))), np.intp)
 
 
-def _sample(image: Image, geometry: StreetGeometry, x: Float, y: Float) -> Image:
-    if geometry.closes:
+def _sample(image: Image, closes: bool, x: Float, y: Float) -> Image:
+    if closes:
         image = np.concatenate([image[:, -1:], image, image[:, :1]], axis=1)
         x = x + 1.0
     columns, rows = (x - 0.5).astype(np.float32), (y - 0.5).astype(np.float32)  # cv2 counts pixels by their centres

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from crossgeo.models.street import Float, StreetGeometry, look_along
+from crossgeo.models.street import Float, StreetGeometry, look_along, pyramid
 from crossgeo.models.views import Image, Mask, canvas_to_ground, normalise
 
 AHEAD_M = 12.0
@@ -73,4 +73,4 @@ def roll_out(
     photo: Image, geometry: StreetGeometry, size_px: int, extent_m: float, centre_m: tuple[float, float] = (0.0, 0.0)
 ) -> tuple[Image, Mask]:
     """Roll a street photo out over flat ground: a north-up canvas (S, S, 3) of `extent_m` metres and its mask (S, S)."""
-    return look_along(photo, geometry, canvas_directions(size_px, extent_m, geometry.height_m, centre_m))
+    return look_along(pyramid(photo), geometry, canvas_directions(size_px, extent_m, geometry.height_m, centre_m))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from crossgeo.engine.describe import DroneDescriber
+from crossgeo.engine.describe import EgoTRDescriber
 from crossgeo.geodesy import distance_m
 from crossgeo.indexer.build import BuildOptions, build_index
 from crossgeo.town.write import write_town
@@ -25,8 +25,8 @@ def test_the_ten_lines_of_python_print_a_place_and_an_object(
     town = tmp_path / "town"
     write_town(town, 9003, 200.0, photos=1)
     (town / "photos" / "photo_0000.jpg").rename(tmp_path / "photo.jpg")
-    describer = DroneDescriber.load("egotr-s-drone")
-    options = BuildOptions(tile_m=describer.view.extent_m, tile_px=describer.view.size_px, stride_m=30.0)
+    describer = EgoTRDescriber.load("egotr-s-drone")
+    options = BuildOptions(tile_m=describer.tile_view.extent_m, tile_px=describer.tile_view.size_px, stride_m=30.0)
     build_index([town / "ortho.tif"], tmp_path / "city.geo", describer.tiles, describer.identity, options)
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from rasterio.transform import from_origin
 from torch import Tensor
 
-from crossgeo.engine.describe import Pose, place_photo
 from crossgeo.engine.photo import Photo
-from crossgeo.engine.photo_maps import STRIDES, Offsets
+from crossgeo.engine.photo_maps import STRIDES
+from crossgeo.engine.placing import DronePlacer, Offsets, Placer, StreetPlacer
+from crossgeo.engine.pose import Pose
 from crossgeo.engine.search import GeoSearch
 from crossgeo.indexer.build import BuildOptions, build_index
 from crossgeo.indexer.index import GeoIndex
@@ -38,11 +39,17 @@ class ColourDescriber:
     def __init__(self, card: dict[str, Any] | None = None) -> None:
         self.card = card or {"thresholds": {"score": 0.75, "margin": 0.05}}
         self.view = DroneView(size_px=96)
+        self.placer: Placer[Any] = DronePlacer()
         self.tiles_described = 0
 
     def photo(self, photo: Photo, poses: Sequence[Pose]) -> NDArray[np.float32]:
-        canvases, masks = place_photo(self.view, photo, poses)
+        canvases, masks = self._place(photo, poses, None, self.view.size_px, self.view.extent_m)
         return np.stack([self._describe(canvas, mask) for canvas, mask in zip(canvases, masks, strict=True)])
+
+    def _place(
+        self, photo: Photo, poses: Sequence[Pose], centres_m: Offsets | None, size_px: int, extent_m: float
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        return self.placer.place(photo, poses, centres_m or [pose.offset_m(photo) for pose in poses], size_px, extent_m)
 
     def tiles(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
         self.tiles_described += len(tiles)
@@ -63,15 +70,14 @@ class DenseColours(ColourDescriber):
     def photo_with_features(
         self, photo: Photo, poses: Sequence[Pose], centres_m: Offsets | None = None
     ) -> tuple[NDArray[np.float32], list[Tensor], NDArray[np.bool_]]:
-        canvases, masks = place_photo(self.view, photo, poses, centres_m)
+        canvases, masks = self._place(photo, poses, centres_m, self.view.size_px, self.view.extent_m)
         rows = np.stack([self._describe(canvas, mask) for canvas, mask in zip(canvases, masks, strict=True)])
         return rows, *self.photo_features(photo, poses, centres_m)
 
     def photo_features(
         self, photo: Photo, poses: Sequence[Pose], centres_m: Offsets | None = None, extent_m: float | None = None
     ) -> tuple[list[Tensor], NDArray[np.bool_]]:
-        view = DroneView(size_px=self.canvas_px, extent_m=extent_m or self.canvas_m)
-        canvases, masks = place_photo(view, photo, poses, centres_m)
+        canvases, masks = self._place(photo, poses, centres_m, self.canvas_px, extent_m or self.canvas_m)
         return self.scene_features(canvases), masks
 
     def scene_features(self, windows: NDArray[np.uint8]) -> list[Tensor]:
@@ -170,4 +176,13 @@ def search(index_path: Path) -> Iterator[GeoSearch]:
 def dense_search(index_path: Path, dense: DenseColours) -> Iterator[GeoSearch]:
     """A search that registers and judges, as that of the shipped weights does."""
     with GeoSearch(GeoIndex.open(index_path), dense) as opened:
+        yield opened
+
+
+@pytest.fixture
+def street_search(index_path: Path, dense: DenseColours) -> Iterator[GeoSearch]:
+    """A search for photos of either kind."""
+    street = DenseColours()
+    street.placer = StreetPlacer()
+    with GeoSearch(GeoIndex.open(index_path), dense, street=street) as opened:
         yield opened

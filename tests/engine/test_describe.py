@@ -10,9 +10,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from crossgeo.engine import describe
-from crossgeo.engine.describe import DroneDescriber, Pose, place_photo
+from crossgeo.engine import placing
+from crossgeo.engine.describe import AerialSide, EgoTRDescriber, GroundSide
 from crossgeo.engine.photo import Photo
+from crossgeo.engine.placing import DronePlacer
+from crossgeo.engine.pose import DronePose
 from crossgeo.engine.runtime.torch import FeatureRuntime
 from crossgeo.indexer.manifest import ModelIdentity
 from crossgeo.models.views import DroneView
@@ -31,18 +33,19 @@ class Recorder:
         return np.ones((len(batch), 4), np.float32)
 
 
-def describer() -> tuple[DroneDescriber, Recorder, Recorder]:
+def describer() -> tuple[EgoTRDescriber, Recorder, Recorder]:
     ground, aerial = Recorder(), Recorder()
-    stems = FeatureRuntime(torch.nn.Identity(), "fp32"), FeatureRuntime(torch.nn.Identity(), "fp32")  # not called here
-    return DroneDescriber(VIEW, (ground, aerial), stems, ModelIdentity("m", "0" * 64, VIEW.digest), {}), ground, aerial
+    stem = FeatureRuntime(torch.nn.Identity(), "fp32")  # not called here
+    sides = GroundSide(VIEW, DronePlacer(), ground, stem), AerialSide(VIEW, aerial, stem)  # type: ignore[arg-type]
+    return EgoTRDescriber(*sides, ModelIdentity("m", "0" * 64, VIEW.digest), {}), ground, aerial
 
 
 @pytest.mark.parametrize("size", [(200, 150), (1600, 1200), (1201, 1603)])
 def test_a_photo_shrunk_once_a_width_is_placed_as_the_view_places_it(ground: Any, size: tuple[int, int]) -> None:
     pixels = cv2.resize(ground.rgb[:400, :400], size, interpolation=cv2.INTER_CUBIC)
     photo = Photo.from_pixels(np.asarray(pixels, np.uint8))
-    poses = [Pose(heading, width, tilt) for heading in (0.0, 37.0) for width in (45.0, 95.0) for tilt in (0.0, 25.0)]
-    canvases, masks = place_photo(VIEW, photo, poses)
+    poses = [DronePose(heading, width, tilt) for heading in (0.0, 37.0) for width in (45.0, 95.0) for tilt in (0.0, 25.0)]
+    canvases, masks = DronePlacer().place(photo, poses, [(0.0, 0.0)] * len(poses), VIEW.size_px, VIEW.extent_m)
     for pose, canvas, mask in zip(poses, canvases, masks, strict=True):
         wanted, wanted_mask = VIEW.canvas(photo.pixels, pose.geometry(photo))
         assert (mask != wanted_mask).mean() < 0.005
@@ -52,7 +55,7 @@ def test_a_photo_shrunk_once_a_width_is_placed_as_the_view_places_it(ground: Any
 
 def test_many_poses_go_through_the_ground_branch_in_bounded_batches(ground: Any) -> None:
     made, on_ground, on_aerial = describer()
-    rows = made.photo(ground.photo(363_147.0, 3_057_452.0, 0.0, 65.0), [Pose(3.0 * k, 65.0) for k in range(70)])
+    rows = made.photo(ground.photo(363_147.0, 3_057_452.0, 0.0, 65.0), [DronePose(3.0 * k, 65.0) for k in range(70)])
     assert rows.shape == (70, 4)
     assert [len(batch) for batch in on_ground.batches] == [32, 32, 6]
     assert on_aerial.batches == []
@@ -60,7 +63,7 @@ def test_many_poses_go_through_the_ground_branch_in_bounded_batches(ground: Any)
 
 def test_masked_pixels_reach_the_model_as_the_mean(ground: Any) -> None:
     made, on_ground, _ = describer()
-    made.photo(ground.photo(363_147.0, 3_057_452.0, 0.0, 30.0), [Pose(0.0, 30.0)])  # the photo fills half the canvas
+    made.photo(ground.photo(363_147.0, 3_057_452.0, 0.0, 30.0), [DronePose(0.0, 30.0)])  # the photo fills half the canvas
     batch = on_ground.batches[0]
     assert batch.shape == (1, 3, 96, 96)
     assert (batch[0, :, 0, 0] == 0).all()
@@ -75,8 +78,8 @@ def test_tiles_of_any_size_become_the_views(ground: Any) -> None:
 
 def test_one_pass_gives_the_descriptors_and_the_maps_of_two(ground: Any) -> None:
     torch.manual_seed(0)
-    made = DroneDescriber.load(precision="fp32")
-    photo, poses = ground.photo(363_147.0, 3_057_452.0, 0.0, 65.0), [Pose(0.0, 65.0), Pose(40.0, 90.0), Pose(75.0, 40.0)]
+    made = EgoTRDescriber.load(precision="fp32")
+    photo, poses = ground.photo(363_147.0, 3_057_452.0, 0.0, 65.0), [DronePose(0.0, 65.0), DronePose(40.0, 90.0), DronePose(75.0, 40.0)]
     rows, levels, masks = made.photo_with_features(photo, poses)
     np.testing.assert_allclose(rows, made.photo(photo, poses), atol=1e-5)
     wanted, wanted_masks = made.photo_features(photo, poses)
@@ -90,14 +93,14 @@ def test_a_photo_is_brought_down_once_a_scale_however_often_it_is_asked_about(mo
     rng = np.random.default_rng(2)
     one, other = (Photo.from_pixels(rng.integers(0, 256, (400, 600, 3), np.uint8)) for _ in range(2))
     widths: list[float] = []
-    shrink = describe._shrink
-    monkeypatch.setattr(describe, "_shrink", lambda photo, width_px: widths.append(width_px) or shrink(photo, width_px))
+    shrink = placing._shrink
+    monkeypatch.setattr(placing, "_shrink", lambda photo, width_px: widths.append(width_px) or shrink(photo, width_px))
     made, on_ground, _ = describer()
-    made.photo(one, [Pose(10.0, 80.0)])
-    made.photo(one, [Pose(50.0, 80.0), Pose(80.0, 80.0)])
+    made.photo(one, [DronePose(10.0, 80.0)])
+    made.photo(one, [DronePose(50.0, 80.0), DronePose(80.0, 80.0)])
     assert len(widths) == 1
-    made.photo(one, [Pose(10.0, 60.0)])  # another scale
-    made.photo(other, [Pose(10.0, 80.0)])
+    made.photo(one, [DronePose(10.0, 60.0)])  # another scale
+    made.photo(other, [DronePose(10.0, 80.0)])
     assert len(widths) == 3
-    made.photo(one, [Pose(10.0, 80.0)])
+    made.photo(one, [DronePose(10.0, 80.0)])
     np.testing.assert_array_equal(on_ground.batches[0], on_ground.batches[-1])

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from crossgeo.engine.describe import Pose
 from crossgeo.engine.fine import FineSettings, FineStep, Spot, peak_of_line, peak_of_surface
+from crossgeo.engine.pose import DronePose
 from crossgeo.engine.search import GeoSearch
 
 X, Y = 363_147.0, 3_057_452.0
@@ -37,7 +37,7 @@ def test_a_surface_with_a_hole_still_peaks_along_what_is_there() -> None:
 
 
 def spot(search: GeoSearch, x: float, y: float, heading: float, width: float) -> Spot:
-    return Spot(search.index.segments[0], x, y, Pose(heading, width), 0.5, 10.6, 3)
+    return Spot(search.index.segments[0], x, y, DronePose(heading, width), 0.5, 10.6, 3)
 
 
 @pytest.mark.parametrize(("east", "north", "turn", "scale"), [(12.0, -9.0, 8.0, 1.12), (-13.0, 13.0, -7.0, 0.9), (3.0, 3.0, 0.0, 1.0)])
@@ -45,7 +45,7 @@ def test_a_rival_climbs_to_the_truth_from_up_to_its_reach(
     search: GeoSearch, ground: Any, east: float, north: float, turn: float, scale: float
 ) -> None:
     photo = ground.photo(X, Y, 40.0, 95.0)
-    step = FineStep(search.index, search.describer)
+    step = FineStep(search.index, search.matchers["drone"].describer)
     found = step.refine(photo, [spot(search, X + east, Y + north, 40.0 + turn, 95.0 * scale)])[0]
     assert math.hypot(found.x - X, found.y - Y) < 1.5
     assert found.pose.heading_deg == pytest.approx(40.0, abs=2.5)
@@ -56,13 +56,13 @@ def test_a_rival_climbs_to_the_truth_from_up_to_its_reach(
 
 def test_a_rival_never_leaves_its_reach(search: GeoSearch, ground: Any) -> None:
     settings = FineSettings(reach_m=10.0)
-    step = FineStep(search.index, search.describer, settings)
+    step = FineStep(search.index, search.matchers["drone"].describer, settings)
     found = step.refine(ground.photo(X, Y, 40.0, 95.0), [spot(search, X + 40.0, Y, 40.0, 95.0)])[0]
     assert abs(found.x - (X + 40.0)) <= 10.0 + 5.0  # the grid's rounding and the place within a cell
 
 
 def test_rivals_come_back_in_their_order(search: GeoSearch, ground: Any) -> None:
-    step = FineStep(search.index, search.describer)
+    step = FineStep(search.index, search.matchers["drone"].describer)
     found = step.refine(ground.photo(X, Y, 40.0, 95.0), [spot(search, X + 60.0, Y, 40.0, 95.0), spot(search, X + 3.0, Y, 40.0, 95.0)])
     assert found[0].x > X + 30.0
     assert abs(found[1].x - X) < 2.0
@@ -70,18 +70,18 @@ def test_rivals_come_back_in_their_order(search: GeoSearch, ground: Any) -> None
 
 def test_a_rival_without_imagery_around_it_comes_back_as_it_was(search: GeoSearch, ground: Any) -> None:
     nowhere = spot(search, X + 5000.0, Y, 40.0, 95.0)
-    assert FineStep(search.index, search.describer).refine(ground.photo(X, Y, 40.0, 95.0), [nowhere]) == [nowhere]
+    assert FineStep(search.index, search.matchers["drone"].describer).refine(ground.photo(X, Y, 40.0, 95.0), [nowhere]) == [nowhere]
 
 
 def test_the_cache_stays_within_its_size(search: GeoSearch, ground: Any) -> None:
-    step = FineStep(search.index, search.describer, FineSettings(cached_cells=10))
+    step = FineStep(search.index, search.matchers["drone"].describer, FineSettings(cached_cells=10))
     for east in (0.0, 30.0, 60.0):
         step.refine(ground.photo(X, Y, 40.0, 95.0), [spot(search, X + east, Y, 40.0, 95.0)])
     assert len(step._cache) <= 10
 
 
 def test_a_flat_surface_has_a_wide_radius_and_a_sharp_one_a_narrow(search: GeoSearch) -> None:
-    step = FineStep(search.index, search.describer)
+    step = FineStep(search.index, search.matchers["drone"].describer)
     cells = [((i, j), (0, 0)) for i in range(-3, 4) for j in range(-3, 4)]
     flat = step._radius_m(dict.fromkeys(cells, 0.6), 0.0, 0.0)
     sharp = step._radius_m({pair: 0.9 if pair[0] == (0, 0) else 0.3 for pair in cells}, 0.0, 0.0)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crossgeo.engine.search import GeoSearch, SearchSettings
+from crossgeo.engine.matcher import MatchSettings
+from crossgeo.engine.search import GeoSearch
 from crossgeo.geodesy import distance_m, grid_convergence_deg, to_lat_lon
 
 WIDTH_M = 95.0
@@ -46,11 +47,12 @@ def test_as_many_places_come_back_as_are_asked_for_best_first(dense_search: GeoS
 
 def test_a_convincing_place_spares_the_search_for_parts(dense_search: GeoSearch, ground: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[float, float]] = []
-    assert dense_search._parts is not None
-    monkeypatch.setattr(dense_search._parts, "rivals", lambda photo, part, poses, ids: asked.append(part) or [])
+    matcher = dense_search.matchers["drone"]
+    assert matcher._parts is not None
+    monkeypatch.setattr(matcher._parts, "rivals", lambda photo, part, poses, ids: asked.append(part) or [])
     photo = ground.photo(X, Y, 30.0, WIDTH_M)
     dense_search.query(photo, **known(dense_search, 30.0))
     assert asked == []
-    dense_search.settings = SearchSettings(sure_merit=2.0)  # nothing convinces
+    matcher.settings = MatchSettings(sure_merit=2.0)  # nothing convinces
     dense_search.query(photo, **known(dense_search, 30.0))
-    assert asked == list(dense_search.settings.parts.parts)
+    assert asked == list(matcher._parts.settings.parts)

@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from crossgeo.engine.describe import Pose
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.locate import ObjectFinder, fill
+from crossgeo.engine.pose import DronePose
 from crossgeo.errors import UsageError
 from crossgeo.geodesy import from_lat_lon
 from crossgeo.indexer.build import BuildOptions, build_index
@@ -79,7 +79,7 @@ def finder(index: GeoIndex, model: Any) -> ObjectFinder:
 
 
 def spot(index: GeoIndex, heading: float, x: float, y: float) -> Spot:
-    return Spot(index.segments[0], x, y, Pose(heading, 65.0), 0.9, 3.0, 0)
+    return Spot(index.segments[0], x, y, DronePose(heading, 65.0), 0.9, 3.0, 0)
 
 
 @pytest.mark.parametrize("heading", [0.0, 70.0, 200.0])
@@ -129,7 +129,7 @@ def test_a_click_beyond_the_imagery_finds_nothing(red_index: Path, ground: Any) 
 
 def test_a_click_on_the_sky_is_refused(red_index: Path, ground: Any) -> None:
     with GeoIndex.open(red_index) as index:
-        flat = Spot(index.segments[0], RED_X, RED_Y, Pose(0.0, 65.0, 60.0, 90.0), 0.9, 3.0, 0)
+        flat = Spot(index.segments[0], RED_X, RED_Y, DronePose(0.0, 65.0, 60.0, 90.0), 0.9, 3.0, 0)
         with pytest.raises(UsageError, match="sky"):
             finder(index, RedFinder()).find(ground.photo(RED_X, RED_Y, 0.0, 65.0), (100.0, 0.0), flat)
 

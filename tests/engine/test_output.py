@@ -12,10 +12,11 @@ import pytest
 
 from crossgeo.engine.output import CSV_COLUMNS, write_records
 from crossgeo.engine.place import Answer, FoundObject, Place, error_json
+from crossgeo.engine.pose import DronePose
 from crossgeo.errors import InputError, UsageError
 
 SQUARE = {"type": "Polygon", "coordinates": [[[85.0, 27.0], [85.1, 27.0], [85.1, 27.1], [85.0, 27.1], [85.0, 27.0]]]}
-PLACE = Place(27.61234567891, 85.5, 2.54, 359.98, 0.81234567, 17, 65.0, 0.0, 70.0, (27.61, 85.51))
+PLACE = Place(27.61234567891, 85.5, 2.54, 359.98, 0.81234567, 17, DronePose(359.98, 65.0), (27.61, 85.51))
 OBJECT = FoundObject(27.05, 85.05, (10.04, 20.0, 30.0, 44.0), SQUARE, 12.345, 9.0, 0.876543)
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from crossgeo.engine.agreement import Agreement
-from crossgeo.engine.describe import Pose
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.parts import PartSearch
+from crossgeo.engine.pose import DronePose
 from crossgeo.indexer.build import BuildOptions, build_index
 from crossgeo.indexer.index import GeoIndex
 
@@ -42,7 +42,7 @@ def parts(cut: GeoIndex, dense: Any) -> PartSearch:
     return PartSearch(cut, dense)
 
 
-def rivals(parts: PartSearch, photo: Any, poses: list[Pose], ids: np.ndarray | None = None) -> list[Spot]:
+def rivals(parts: PartSearch, photo: Any, poses: list[DronePose], ids: np.ndarray | None = None) -> list[Spot]:
     return [spot for part in parts.settings.parts for spot in parts.rivals(photo, part, poses, ids)]
 
 
@@ -53,7 +53,7 @@ def test_a_photo_centred_off_the_imagery_is_found_by_what_reaches_in(
     ground = make_ground(wide)  # its pixel (0, 0) is at (WEST, NORTH), so everything lies MARGIN_PX further east there
     x, y = WEST - 4.0, NORTH - 140.0
     photo = ground.photo(x + MARGIN_PX * GSD_M, y, heading, 75.0)
-    poses = [Pose(float(turn), 75.0) for turn in range(0, 360, 10)]
+    poses = [DronePose(float(turn), 75.0) for turn in range(0, 360, 10)]
     best, *others = sorted(rivals(parts, photo, poses), key=lambda spot: -spot.merit)
     assert np.hypot(best.x - x, best.y - y) < 5.0
     assert abs((best.pose.heading_deg - heading + 180.0) % 360.0 - 180.0) < 10.0
@@ -65,13 +65,13 @@ def test_a_photo_centred_off_the_imagery_is_found_by_what_reaches_in(
 def test_only_the_tiles_asked_for_are_searched(parts: PartSearch, wide: np.ndarray, make_ground: Any) -> None:
     photo = make_ground(wide).photo(WEST + 250.0, NORTH - 150.0, 0.0, 75.0)
     ids = np.array([3, 4, 5], np.int64)
-    found = rivals(parts, photo, [Pose(0.0, 75.0)], ids)
+    found = rivals(parts, photo, [DronePose(0.0, 75.0)], ids)
     assert found and {spot.tile for spot in found} <= set(ids.tolist())
 
 
 def test_a_part_that_shows_sky_suggests_nothing(parts: PartSearch, wide: np.ndarray, make_ground: Any) -> None:
     photo = make_ground(wide).photo(WEST + 250.0, NORTH - 150.0, 0.0, 75.0)
-    tilted = [Pose(0.0, 75.0, tilt_deg=70.0, fov_deg=100.0)]  # its upper edge is above the horizon
+    tilted = [DronePose(0.0, 75.0, tilt_deg=70.0, fov_deg=100.0)]  # its upper edge is above the horizon
     assert parts.rivals(photo, (0.0, -0.3), tilted, None) == []
     assert parts.rivals(photo, (0.0, 0.3), tilted, None)
 
@@ -79,8 +79,8 @@ def test_a_part_that_shows_sky_suggests_nothing(parts: PartSearch, wide: np.ndar
 def test_agreement_falls_with_what_moves_a_placement(cut: GeoIndex, dense: Any, wide: np.ndarray, make_ground: Any) -> None:
     x, y = WEST + 120.0, NORTH - 150.0
     photo = make_ground(wide).photo(x + MARGIN_PX * GSD_M, y, 40.0, 75.0)
-    right = Spot(cut.segments[0], x, y, Pose(40.0, 75.0), 0.8, 10.0, 0)
-    placed = [right, replace(right, x=x + 15.0), replace(right, pose=Pose(80.0, 75.0)), replace(right, pose=Pose(40.0, 110.0))]
+    right = Spot(cut.segments[0], x, y, DronePose(40.0, 75.0), 0.8, 10.0, 0)
+    placed = [right, replace(right, x=x + 15.0), replace(right, pose=DronePose(80.0, 75.0)), replace(right, pose=DronePose(40.0, 110.0))]
     beyond = replace(right, x=x + 9_000.0)
     fits = [spot.fit or 0.0 for spot in Agreement(cut, dense).judge(photo, [*placed, beyond])]
     assert fits[0] > 0.8

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crossgeo.engine.describe import Pose
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.photo_maps import STRIDES, Look, PhotoMaps
+from crossgeo.engine.pose import DronePose
 
 PHOTO = Photo.from_pixels(np.zeros((15, 20, 3), np.uint8))
-A, B, C = (Pose(heading, 80.0) for heading in (10.0, 20.0, 30.0))
+A, B, C = (DronePose(heading, 80.0) for heading in (10.0, 20.0, 30.0))
 
 
 class Counting:
@@ -24,12 +24,12 @@ class Counting:
         self.centres: list[Any] = []
         self.extents: list[Any] = []
 
-    def photo_with_features(self, photo: Photo, poses: Sequence[Pose], centres_m: Any) -> tuple[np.ndarray, list[Tensor], np.ndarray]:
+    def photo_with_features(self, photo: Photo, poses: Sequence[DronePose], centres_m: Any) -> tuple[np.ndarray, list[Tensor], np.ndarray]:
         self.centres.append(centres_m)
         return np.array([[pose.heading_deg] for pose in poses], np.float32), *self.photo_features(photo, poses)
 
     def photo_features(
-        self, photo: Photo, poses: Sequence[Pose], centres_m: Any = None, extent_m: Any = None
+        self, photo: Photo, poses: Sequence[DronePose], centres_m: Any = None, extent_m: Any = None
     ) -> tuple[list[Tensor], np.ndarray]:
         self.centres.append(centres_m)
         self.extents.append(extent_m)
@@ -70,14 +70,14 @@ def test_maps_come_in_the_order_asked_for_at_the_strides_asked_for() -> None:
 
 def test_many_poses_are_made_in_bounded_batches() -> None:
     describer = Counting()
-    assert len(PhotoMaps(describer, PHOTO).at([Pose(float(k), 80.0) for k in range(150)]).poses) == 150
+    assert len(PhotoMaps(describer, PHOTO).at([DronePose(float(k), 80.0) for k in range(150)]).poses) == 150
     assert max(len(asked) for asked in describer.asked) <= 64
 
 
 def test_a_part_is_looked_at_where_it_lies_on_the_ground() -> None:
     describer = Counting()
     maps = PhotoMaps(describer, PHOTO, Look((0.3, -0.2), 30.0))
-    maps.at([Pose(0.0, 80.0), Pose(90.0, 40.0)])
+    maps.at([DronePose(0.0, 80.0), DronePose(90.0, 40.0)])
     np.testing.assert_allclose(describer.centres[0], [(24.0, 12.0), (6.0, -12.0)], atol=1e-6)  # 15 px of 80 m / 20 px to a height
     assert (describer.extents, maps.extent_m) == ([30.0], 30.0)
     assert PhotoMaps(describer, PHOTO).extent_m == 60.0

@@ -16,6 +16,7 @@ from crossgeo.engine.pen import Pen
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import Answer, FoundObject, Place
 from crossgeo.engine.plot import draw_answer, save_plot
+from crossgeo.engine.pose import DronePose
 from crossgeo.engine.search import GeoSearch
 from crossgeo.errors import LimitError, UsageError
 from crossgeo.geodesy import geojson_polygon, to_lat_lon
@@ -32,7 +33,7 @@ def index(index_path: Path) -> Iterator[GeoIndex]:
 
 def place_at(index: GeoIndex, x: float, y: float, score: float, heading: float = 40.0) -> Place:
     tile = int(np.argmin(np.hypot(*(index.centres - (x, y)).T)))
-    return Place(*to_lat_lon(index.segments[0].crs, x, y), 3.0, heading, score, tile, 65.0, 0.0, 70.0)
+    return Place(*to_lat_lon(index.segments[0].crs, x, y), 3.0, heading, score, tile, DronePose(heading, 65.0))
 
 
 def answer_at(index: GeoIndex, *places: Place, status: Any = "located") -> Answer:
@@ -93,7 +94,7 @@ def test_places_on_another_continent_are_listed_not_mapped(index: GeoIndex, grou
 
 
 def test_an_oblique_photo_without_a_whole_outline_is_drawn(index: GeoIndex, ground: Any) -> None:
-    oblique = replace(place_at(index, X, Y, 0.9), tilt_deg=60.0, fov_deg=90.0)
+    oblique = replace(place_at(index, X, Y, 0.9), pose=DronePose(30.0, 65.0, 60.0, 90.0))
     draw_answer(ground.photo(X, Y, 0.0, 65.0), answer_at(index, oblique), index, point=(100.0, 1.0))
 
 

@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pytest
 
+from crossgeo.engine.camera import Camera, camera_of
 from crossgeo.engine.exif import PhotoExif
 from crossgeo.engine.photo import Photo
-from crossgeo.engine.poses import Camera, PoseSettings, camera_of, poses_to_try
+from crossgeo.engine.poses import PoseSettings, poses_to_try
 from crossgeo.errors import UsageError
 
 SETTINGS = PoseSettings()

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crossgeo.engine.describe import Pose
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.photo_maps import DenseDescriber
+from crossgeo.engine.pose import DronePose
 from crossgeo.engine.registration import Registration
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.kernels.correlation import seen_cells
@@ -25,7 +25,7 @@ def index(index_path: Path) -> Any:
         yield opened
 
 
-def spot(index: GeoIndex, east_m: float, north_m: float, pose: Pose) -> Spot:
+def spot(index: GeoIndex, east_m: float, north_m: float, pose: DronePose) -> Spot:
     """Return a rival that far from the truth."""
     return Spot(index.segments[0], X + east_m, Y + north_m, pose, 0.8, 10.6, 0)
 
@@ -38,7 +38,7 @@ def test_colours_are_a_dense_describer(dense: Any) -> None:
 def test_a_photo_is_moved_to_where_it_fits(index: GeoIndex, ground: Any, dense: Any, east_m: float, north_m: float) -> None:
     photo = ground.photo(X, Y, 40.0, 80.0)
     registration = Registration(index, dense)
-    found = registration.register(registration.open(photo), [spot(index, east_m, north_m, Pose(40.0, 80.0))])[0]
+    found = registration.register(registration.open(photo), [spot(index, east_m, north_m, DronePose(40.0, 80.0))])[0]
     assert np.hypot(found.x - X, found.y - Y) < 1.5
     assert found.fit is not None and found.fit > 0.9
     assert found.merit == pytest.approx((found.score + 2 * found.fit) / 3)
@@ -46,9 +46,9 @@ def test_a_photo_is_moved_to_where_it_fits(index: GeoIndex, ground: Any, dense: 
 
 def test_the_pose_comes_from_the_maps_of_all_poses_tried(index: GeoIndex, ground: Any, dense: Any) -> None:
     photo, registration = ground.photo(X, Y, 130.0, 80.0), Registration(index, dense)
-    wrong = spot(index, 6.0, 4.0, Pose(10.0, 80.0))
+    wrong = spot(index, 6.0, 4.0, DronePose(10.0, 80.0))
     maps = registration.open(photo)
-    swept = registration.sweep(maps, [wrong], [Pose(float(turn), 80.0) for turn in range(0, 360, 15)])[0]
+    swept = registration.sweep(maps, [wrong], [DronePose(float(turn), 80.0) for turn in range(0, 360, 15)])[0]
     assert abs(swept.pose.heading_deg - 130.0) < 10.0
     assert np.hypot(swept.x - X, swept.y - Y) < 4.0
     found = registration.register(maps, [swept])[0]
@@ -60,14 +60,14 @@ def test_the_pose_comes_from_the_maps_of_all_poses_tried(index: GeoIndex, ground
 
 def test_another_place_fits_less(index: GeoIndex, ground: Any, dense: Any) -> None:
     photo, registration = ground.photo(X, Y, 40.0, 80.0), Registration(index, dense)
-    spots = [spot(index, 0, 0, Pose(40.0, 80.0)), spot(index, 70, 50, Pose(40.0, 80.0))]
+    spots = [spot(index, 0, 0, DronePose(40.0, 80.0)), spot(index, 70, 50, DronePose(40.0, 80.0))]
     here, there = registration.register(registration.open(photo), spots)
     assert here.fit is not None and there.fit is not None and here.fit > there.fit + 0.3
 
 
 def test_a_click_is_put_right_where_the_tilt_is_unknown(index: GeoIndex, ground: Any, dense: Any) -> None:
     photo, registration = ground.photo(X, Y, 0.0, 90.0, tilt_deg=20.0), Registration(index, dense)
-    flat = spot(index, 0.0, 0.0, Pose(0.0, 90.0))
+    flat = spot(index, 0.0, 0.0, DronePose(0.0, 90.0))
     click = (100.0, 25.0)  # far ahead, where flat ground would lie nearer than it is
     true_east, true_north = photo_to_ground(PhotoGeometry(200, 150, 90.0, 0.0, 20.0, 70.0), *click)
 
@@ -81,13 +81,13 @@ def test_a_click_is_put_right_where_the_tilt_is_unknown(index: GeoIndex, ground:
 
 def test_a_click_into_the_sky_moves_nothing(index: GeoIndex, ground: Any, dense: Any) -> None:
     photo = ground.photo(X, Y, 0.0, 90.0)
-    tilted = spot(index, 0.0, 0.0, Pose(0.0, 90.0, tilt_deg=58.0, fov_deg=100.0))
+    tilted = spot(index, 0.0, 0.0, DronePose(0.0, 90.0, tilt_deg=58.0, fov_deg=100.0))
     assert Registration(index, dense).register_click(photo, (100.0, 0.0), tilted) == tilted
 
 
 def test_where_there_is_no_imagery_nothing_fits(index: GeoIndex, ground: Any, dense: Any) -> None:
     photo = ground.photo(X, Y, 0.0, 80.0)
-    far = replace(spot(index, 0, 0, Pose(0.0, 80.0)), x=X + 5_000.0)
+    far = replace(spot(index, 0, 0, DronePose(0.0, 80.0)), x=X + 5_000.0)
     registration = Registration(index, dense)
     found = registration.register(registration.open(photo), [far])[0]
     assert found.fit == 0.0
@@ -96,9 +96,9 @@ def test_where_there_is_no_imagery_nothing_fits(index: GeoIndex, ground: Any, de
 
 def test_spots_registered_together_are_as_by_themselves(index: GeoIndex, ground: Any, dense: Any) -> None:
     photo, registration = ground.photo(X, Y, 40.0, 80.0), Registration(index, dense)
-    poses = [Pose(float(turn), 80.0) for turn in range(0, 360, 30)]
-    rim = spot(index, -120.0, 118.0, Pose(10.0, 80.0))  # half of its scene is no imagery
-    spots = [spot(index, 9.0 * k, -7.0 * k, Pose(40.0, 80.0)) for k in range(5)] + [rim]
+    poses = [DronePose(float(turn), 80.0) for turn in range(0, 360, 30)]
+    rim = spot(index, -120.0, 118.0, DronePose(10.0, 80.0))  # half of its scene is no imagery
+    spots = [spot(index, 9.0 * k, -7.0 * k, DronePose(40.0, 80.0)) for k in range(5)] + [rim]
     maps = registration.open(photo)
     together = registration.register(maps, registration.sweep(maps, spots, poses))
     for at, found in zip(spots, together, strict=True):

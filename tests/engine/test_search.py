@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from pyproj import CRS
 
-from crossgeo.engine.describe import Pose
 from crossgeo.engine.exif import PhotoExif
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import FoundObject
+from crossgeo.engine.pose import DronePose
 from crossgeo.engine.search import GeoSearch
 from crossgeo.errors import InputError, MismatchError, UsageError
 from crossgeo.geodesy import distance_m, from_lat_lon, grid_convergence_deg, to_lat_lon
@@ -64,8 +64,9 @@ def test_asking_for_one_place_does_not_hide_that_there_is_a_rival(search: GeoSea
 def test_a_known_heading_in_true_north_is_enough(search: GeoSearch, ground: Any) -> None:
     true_heading = 140.0 + grid_convergence_deg(UTM, X, Y)
     described: list[int] = []
-    plain = search.describer.photo
-    search.describer.photo = lambda photo, poses: (described.append(len(poses)), plain(photo, poses))[1]  # type: ignore[method-assign]
+    describer = search.matchers["drone"].describer
+    plain = describer.photo
+    describer.photo = lambda photo, poses: (described.append(len(poses)), plain(photo, poses))[1]  # type: ignore[method-assign]
     height = 95.0 / 2 / math.tan(math.radians(35))
     answer = search.query(ground.photo(X, Y, 140.0, 95.0), heading_deg=true_heading, fov_deg=70.0, height_m=height)
     assert distance_m(answer.places[0].lat, answer.places[0].lon, *HERE) < 2.0
@@ -152,9 +153,9 @@ def test_the_same_question_gets_the_same_answer(search: GeoSearch, ground: Any) 
 def test_a_second_question_describes_no_cell_twice(search: GeoSearch, ground: Any) -> None:
     photo = ground.photo(X, Y, 30.0, 95.0)
     search.query(photo)
-    before = search.describer.tiles_described  # type: ignore[attr-defined]
+    before = search.matchers["drone"].describer.tiles_described  # type: ignore[attr-defined]
     search.query(photo)
-    assert search.describer.tiles_described == before  # type: ignore[attr-defined]
+    assert search.matchers["drone"].describer.tiles_described == before  # type: ignore[attr-defined]
 
 
 class Pointer:
@@ -172,7 +173,7 @@ def test_a_point_asks_for_its_object_in_decoded_pixels_at_the_best_place(search:
     small = ground.photo(X, Y, 30.0, 95.0)
     photo = Photo("big.jpg", small.pixels, 800, 600, small.exif)
     pointer = Pointer()
-    with GeoSearch(GeoIndex.open(index_path), search.describer, pointer) as with_objects:
+    with GeoSearch(GeoIndex.open(index_path), search.matchers["drone"].describer, pointer) as with_objects:
         answer = with_objects.query(photo, point=(400.0, 150.0))
     click, spot = pointer.asked[0]
     assert click == (100.0, 37.5)
@@ -183,7 +184,7 @@ def test_a_point_asks_for_its_object_in_decoded_pixels_at_the_best_place(search:
 def test_no_object_is_claimed_where_the_place_is_not_believed(search: GeoSearch, index_path: Path) -> None:
     noise = np.random.default_rng(9).integers(0, 255, (10, 14, 3), np.uint8).repeat(15, axis=0).repeat(15, axis=1)
     pointer = Pointer()
-    with GeoSearch(GeoIndex.open(index_path), search.describer, pointer) as with_objects:
+    with GeoSearch(GeoIndex.open(index_path), search.matchers["drone"].describer, pointer) as with_objects:
         answer = with_objects.query(Photo.from_pixels(noise), point=(10.0, 10.0))
     assert (answer.status, answer.found, pointer.asked) == ("low_confidence", None, [])
 
@@ -195,7 +196,7 @@ def test_a_point_without_object_weights_says_so(search: GeoSearch, ground: Any) 
 
 def test_a_pose_turns_into_the_geometry_of_the_decoded_photo() -> None:
     photo = Photo("big.jpg", np.zeros((150, 200, 3), np.uint8), 800, 600, PhotoExif())
-    geometry = Pose(10.0, 95.0).geometry(photo)
+    geometry = DronePose(10.0, 95.0).geometry(photo)
     assert (geometry.width_px, geometry.height_px, geometry.ground_width_m) == (200, 150, 95.0)
 
 

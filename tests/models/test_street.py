@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossgeo.models.street import StreetGeometry, directions_to_pixels, look_along, pixels_to_directions, street_to_ground
+from crossgeo.models.street import StreetGeometry, directions_to_pixels, look_along, pixels_to_directions, pyramid, street_to_ground
 from crossgeo.models.street_view import StreetView, canvas_directions, street_ahead_m
 
 
@@ -98,7 +98,7 @@ def test_the_canvas_of_a_narrow_photo_is_centred_before_the_camera() -> None:
 def test_the_seam_of_a_panorama_is_no_edge() -> None:
     plain = np.full((512, 1024, 3), 90, np.uint8)
     plain[:, ::2] += 20
-    turned, mask = look_along(plain, StreetGeometry(1024, 512, "panorama", 180.0), canvas_directions(64, 20.0, 2.0))
+    turned, mask = look_along(pyramid(plain), StreetGeometry(1024, 512, "panorama", 180.0), canvas_directions(64, 20.0, 2.0))
     assert mask.all() and np.abs(turned.astype(int) - 100).max() <= 12
 
 

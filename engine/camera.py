@@ -1,0 +1,73 @@
+"""Cameras: what is known of the one that took a photo, from the caller and from EXIF, and whether it flew or stood in the street."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from crossgeo.engine.photo import Photo
+from crossgeo.errors import UsageError
+
+Kind = Literal["drone", "street"]
+MAX_TILT_DEG = 60.0  # past it a drone photo shows too little ground at one scale; it is tried as if its tilt were unknown
+_WIDEST_LENS_DEG = 170.0  # what sees more is a panorama
+_PANORAMA_ASPECT = (1.95, 2.05)  # of a whole sphere; no common camera has it
+
+
+@dataclass(frozen=True)
+class Camera:
+    """What is known of a photo's camera; None where nothing is."""
+
+    heading_deg: float | None  # of a drone photo's upper edge, of a street photo's middle column, clockwise from true north
+    heading_is_magnetic: bool
+    fov_deg: float | None  # horizontal
+    height_m: float | None  # above ground
+    tilt_deg: float | None  # from straight down
+    kind: Kind | None = None
+    panorama: bool = False  # its columns are azimuths, all the way round or `fov_deg` of it
+    horizon: float = 0.5  # where a panorama's horizon lies, as a share of its height
+
+
+def camera_of(
+    photo: Photo,
+    heading_deg: float | None = None,
+    fov_deg: float | None = None,
+    height_m: float | None = None,
+    tilt_deg: float | None = None,
+    kind: Kind | None = None,
+) -> Camera:
+    """Join what the caller says with what EXIF says; the caller wins. Raise UsageError for values out of range."""
+    for name, value, low, high in (
+        ("heading", heading_deg, -360.0, 360.0), ("field of view", fov_deg, 1.0, 360.0), ("height", height_m, 0.3, 10_000.0),
+        ("tilt", tilt_deg, 0.0, 90.0),
+    ):  # fmt: skip
+        if value is not None and not low <= value <= high:
+            unit = "m" if name == "height" else "degrees"
+            raise UsageError(f"the {name} must be {low:g} to {high:g} {unit}, not {value:g}")
+    exif = photo.exif
+    around = exif.panorama_deg is not None or (fov_deg is not None and fov_deg > _WIDEST_LENS_DEG)
+    if not around and kind != "drone" and fov_deg is None and exif.fov_deg is None:
+        around = _PANORAMA_ASPECT[0] <= photo.width_px / photo.height_px <= _PANORAMA_ASPECT[1]
+    if around and kind == "drone":
+        raise UsageError(f"{photo.name} is a panorama, which a drone's camera does not take of the ground; ask for it as a street photo")
+    fov = fov_deg if fov_deg is not None else exif.panorama_deg or (360.0 if around else exif.fov_deg)
+    return Camera(
+        heading_deg if heading_deg is not None else exif.heading_deg,
+        heading_deg is None and exif.heading_is_magnetic,
+        fov,
+        height_m if height_m is not None else exif.height_m,
+        tilt_deg if tilt_deg is not None else exif.tilt_deg,
+        kind or ("street" if around else _kind_of(photo, tilt_deg)),
+        around,
+        exif.horizon,
+    )
+
+
+def _kind_of(photo: Photo, tilt_deg: float | None) -> Kind | None:
+    """What a drone alone writes, or the caller alone says of one, tells; nothing tells a street photo for sure."""
+    return "drone" if tilt_deg is not None or photo.exif.tilt_deg is not None or photo.exif.height_m is not None else None
+
+
+def without_exif(camera: Camera, heading_deg: float | None, height_m: float | None) -> Camera:
+    """Return the camera with only the heading and height that the caller gave."""
+    return replace(camera, heading_deg=heading_deg, heading_is_magnetic=False, height_m=height_m)

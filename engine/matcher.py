@@ -1,0 +1,161 @@
+"""Matching photos of one kind to an index: retrieval by descriptors, registration by feature maps, judgement, the 5 m step."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossgeo.engine.describe import Describer
+from crossgeo.engine.fine import FineSettings, FineStep, Spot
+from crossgeo.engine.parts import PartSearch, PartSettings
+from crossgeo.engine.photo import Photo
+from crossgeo.engine.photo_maps import DenseDescriber, PhotoMaps
+from crossgeo.engine.pose import Pose
+from crossgeo.engine.registration import Registration, RegistrationSettings
+from crossgeo.engine.rivals import Rival, best_by_tile, suppress
+from crossgeo.engine.status import Thresholds
+from crossgeo.geodesy import to_lat_lon
+from crossgeo.indexer.index import GeoIndex
+
+JUDGED_REACH_M = 3.0  # as far as a part may stray when all of a photo is judged
+
+
+@dataclass(frozen=True)
+class MatchSettings:
+    """How wide the search is cast."""
+
+    fine: FineSettings = field(default_factory=FineSettings)
+    hits: int = 100  # tiles kept for each pose
+    min_rival_distance_m: float = 25.0
+    registration: RegistrationSettings = field(default_factory=RegistrationSettings)
+    registered_rivals: int = 12  # whose feature maps are compared with the photo's; the order is theirs from then on
+    sure_merit: float = 0.65  # where none of those reaches it, parts of the photo are looked for, too
+    parts: PartSettings | None = field(default_factory=PartSettings)  # None: rivals are judged by the registration's fit alone
+    fine_rivals: int = 3
+    fine_gap: float = 0.2  # rivals this far below the best are not refined
+
+
+class Matcher:
+    """Finds where photos of one kind fit in an index; keeps the cells of the 5 m step between questions."""
+
+    def __init__(self, index: GeoIndex, describer: Describer, settings: MatchSettings) -> None:
+        self.index, self.describer, self.settings = index, describer, settings
+        self.thresholds = Thresholds.from_card(describer.card)
+        self._fine = FineStep(index, describer, replace(settings.fine, temperature=self.thresholds.temperature))
+        self._registration: Registration | None = None
+        self._parts: PartSearch | None = None
+        if isinstance(describer, DenseDescriber):
+            self._registration = Registration(index, describer, settings.registration)
+            if settings.parts is not None:
+                self._parts = PartSearch(index, describer, settings.parts)
+
+    def match(self, photo: Photo, poses: Sequence[Pose], ids: NDArray[np.int64] | None, top: int, timings: dict[str, float]) -> list[Spot]:
+        """Return the best distinct rivals, refined, best first; more than `top` where that helps to judge them.
+
+        `ids` are the tiles to search, all unless given; `timings` gets milliseconds by stage.
+        """
+        first = self.settings.registered_rivals
+        maps = None if self._registration is None else self._registration.open(photo)
+        spots = self._retrieve(photo, poses, ids, max(top, 2, first), maps, timings)
+        if maps is not None:
+            with timed(timings, "register"):
+                spots = self._registered(photo, maps, poses, ids, spots, first)
+        with timed(timings, "fine"):
+            return self._refined(photo, maps, spots)
+
+    def at_click(self, photo: Photo, click_px: tuple[float, float], spot: Spot) -> Spot:
+        """Return the spot corrected by what lies around a click (decoded pixels)."""
+        return spot if self._registration is None else self._registration.register_click(photo, click_px, spot)
+
+    def _retrieve(
+        self,
+        photo: Photo,
+        poses: Sequence[Pose],
+        ids: NDArray[np.int64] | None,
+        count: int,
+        maps: PhotoMaps | None,
+        timings: dict[str, float],
+    ) -> list[Spot]:
+        """The best distinct rivals, coarse: the photo's canvas lies where its tile is centred."""
+        settings = self.settings
+        with timed(timings, "describe"):
+            queries = self.describer.photo(photo, poses) if maps is None else maps.describe(poses)
+        with timed(timings, "search"):
+            scores, hits = self.index.search(queries, settings.hits, ids)
+            rivals = best_by_tile(scores, hits)
+            places = self.index.lat_lon(np.array([rival.tile for rival in rivals], np.int64))
+            rivals = suppress(rivals, places, settings.min_rival_distance_m, max(count, settings.fine_rivals))
+        coarse_m = self.index.stride_m * math.sqrt(0.5)
+        spots = []
+        for rival in rivals:
+            x, y = self.index.centres[rival.tile].tolist()
+            east_m, north_m = poses[rival.pose].offset_m(photo)
+            segment = self.index.segment_of(rival.tile)
+            spots.append(Spot(segment, x - east_m, y - north_m, poses[rival.pose], rival.score, coarse_m, rival.tile))
+        return spots
+
+    def _registered(
+        self, photo: Photo, maps: PhotoMaps, poses: Sequence[Pose], ids: NDArray[np.int64] | None, spots: list[Spot], first: int
+    ) -> list[Spot]:
+        """The rivals in the order of how well feature maps fit, each moved to its best fit."""
+        assert self._registration is not None
+        registered = self._ranked(self._registration.register(maps, self._registration.sweep(maps, spots[:first], poses)))
+        if self._parts is None:
+            return registered
+        judged = self.settings.parts.judged if self.settings.parts else 0
+        leading = self._registration.register(maps, registered[:judged], shrink=0.5)
+        sure = self._judged(photo, self._parts, poses, ids, leading)
+        rest = [*registered[judged:], *spots[first:]]
+        return self._ranked([*sure, *(replace(spot, fit=0.0) for spot in rest)])  # their fits are of another kind
+
+    def _judged(
+        self, photo: Photo, parts: PartSearch, poses: Sequence[Pose], ids: NDArray[np.int64] | None, registered: list[Spot]
+    ) -> list[Spot]:
+        """The rivals judged by all of the photo, best first, and with them what its parts suggest until one convinces."""
+        judged = self._ranked(parts.judge(photo, registered))
+        for part in parts.settings.parts:
+            if judged[0].merit >= self.settings.sure_merit:
+                break
+            judged = self._ranked([*judged, *parts.rivals(photo, part, poses, ids)])
+        return judged
+
+    def _refined(self, photo: Photo, maps: PhotoMaps | None, spots: list[Spot]) -> list[Spot]:
+        """The leading rivals moved by the 5 m step, and all in the order of their merit."""
+        best = spots[0].merit
+        leading = [spot for spot in spots[: self.settings.fine_rivals] if spot.merit >= best - self.settings.fine_gap]
+        refined = self._fine.refine(photo, leading)
+        if self._registration is not None and maps is not None:
+            # The descriptors' best cell may lie off the fit that was found: both are fitted finely, and the better stands.
+            fits = self._registration.register(maps, [*refined, *leading], shrink=0.5)
+            pairs = zip(leading, refined, fits[: len(refined)], fits[len(refined) :], strict=True)
+            refined = [_settled(*own) for own in pairs]
+        return self._ranked([*refined, *spots[len(leading) :]])
+
+    def _ranked(self, spots: list[Spot]) -> list[Spot]:
+        """Order spots by merit and drop those that came to lie on a better one."""
+        spots = sorted(spots, key=lambda spot: -spot.merit)
+        places = np.array([to_lat_lon(spot.segment.crs, spot.x, spot.y) for spot in spots])
+        rivals = [Rival(number, 0, spot.merit) for number, spot in enumerate(spots)]
+        return [spots[kept.tile] for kept in suppress(rivals, places, self.settings.min_rival_distance_m, len(spots))]
+
+
+def _settled(judged: Spot, refined: Spot, *fits: Spot) -> Spot:
+    """A placement that all of the photo was judged at, moved to the best fit near it: a fit of its middle alone may not move it far."""
+    near = [fit for fit in fits if math.hypot(fit.x - judged.x, fit.y - judged.y) <= JUDGED_REACH_M]
+    best = max([judged, *near], key=lambda spot: spot.merit)
+    apart_m = math.hypot(best.x - refined.x, best.y - refined.y)
+    return replace(best, radius_m=min(best.radius_m, refined.radius_m + apart_m), score=judged.score, fit=judged.fit)
+
+
+@contextmanager
+def timed(timings: dict[str, float], stage: str) -> Iterator[None]:
+    """Add the milliseconds that a block takes to those of a stage."""
+    start = time.perf_counter()
+    yield
+    timings[stage] = timings.get(stage, 0.0) + (time.perf_counter() - start) * 1000.0

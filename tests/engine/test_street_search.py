@@ -1,0 +1,82 @@
+"""Street photos through the engine: rolled out over the ground they are found where the camera stood, whatever kind they are."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from crossgeo.engine.photo import Photo
+from crossgeo.engine.pose import StreetPose
+from crossgeo.engine.search import GeoSearch
+from crossgeo.errors import UsageError
+from crossgeo.geodesy import distance_m, grid_convergence_deg, to_lat_lon
+from crossgeo.indexer.index import GeoIndex
+from crossgeo.models.street import StreetGeometry, pixels_to_directions
+
+X, Y = 363_147.0, 3_057_452.0
+HEIGHT_M = 2.1
+
+
+def stand(ground: Any, x: float, y: float, geometry: StreetGeometry) -> Photo:
+    """Take a street photo of flat imagery: ground below the horizon, sky above."""
+    columns, rows = np.meshgrid(np.arange(geometry.width_px) + 0.5, np.arange(geometry.height_px) + 0.5)
+    east, north, up = np.moveaxis(pixels_to_directions(geometry, columns, rows), -1, 0)
+    below = up < -0.02
+    scale = np.where(below, -geometry.height_m / np.where(below, up, -1.0), 0.0)
+    u = np.clip((x + east * scale - 363_000.0) / 0.5, 0, ground.rgb.shape[1] - 1).astype(int)
+    v = np.clip((3_057_600.0 - y - north * scale) / 0.5, 0, ground.rgb.shape[0] - 1).astype(int)
+    return Photo.from_pixels(np.where(below[..., None], ground.rgb[v, u], np.uint8(200)))
+
+
+def true_heading(search: GeoSearch, heading_deg: float) -> float:
+    return heading_deg + grid_convergence_deg(search.index.segments[0].crs, X, Y)
+
+
+@pytest.mark.parametrize(("fov", "heading"), [(360.0, 75.0), (100.0, 310.0)])
+def test_a_street_photo_of_known_heading_is_found_where_its_camera_stood(
+    street_search: GeoSearch, ground: Any, fov: float, heading: float
+) -> None:
+    shape = (1024, 512, "panorama") if fov == 360.0 else (900, 600, "perspective")
+    photo = stand(ground, X, Y, StreetGeometry(*shape, heading, fov, height_m=HEIGHT_M))  # type: ignore[arg-type]
+    answer = street_search.query(photo, heading_deg=true_heading(street_search, heading), fov_deg=fov, kind="street")
+    best = answer.places[0]
+    assert distance_m(best.lat, best.lon, *to_lat_lon(street_search.index.segments[0].crs, X, Y)) < 2.0
+    turned = abs((best.heading_deg - true_heading(street_search, heading) + 180.0) % 360.0 - 180.0)
+    assert turned < 6.0
+    assert best.camera == (best.lat, best.lon)
+
+
+def test_a_panorama_of_unknown_heading_tells_it(street_search: GeoSearch, ground: Any) -> None:
+    photo = stand(ground, X, Y, StreetGeometry(1024, 512, "panorama", 200.0, height_m=HEIGHT_M))
+    best = street_search.query(photo).places[0]  # twice as wide as high: a panorama by itself
+    assert distance_m(best.lat, best.lon, *to_lat_lon(street_search.index.segments[0].crs, X, Y)) < 2.5
+    assert abs((best.heading_deg - true_heading(street_search, 200.0) + 180.0) % 360.0 - 180.0) < 8.0
+
+
+def test_a_photo_that_does_not_tell_its_kind_is_tried_as_both(street_search: GeoSearch, ground: Any) -> None:
+    above = ground.photo(X, Y, 30.0, 95.0)
+    place = street_search.query(above).places[0]
+    assert place.camera is None and distance_m(place.lat, place.lon, *to_lat_lon(street_search.index.segments[0].crs, X, Y)) < 3.0
+    beside = stand(ground, X, Y, StreetGeometry(900, 600, "perspective", 120.0, 100.0, height_m=HEIGHT_M))
+    place = street_search.query(beside, heading_deg=true_heading(street_search, 120.0), fov_deg=100.0).places[0]
+    assert place.camera is not None and distance_m(place.lat, place.lon, *place.camera) == 0.0
+
+
+def test_a_kind_without_weights_is_refused(street_search: GeoSearch, index_path: Any, ground: Any) -> None:
+    drone = street_search.matchers["drone"].describer
+    with GeoSearch(GeoIndex.open(index_path), drone) as search, pytest.raises(UsageError, match="no weights for those"):
+        search.query(ground.photo(X, Y, 0.0, 65.0), kind="street")
+
+
+def test_every_kind_of_weights_is_named_for_the_journal(street_search: GeoSearch) -> None:
+    assert set(street_search.models) == {"drone", "street"}
+
+
+def test_the_outline_of_a_street_photo_is_what_it_looks_at() -> None:
+    photo = Photo.from_pixels(np.zeros((60, 90, 3), np.uint8))
+    east = StreetPose(90.0, 2.0, "perspective", 90.0).outline_m(photo)
+    assert east[0] == (0.0, 0.0) and all(x >= 0.0 for x, _ in east) and max(math.hypot(*at) for at in east) == pytest.approx(30.0)
+    assert len(StreetPose(0.0).outline_m(photo)) == 33
