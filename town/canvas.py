@@ -36,6 +36,8 @@ class Layers:
     material: NDArray[np.uint8]  # (H, W) of Material
     height: Float32  # (H, W) metres above the ground, without cars
     building: NDArray[np.int32]  # (H, W) index into Town.buildings, -1 where none
+    ground_albedo: NDArray[np.uint8]  # (H, W, 3) and (H, W): albedo and material of the bare ground, under roofs and crowns
+    ground_material: NDArray[np.uint8]
 
 
 class Canvas:
@@ -50,10 +52,11 @@ class Canvas:
         self.material = np.full((side, side), Material.GRASS, np.uint8)
         self.height = np.zeros((side, side), np.float32)
         self.building = np.full((side, side), -1, np.int32)
+        self.ground_albedo, self.ground_material = self.albedo, self.material
 
     def layers(self) -> Layers:
         """Return the finished layers."""
-        return Layers(self.gsd_m, self.albedo, self.material, self.height, self.building)
+        return Layers(self.gsd_m, self.albedo, self.material, self.height, self.building, self.ground_albedo, self.ground_material)
 
     def pixels(self, xy: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return (N, 2) column and row, integers at pixel centres, of points in local metres."""
@@ -154,3 +157,4 @@ def paint_ground(canvas: Canvas, plan: Plan, rng: np.random.Generator) -> None:
     for patch in (*plan.patches, *plan.overlays):
         canvas.paint(patch, rng)
     canvas.weather(rng, plan.style.dry_rgb)
+    canvas.ground_albedo, canvas.ground_material = canvas.albedo.copy(), canvas.material.copy()

@@ -16,9 +16,10 @@ from crossgeo import geodesy
 from crossgeo.errors import LimitError, UsageError
 from crossgeo.town.canvas import Canvas, Layers, paint_ground
 from crossgeo.town.crowns import raise_tree
+from crossgeo.town.lamps import draw_lamps, raise_lamp
 from crossgeo.town.landuse import build_block, line_street
 from crossgeo.town.memory import check_memory
-from crossgeo.town.plan import Building, Plan, Tree
+from crossgeo.town.plan import Barrier, Building, Lamp, Patch, Plan, Tree
 from crossgeo.town.roofs import raise_building
 from crossgeo.town.streets import draw_districts, draw_streets, pave
 from crossgeo.town.style import draw_style
@@ -55,6 +56,11 @@ class Town:
     buildings: tuple[Building, ...]  # what Layers.building points to
     car_slots: NDArray[np.float64]  # (N, 4) x, y, angle, probability that a car stands there
     lanes: tuple[tuple[LineString, float], ...]  # centre line and width of the streets that cars drive on
+    trees: tuple[Tree, ...]
+    barriers: tuple[Barrier, ...]
+    lamps: tuple[Lamp, ...]
+    kerbs: tuple[LineString, ...]  # edges of carriageways with a pavement beside them
+    patches: tuple[Patch, ...]  # the ground, in the order of painting; like all that is built it goes on past the town's edge
 
     def to_crs(self, x: float, y: float) -> tuple[float, float]:
         """Return easting and northing of a local point."""
@@ -88,16 +94,22 @@ def make_town(seed: int, size_m: float = 600.0, gsd_m: float = 0.2) -> Town:
         raise_building(canvas, building, index)
     for barrier in plan.barriers:
         canvas.raise_barrier(barrier, rng)
+    lamps = draw_lamps(plan, canvas, np.random.default_rng([seed, 811]))
     trees = _trees_off_roofs(plan)
     for tree in trees:
         raise_tree(canvas, tree)
+    for lamp in lamps:
+        raise_lamp(canvas, lamp)
     crs, origin_xy = _place(rng)
     layers = canvas.layers()
-    for array in (layers.albedo, layers.material, layers.height, layers.building):
+    for array in (layers.albedo, layers.material, layers.height, layers.building, layers.ground_albedo, layers.ground_material):
         array.flags.writeable = False
     slots = np.asarray(plan.car_slots, np.float64).reshape(-1, 4)
     objects = _objects(plan, trees, size_m)
-    return Town(seed, size_m, plan.style.name, crs, origin_xy, layers, objects, tuple(plan.buildings), slots, tuple(plan.lanes))
+    return Town(
+        seed, size_m, plan.style.name, crs, origin_xy, layers, objects, tuple(plan.buildings), slots, tuple(plan.lanes), tuple(trees),
+        tuple(plan.barriers), tuple(lamps), tuple(plan.kerbs), (*plan.patches, *plan.overlays),
+    )  # fmt: skip
 
 
 def _draw_plan(rng: np.random.Generator, size_m: float) -> Plan:

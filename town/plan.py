@@ -107,6 +107,18 @@ class Barrier:
     rgb: Rgb
 
 
+@dataclass(frozen=True)
+class Lamp:
+    """A street lamp; its arm reaches `reach_m` towards `angle` (radians from east)."""
+
+    x: float
+    y: float
+    height_m: float
+    reach_m: float
+    angle: float
+    rgb: Rgb
+
+
 @dataclass
 class Plan:
     """What the builders of streets and blocks add to; `rng` and `style` are theirs to use."""
@@ -122,6 +134,7 @@ class Plan:
     ponds: list[Polygon] = field(default_factory=list)
     car_slots: list[tuple[float, float, float, float]] = field(default_factory=list)  # x, y, angle, probability of a car
     lanes: list[tuple[LineString, float]] = field(default_factory=list)  # centre line and width of streets that cars drive on
+    kerbs: list[LineString] = field(default_factory=list)  # edges of carriageways with a pavement beside them
 
     def shade(self, rgb: Rgb, spread: float = 0.06) -> Rgb:
         """Return a colour near another: brightness and hue moved at random."""

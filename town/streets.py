@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 import shapely
-from shapely import LineString, MultiPoint, Polygon, box
+from shapely import Geometry, LineString, MultiPoint, Polygon, box
 from shapely.ops import substring
 
 from crossgeo.town.geometry import FloatArray, bend, cut, lines_of, polygons_of, smooth_displacement, split_across
@@ -213,12 +213,22 @@ def pave(plan: Plan, streets: list[Street], districts: list[District]) -> list[B
         plan.ground(part, Material.ROAD, style.road_rgb)
     _markings(plan, streets)
     plan.lanes.extend((s.line, s.width_m) for s in streets if s.kind != "lane")
+    plan.kerbs.extend(
+        _kerbs(style.sidewalk_m, shapely.union_all([roads["main"], roads["street"], soft.intersection(wide.buffer(5.0))]), roads["lane"])
+    )
     ground = box(-_MARGIN_M, -_MARGIN_M, plan.size_m + _MARGIN_M, plan.size_m + _MARGIN_M)
     blocks: list[Block] = []
     for shape in polygons_of(ground.difference(surface), 40.0):
         district = min(districts, key=lambda d: d.shape.distance(shape.representative_point()))
         blocks.extend(Block(part, district) for part in _alleys(plan, shape, district))
     return blocks
+
+
+def _kerbs(sidewalk_m: float, carriageway: Geometry, lanes: Geometry) -> list[LineString]:
+    """Return the edges of the carriageway where a pavement lies beside it."""
+    if sidewalk_m < 0.5:
+        return []
+    return [line.simplify(0.03) for line in lines_of(carriageway.boundary.difference(lanes.buffer(0.3)), 1.0)]
 
 
 def _alleys(plan: Plan, shape: Polygon, district: District) -> list[Polygon]:
