@@ -8,13 +8,14 @@ import pytest
 
 from crossgeo.engine.evaluate import Truth, compare, polygon_iou, rank_of_right, summary
 from crossgeo.engine.place import Answer, FoundObject, Place, Status
+from crossgeo.engine.pose import DronePose
 from crossgeo.errors import InputError
 
 NORTH_10_M = 10.0 / 111_132.0
 
 
 def place(metres_north: float, score: float) -> Place:
-    return Place(metres_north / 111_132.0, 30.0, 3.0, 10.0, score, 1, 60.0, 0.0, 70.0)
+    return Place(metres_north / 111_132.0, 30.0, 3.0, 10.0, score, 1, DronePose(10.0, 60.0))
 
 
 def answer(*places: Place, status: Status = "located", found: FoundObject | None = None) -> Answer:
