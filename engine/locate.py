@@ -52,7 +52,7 @@ class ObjectFinder:
     def load(cls, index: GeoIndex, weights: str = "attengeo-s-drone") -> ObjectFinder:
         """Load weights by shipped name or path; raise WeightsError when they are missing or damaged."""
         model = load_attengeo(weights)
-        return cls(index, model.module, ObjectView.from_dict(model.card["view"]))
+        return cls(index, model.module, model.module.config.view)
 
     def find(self, photo: Photo, click_px: tuple[float, float], spot: Spot) -> FoundObject | None:
         """Return the object under a click (decoded pixels) of a photo that lies at a spot.

@@ -37,6 +37,7 @@ class MatchSettings:
     registered_rivals: int = 12  # whose feature maps are compared with the photo's; the order is theirs from then on
     sure_merit: float = 0.65  # where none of those reaches it, parts of the photo are looked for, too
     parts: PartSettings | None = field(default_factory=PartSettings)  # None: rivals are judged by the registration's fit alone
+    clicks_register: bool = True  # the ground around a click moves the place; a street photo's clicks stand up from it
     fine_rivals: int = 3
     fine_gap: float = 0.2  # rivals this far below the best are not refined
 
@@ -71,7 +72,9 @@ class Matcher:
 
     def at_click(self, photo: Photo, click_px: tuple[float, float], spot: Spot) -> Spot:
         """Return the spot corrected by what lies around a click (decoded pixels)."""
-        return spot if self._registration is None else self._registration.register_click(photo, click_px, spot)
+        if self._registration is None or not self.settings.clicks_register:
+            return spot
+        return self._registration.register_click(photo, click_px, spot)
 
     def _retrieve(
         self,

@@ -38,7 +38,7 @@ class SearchSettings:
     poses: PoseSettings = field(default_factory=PoseSettings)
     drone: MatchSettings = field(default_factory=MatchSettings)
     street_poses: StreetPoseSettings = field(default_factory=StreetPoseSettings)
-    street: MatchSettings = field(default_factory=lambda: MatchSettings(parts=None))
+    street: MatchSettings = field(default_factory=lambda: MatchSettings(parts=None, clicks_register=False))
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,11 @@ class GeoSearch:
         objects: str | Locator | None = None,
         settings: SearchSettings | None = None,
         street: Describer | None = None,
+        street_objects: str | Locator | None = None,
     ) -> None:
         """Join an index and describers of the same aerial weights (MismatchError otherwise), of drone photos and of street photos.
 
-        `objects` are weights, loaded at the first click.
+        `objects` and `street_objects` are weights, loaded at the first click.
         """
         self.index, self.settings = index, settings or SearchSettings()
         self.matchers: dict[Kind, Matcher] = {}
@@ -73,7 +74,7 @@ class GeoSearch:
                 index.check_model(own.identity)
                 self.matchers["drone" if kind == "drone" else "street"] = Matcher(index, own, how)
         self.thresholds = self.matchers["drone"].thresholds
-        self._objects = objects
+        self._objects: dict[Kind, str | Locator | None] = {"drone": objects, "street": street_objects}
 
     @classmethod
     def open(
@@ -83,6 +84,7 @@ class GeoSearch:
         object_weights: str | None = "attengeo-s-drone",
         settings: SearchSettings | None = None,
         street_weights: str | None = None,
+        street_object_weights: str | None = None,
     ) -> GeoSearch:
         """Open an index folder and the weights by shipped name or path; without `street_weights` every photo is taken for a drone's.
 
@@ -92,7 +94,7 @@ class GeoSearch:
         street = describer.for_street(street_weights) if street_weights else None
         opened = GeoIndex.open(Path(index))
         try:
-            return cls(opened, describer, object_weights, settings, street)
+            return cls(opened, describer, object_weights, settings, street, street_object_weights)
         except BaseException:
             opened.close()
             raise
@@ -166,7 +168,7 @@ class GeoSearch:
         if click is not None and best.status in ("located", "ambiguous"):
             with timed(timings, "object"):
                 at = self.matchers[best.kind].at_click(picture, click, best.spots[0])
-                thing = self._locator().find(picture, click, at)
+                thing = self._locator(best.kind).find(picture, click, at)
         return self._answer(picture, best.status, best.spots[:top], thing, best.camera, best.kind, timings)
 
     def _kinds(self, photo: Photo, camera: Camera) -> list[Kind]:
@@ -216,12 +218,13 @@ class GeoSearch:
             angles.append(grid_convergence_deg(segment.crs, 0.5 * (x_min + x_max), 0.5 * (y_min + y_max)))
         return float(np.mean(angles))
 
-    def _locator(self) -> Locator:
-        if self._objects is None:
-            raise UsageError("no object weights were opened; give object_weights to ask for a point")
-        if isinstance(self._objects, str):
-            self._objects = ObjectFinder.load(self.index, self._objects)
-        return self._objects
+    def _locator(self, kind: Kind) -> Locator:
+        known = self._objects[kind]
+        if known is None:
+            raise UsageError(f"no object weights for {kind} photos were opened; give them to ask for a point")
+        if isinstance(known, str):
+            known = self._objects[kind] = ObjectFinder.load(self.index, known)
+        return known
 
     def _answer(
         self,

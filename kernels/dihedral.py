@@ -17,7 +17,9 @@ def turn_images(images: Tensor, k: int) -> Tensor:
 
 
 def turn_points(points: Tensor, k: int, size: float) -> Tensor:
-    """Return where (..., 2) points (x, y) of a square of side `size` lie once it is turned."""
+    """Return where (..., 2) points (x, y), or (..., 2 n) as n of them, of a square of side `size` lie once it is turned."""
+    if points.shape[-1] > 2:
+        return torch.cat([turn_points(part, k, size) for part in torch.split(points, 2, dim=-1)], dim=-1)
     x, y = points.unbind(-1)
     if k >= 4:
         x = size - x

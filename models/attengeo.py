@@ -14,6 +14,7 @@ from crossgeo.models import convnextv2, efficientnet_lite
 from crossgeo.models.click_backbone import BackboneName, freeze_first, make_backbone
 from crossgeo.models.cvcam import CVCAM
 from crossgeo.models.mhsam import KERNELS, MHSAM
+from crossgeo.models.street_view import StreetObjectView
 from crossgeo.models.views import ObjectView
 
 AnchorSizes = tuple[tuple[float, float], ...]
@@ -43,6 +44,7 @@ class AttenGeoConfig:
     click_power: float = 2.0  # of the click map; 2 is DetGeo's
     cvcam: bool = True  # False: the paper's baseline, the photo's mean feature is added to every cell of the window
     mhsam: bool = True  # False: the fused features go to the head as they are
+    street: bool = False  # photos from the street: canvases around the camera, clicks as lines
 
     def __post_init__(self) -> None:
         """Refuse sizes that do not go together (ValueError)."""
@@ -53,8 +55,9 @@ class AttenGeoConfig:
 
     @property
     def view(self) -> ObjectView:
-        """How drone photos and windows become this model's input."""
-        return ObjectView(self.photo_px, self.window_px, self.window_gsd_m, self.mean, self.std)
+        """How photos and windows become this model's input."""
+        view = StreetObjectView if self.street else ObjectView
+        return view(self.photo_px, self.window_px, self.window_gsd_m, self.mean, self.std)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for a card."""
@@ -76,6 +79,11 @@ _SMALL_ANCHORS = (
     (23.0, 23.0), (29.0, 40.0), (45.0, 33.0), (41.0, 49.0), (57.0, 52.0), (51.0, 72.0), (79.0, 61.0), (77.0, 89.0), (128.0, 128.0)
 )  # fmt: skip
 
+# The same at 0.25 m/px, and crowns of trees.
+_STREET_ANCHORS = (
+    (14.0, 14.0), (21.0, 22.0), (24.0, 34.0), (35.0, 26.0), (36.0, 40.0), (48.0, 40.0), (43.0, 60.0), (64.0, 58.0), (96.0, 96.0)
+)  # fmt: skip
+
 PRESETS = {
     "attengeo": AttenGeoConfig(
         "attengeo", "convnextv2", convnextv2.TINY_DEPTHS, convnextv2.TINY_WIDTHS, stride=32, window_px=1024, window_gsd_m=300 / 1024,
@@ -86,6 +94,11 @@ PRESETS = {
         "attengeo-s", "efficientnet-lite0", (5,), (), stride=16, window_px=256, window_gsd_m=0.1875,
         photo_px=160, channels=128, heads=4, hidden=512, iterations=2, spatial_hidden=128, anchors=_SMALL_ANCHORS,
         mean=efficientnet_lite.MEAN, std=efficientnet_lite.STD,
+    ),
+    "attengeo-s-street": AttenGeoConfig(
+        "attengeo-s-street", "efficientnet-lite0", (5,), (), stride=16, window_px=256, window_gsd_m=0.25,
+        photo_px=160, channels=128, heads=4, hidden=512, iterations=2, spatial_hidden=128, anchors=_STREET_ANCHORS,
+        mean=efficientnet_lite.MEAN, std=efficientnet_lite.STD, street=True,
     ),
 }  # fmt: skip
 

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from crossgeo.models.street import Float, StreetGeometry, look_along, pyramid
-from crossgeo.models.views import Image, Mask, canvas_to_ground, normalise
+from crossgeo.models.street import Float, StreetGeometry, look_along, pixels_to_directions, pyramid
+from crossgeo.models.views import Image, Mask, ObjectView, canvas_to_ground, normalise
 
 AHEAD_M = 12.0
+REACH_M = 30.0  # objects farther than this are not looked for
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,41 @@ class StreetView:
     def normalise(self, images: Image, masks: Mask | None = None) -> Tensor:
         """Turn (B, S, S, 3) uint8 images into (B, 3, S, S) float32; masked pixels become 0, the mean."""
         return normalise(images, masks, self.mean, self.std)
+
+
+@dataclass(frozen=True)
+class StreetObjectView(ObjectView):
+    """The view of AttenGeo's street preset: photo and imagery of the same square around the camera.
+
+    A click on a wall or a crown says a direction, not a place: it is the line from the camera to the ground under it, or to REACH_M.
+    """
+
+    gsd_m: float = 0.25  # of the window; the photo's canvas shows the same ground
+
+    @property
+    def photo_extent_m(self) -> float:
+        """Side of the photo's canvas on the ground, in metres."""
+        return self.window_extent_m
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for a card."""
+        return {**super().to_dict(), "kind": "street-object"}
+
+    def query(  # type: ignore[override]
+        self, photo: Image, geometry: StreetGeometry, point_px: tuple[float, float]
+    ) -> tuple[Image, Mask, tuple[float, ...], tuple[float, float]]:
+        """Roll the photo out around the camera: canvas (S, S, 3), mask (S, S), click as a line x0, y0, x1, y1 px, and (0, 0) m."""
+        canvas, mask = roll_out(photo, geometry, self.photo_px, self.photo_extent_m)
+        direction = pixels_to_directions(geometry, np.array(point_px[0]), np.array(point_px[1]))
+        return canvas, mask, self.line(direction, geometry.height_m), (0.0, 0.0)
+
+    def line(self, direction: Float, height_m: float) -> tuple[float, float, float, float]:
+        """Return the line on the canvas of a click along a direction (3,) from a camera `height_m` up."""
+        east, north, up = direction.tolist()
+        level = max(math.hypot(east, north), 1e-9)
+        away_m = min(REACH_M, height_m * level / -up) if up < 0.0 else REACH_M
+        middle, scale = self.photo_px / 2.0, away_m / level * self.photo_px / self.photo_extent_m
+        return middle, middle, middle + east * scale, middle - north * scale
 
 
 def street_ahead_m(geometry: StreetGeometry) -> tuple[float, float]:

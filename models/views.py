@@ -207,7 +207,7 @@ class ObjectView:
 
     def query(
         self, photo: Image, geometry: PhotoGeometry, point_px: tuple[float, float]
-    ) -> tuple[Image, Mask, tuple[float, float], tuple[float, float]]:
+    ) -> tuple[Image, Mask, tuple[float, ...], tuple[float, float]]:
         """Place the photo around a click: canvas (S, S, 3), mask (S, S), click on it (x, y) px and as (east, north) m."""
         east_m, north_m = photo_to_ground(geometry, *point_px)
         canvas, mask = place_on_canvas(photo, geometry, self.photo_px, self.photo_extent_m, (east_m, north_m))

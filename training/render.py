@@ -181,7 +181,7 @@ class ObjectSample:
 
     photo: Image  # (photo_px, photo_px, 3)
     mask: Mask
-    click_px: tuple[float, float]
+    click_px: tuple[float, ...]  # x, y, or a line x0, y0, x1, y1
     window: Image  # (window_px, window_px, 3)
     box: NDArray[np.float32]  # xyxy px
 

@@ -19,10 +19,18 @@ from crossgeo.models.street import StreetGeometry, directions_to_pixels
 from crossgeo.models.street_view import canvas_directions, street_ahead_m
 from crossgeo.models.views import DroneView
 from crossgeo.training.augment import change_photo
-from crossgeo.training.grounds import Ground, Image
+from crossgeo.training.grounds import Ground, Image, Outline
 from crossgeo.training.render import Mask, World
 
 Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Thing:
+    """Something that can be clicked in a street photo."""
+
+    kind: str
+    outline: Outline  # from above, px of the ground
 
 
 class Scenery(Protocol):
@@ -38,8 +46,17 @@ class Scenery(Protocol):
         """(N, 2) points where a photo may be taken."""
         ...
 
-    def look(self, origin_m: Float, directions: Float, rng: np.random.Generator) -> Image:
-        """Return the colours (H, W, 3) seen from a point (3,) along (H, W, 3) directions (east, north, up), on a day drawn from `rng`."""
+    @property
+    def things(self) -> Sequence[Thing]:
+        """What can be clicked there."""
+        ...
+
+    def hit(self, origin_m: Float, directions: Float) -> NDArray[np.int32]:
+        """Return which thing is met first from a point (3,) along each of (N, 3) directions, -1 where none."""
+        ...
+
+    def look(self, origin_m: Float, directions: Float, rng: np.random.Generator) -> NDArray[np.uint8]:
+        """Return the colours (N, 3) seen from a point (3,) along (N, 3) directions (east, north, up), on a day drawn from `rng`."""
         ...
 
 
@@ -54,8 +71,11 @@ class StreetErrors:
     tilt_error_deg: float = 0.8  # standard deviation of pitch and of roll
     panorama_share: float = 0.45
     hfov_deg: tuple[float, float] = (55.0, 125.0)  # of the others
-    photo_px: tuple[int, int] = (900, 3600)  # a whole turn's pixels
-    oversample: float = 1.4  # rays along a canvas's side, in its pixels
+    coarse_share: float = 0.5  # of photos whose own pixels are coarser than the canvas where it lies far from the camera
+    photo_px: tuple[int, int] = (700, 1800)  # a whole turn's pixels, of those
+    pitch_deg: float = 3.0  # standard deviation of where a photo looks; the engine takes it for level
+    strength: float = 0.6  # of changes by the camera; the day has changed the light already
+    oversample: float = 1.25  # rays along a canvas's side, in its pixels
 
 
 class StreetCameras:
@@ -78,37 +98,75 @@ class StreetCameras:
         self, world: World, site_px: tuple[float, float], view: DroneView, rng: np.random.Generator
     ) -> tuple[Image, Mask, tuple[float, float]]:
         """Return the canvas of a photo taken at a site, its mask and how far (east_m, north_m) its middle lies from the camera."""
-        errors, scenery, gsd_m = self.errors, self._of[id(world.ground)], world.ground.gsd_m
+        heading = float(rng.uniform(0.0, 360.0))
+        shot = self.aim(world, site_px, heading, rng)
+        centre_m = street_ahead_m(shot.geometry)
+        return (*shot.canvas(view.size_px, view.extent_m, centre_m, rng), centre_m)
+
+    def aim(self, world: World, site_px: tuple[float, float], heading_deg: float, rng: np.random.Generator) -> Shot:
+        """Set a camera up at a site, looking along a heading of the turned world, and draw what the engine gets wrong about it."""
+        errors = self.errors
         settled = 1.0 / 3.0 if rng.random() < errors.settled_share else 1.0
         true_m = math.exp(rng.uniform(*np.log(errors.height_m)))
         assumed_m = true_m * math.exp(float(np.clip(rng.normal(0.0, settled * errors.height_error), -0.3, 0.3)))
-        geometry = self._geometry(assumed_m, rng)
-        centre_m = street_ahead_m(geometry)
-        fine_px = round(view.size_px * errors.oversample)
-        assumed = canvas_directions(fine_px, view.extent_m, assumed_m, centre_m)  # (F, F, 3), in the turned world
         turn = math.radians(settled * rng.uniform(-errors.heading_error_deg, errors.heading_error_deg))
         tilts = np.radians(rng.normal(0.0, errors.tilt_error_deg, 2))
-        to_ground = world.to_pixels((0.0, 0.0), gsd_m)[:2, :2] * (gsd_m, gsd_m)  # turned east, north -> metres east, south
-        directions = _tilted(_turned(assumed, turn), tilts) @ np.array(
-            [[to_ground[0, 0], -to_ground[1, 0], 0.0], [to_ground[0, 1], -to_ground[1, 1], 0.0], [0.0, 0.0, 1.0]]
-        )
-        origin = np.array([site_px[0] * gsd_m, (world.ground.usable.shape[0] - site_px[1]) * gsd_m, true_m])
-        seen = scenery.look(origin, directions, rng)
-        px_per_rad = math.exp(rng.uniform(*np.log(errors.photo_px))) / (2.0 * math.pi)
-        seen = through_photo(seen, view.extent_m, centre_m, assumed_m, px_per_rad, rng)
-        canvas = np.asarray(cv2.resize(seen, (view.size_px, view.size_px), interpolation=cv2.INTER_AREA), np.uint8)
-        _, _, mask = directions_to_pixels(geometry, canvas_directions(view.size_px, view.extent_m, assumed_m, centre_m))
-        canvas[~mask] = 0
-        return canvas, mask, centre_m
+        geometry = self._geometry(heading_deg, assumed_m, rng)
+        return Shot(self._of[id(world.ground)], world, site_px, geometry, true_m, turn, (float(tilts[0]), float(tilts[1])), errors)
 
-    def _geometry(self, height_m: float, rng: np.random.Generator) -> StreetGeometry:
-        heading = float(rng.uniform(0.0, 360.0))
+    def _geometry(self, heading: float, height_m: float, rng: np.random.Generator) -> StreetGeometry:
         if rng.random() < self.errors.panorama_share:
             return StreetGeometry(1024, 512, "panorama", heading, height_m=height_m)
         hfov = float(rng.uniform(*self.errors.hfov_deg))
         aspect = float(rng.choice([4 / 3, 3 / 2, 16 / 9, 1.0, 3 / 4]))
-        pitch = float(rng.normal(0.0, 3.0))
+        pitch = float(rng.normal(0.0, self.errors.pitch_deg))
         return StreetGeometry(1024, round(1024 / aspect), "perspective", heading, hfov, pitch, height_m=height_m)
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A camera set up in a scenery, as it stands and as the engine takes it to stand."""
+
+    scenery: Scenery
+    world: World
+    site_px: tuple[float, float]
+    geometry: StreetGeometry  # as assumed, in the turned world
+    true_height_m: float
+    turn_rad: float  # how far the true heading lies from the assumed one
+    tilts_rad: tuple[float, float]
+    errors: StreetErrors
+
+    @property
+    def origin_m(self) -> Float:
+        """Where the camera is, in the scenery's metres."""
+        gsd_m, rows = self.world.ground.gsd_m, self.world.ground.usable.shape[0]
+        return np.array([self.site_px[0] * gsd_m, (rows - self.site_px[1]) * gsd_m, self.true_height_m])
+
+    def rays(self, directions: Float) -> Float:
+        """Return the scenery's directions of (..., 3) directions that the engine assumes in the turned world."""
+        gsd_m = self.world.ground.gsd_m
+        to_px = self.world.to_pixels((0.0, 0.0), gsd_m)[:2, :2] * gsd_m  # turned east, north -> metres east, south
+        to_local = np.array([[to_px[0, 0], -to_px[1, 0], 0.0], [to_px[0, 1], -to_px[1, 1], 0.0], [0.0, 0.0, 1.0]])
+        return np.asarray(_tilted(_turned(directions, self.turn_rad), self.tilts_rad) @ to_local)
+
+    def canvas(self, size_px: int, extent_m: float, centre_m: tuple[float, float], rng: np.random.Generator) -> tuple[Image, Mask]:
+        """Return the canvas (S, S, 3) that the engine would make of the photo, around an offset from the camera, and its mask."""
+        errors, height_m = self.errors, self.geometry.height_m
+        fine_px = round(size_px * errors.oversample)
+        assumed = canvas_directions(fine_px, extent_m, height_m, centre_m)  # (F, F, 3)
+        shown = directions_to_pixels(self.geometry, assumed)[2]
+        colours = self.scenery.look(self.origin_m, self.rays(assumed[shown]), rng)
+        seen = np.full((fine_px, fine_px, 3), colours.mean(axis=0) if len(colours) else 0.0, np.float64).astype(np.uint8)
+        seen[shown] = colours
+        if rng.random() < errors.coarse_share:
+            px_per_rad = math.exp(rng.uniform(*np.log(errors.photo_px))) / (2.0 * math.pi)
+            seen = through_photo(seen, extent_m, centre_m, height_m, px_per_rad, errors.strength, rng)
+        else:
+            seen = change_photo(seen, rng, errors.strength)
+        canvas = np.asarray(cv2.resize(seen, (size_px, size_px), interpolation=cv2.INTER_AREA), np.uint8)
+        mask = directions_to_pixels(self.geometry, canvas_directions(size_px, extent_m, height_m, centre_m))[2]
+        canvas[~mask] = 0
+        return canvas, mask
 
 
 def _turned(directions: Float, turn_rad: float) -> Float:
@@ -116,14 +174,19 @@ def _turned(directions: Float, turn_rad: float) -> Float:
     return np.asarray(directions @ np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]]))
 
 
-def _tilted(directions: Float, tilts_rad: Float) -> Float:
+def _tilted(directions: Float, tilts_rad: tuple[float, float]) -> Float:
     """Turn directions by small angles about the east and north axes."""
-    (a, b) = tilts_rad
-    return np.asarray(directions + np.cross(np.array([a, b, 0.0]), directions))
+    return np.asarray(directions + np.cross(np.array([*tilts_rad, 0.0]), directions))
 
 
 def through_photo(
-    canvas: Image, extent_m: float, centre_m: tuple[float, float], height_m: float, px_per_rad: float, rng: np.random.Generator
+    canvas: Image,
+    extent_m: float,
+    centre_m: tuple[float, float],
+    height_m: float,
+    px_per_rad: float,
+    strength: float,
+    rng: np.random.Generator,
 ) -> Image:
     """Return the canvas as it comes back from a photo of `px_per_rad`, changed there by light, lens, noise and JPEG.
 
@@ -139,7 +202,7 @@ def through_photo(
     u = (away * np.sin(around) - centre_m[0]) / step_m + side / 2.0
     v = side / 2.0 - (away * np.cos(around) - centre_m[1]) / step_m
     photo = cv2.remap(canvas, (u - 0.5).astype(np.float32), (v - 0.5).astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    photo = change_photo(np.asarray(photo, np.uint8), rng)
+    photo = change_photo(np.asarray(photo, np.uint8), rng, strength)
     photo = np.concatenate([photo, photo[:, :2]], axis=1)  # over the seam
     steps = np.arange(side) + 0.5
     east, north = np.meshgrid((steps - side / 2.0) * step_m + centre_m[0], (side / 2.0 - steps) * step_m + centre_m[1])

@@ -31,3 +31,13 @@ def test_a_click_far_outside_gives_zero_not_a_rising_square() -> None:
 def test_a_higher_power_narrows_the_peak() -> None:
     wide, narrow = (click_map(torch.tensor([[20.0, 20.0]]), 40, 40, power) for power in (2.0, 8.0))
     torch.testing.assert_close(narrow, wide**4)
+
+
+def test_a_line_is_as_near_as_its_nearest_point() -> None:
+    line = torch.tensor([[10.5, 10.5, 30.5, 10.5]])
+    got = click_map(line, 40, 40)[0, 0]
+    assert torch.allclose(got[10, 10:31], torch.ones(21))
+    assert torch.allclose(got[:, 10], click_map(torch.tensor([[10.5, 10.5]]), 40, 40)[0, 0][:, 10])  # abreast of its first end
+    assert got[25, 20] == got[25, 28] and got[10, 38] < 1.0
+    spot = torch.tensor([[12.0, 7.0, 12.0, 7.0]])
+    assert torch.allclose(click_map(spot, 40, 40), click_map(spot[:, :2], 40, 40))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossgeo.models.street import StreetGeometry, directions_to_pixels, look_along, pixels_to_directions, pyramid, street_to_ground
-from crossgeo.models.street_view import StreetView, canvas_directions, street_ahead_m
+from crossgeo.models.street_view import StreetObjectView, StreetView, canvas_directions, street_ahead_m
 
 
 def world(directions: np.ndarray, height_m: float) -> np.ndarray:
@@ -106,3 +106,14 @@ def test_a_view_comes_back_from_its_card() -> None:
     view = StreetView(size_px=96, extent_m=48.0)
     again = StreetView.from_dict({**view.to_dict(), "mean": list(view.mean)})
     assert again == view and again.digest == view.digest != StreetView().digest
+
+
+def test_a_click_in_a_street_photo_is_a_line_from_the_camera() -> None:
+    view, photo = StreetObjectView(), shot(PHOTO)
+    canvas, mask, line, offset = view.query(photo, PHOTO, (600.0, 800.0))
+    assert canvas.shape == (160, 160, 3) and mask.any() and offset == (0.0, 0.0)
+    east, north = street_to_ground(PHOTO, 600.0, 800.0)
+    assert line == pytest.approx((80.0, 80.0, 80.0 + east * 2.5, 80.0 - north * 2.5))
+    _, _, high, _ = view.query(photo, PHOTO, (600.0, 100.0))  # above the horizon: as far as is looked
+    assert math.hypot(high[2] - 80.0, high[3] - 80.0) == pytest.approx(30.0 * 2.5)
+    assert view.to_dict()["kind"] == "street-object" and StreetObjectView.from_dict(view.to_dict()) == view

@@ -4,14 +4,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from crossgeo.models.street_view import StreetObjectView
 from crossgeo.models.views import DroneView
 from crossgeo.training.grounds import Ground, make_ground
 from crossgeo.training.render import World, render_tile
 from crossgeo.training.sampling import SiteSampler, SiteSampling
-from crossgeo.training.street import StreetCameras, StreetErrors, through_photo
+from crossgeo.training.street import StreetCameras, StreetErrors, Thing, through_photo
+from crossgeo.training.street_objects import StreetObjectSampler
 
 GSD_M = 0.25
-EXACT = StreetErrors(height_error=0.0, heading_error_deg=0.0, tilt_error_deg=0.0, panorama_share=1.0, photo_px=(6000, 6001))
+EXACT = StreetErrors(height_error=0.0, heading_error_deg=0.0, tilt_error_deg=0.0, panorama_share=1.0, coarse_share=0.0)
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,20 @@ class Flat:
 
     ground: Ground
     places_m: np.ndarray
+
+    things: tuple[Thing, ...] = ()
+
+    def hit(self, origin_m: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        """Walls without end stand on the things: the nearest that a ray passes over within 40 m."""
+        found = np.full(len(directions), -1, np.int32)
+        level = directions[:, :2] / np.linalg.norm(directions[:, :2], axis=1, keepdims=True)
+        for away in np.arange(40.0, 0.0, -0.5):
+            at = origin_m[:2] + level * away
+            x, y = at[:, 0] / GSD_M, self.ground.usable.shape[0] - at[:, 1] / GSD_M
+            for number, thing in enumerate(self.things):
+                low, high = thing.outline.min(axis=0), thing.outline.max(axis=0)
+                found[(x >= low[0]) & (x <= high[0]) & (y >= low[1]) & (y <= high[1])] = number
+        return found
 
     def look(self, origin_m: np.ndarray, directions: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         assert (directions[..., 2] < 0.0).all()
@@ -79,7 +95,32 @@ def test_batches_of_street_photos_say_where_their_middle_lies() -> None:
 def test_a_coarse_photo_blurs_far_ground_more_than_near() -> None:
     rng = np.random.default_rng(5)
     canvas = (rng.integers(0, 2, (160, 160, 1)) * 200).astype(np.uint8).repeat(3, axis=2)
-    kept = [through_photo(canvas, 60.0, (0.0, 0.0), 2.0, 300.0, np.random.default_rng(seed)) for seed in range(6)]
+    kept = [through_photo(canvas, 60.0, (0.0, 0.0), 2.0, 300.0, 1.0, np.random.default_rng(seed)) for seed in range(6)]
     near = np.mean([image[70:90, 70:90].std() for image in kept])
     far = np.mean([image[:20].std() for image in kept])
     assert far < 0.75 * near
+
+
+def test_the_line_of_a_click_leads_over_the_box_it_is_about() -> None:
+    house = np.array([[440.0, 400.0], [470.0, 400.0], [470.0, 440.0], [440.0, 440.0]], np.float32)
+    tree = np.array([[520.0, 500.0], [532.0, 500.0], [532.0, 512.0], [520.0, 512.0]], np.float32)
+    scenery = Flat(flat().ground, flat().places_m, (Thing("building", house), Thing("tree", tree)))
+    view = StreetObjectView()
+    exact = StreetErrors(height_error=0.0, heading_error_deg=0.0, tilt_error_deg=0.0)
+    draw = StreetObjectSampler([scenery], view, {"building": 0.5, "tree": 0.5}, exact, place_error_m=0.0)
+    rng, sizes = np.random.default_rng(4), set()
+    for _ in range(12):
+        sample = draw(rng)
+        x0, y0, x1, y1 = np.array(sample.click_px) * view.window_px / view.photo_px
+        along = np.linspace(0.0, 1.0, 400)[:, None] * (x1 - x0, y1 - y0) + (x0, y0)
+        inside = (along >= sample.box[:2] - 1.5).all(axis=1) & (along <= sample.box[2:] + 1.5).all(axis=1)
+        assert inside.any() and (x0, y0) == (128.0, 128.0)
+        sizes.add(round(float(np.prod(sample.box[2:] - sample.box[:2]) / 40.0)))
+    assert len(sizes) > 1  # both kinds are clicked
+
+
+def test_things_of_no_wanted_kind_are_not_clicked() -> None:
+    house = np.array([[440.0, 400.0], [470.0, 400.0], [470.0, 440.0], [440.0, 440.0]], np.float32)
+    scenery = Flat(flat().ground, flat().places_m, (Thing("building", house),))
+    sampler = StreetObjectSampler([scenery], StreetObjectView(), {"tree": 1.0})
+    assert sampler._click(scenery, (480.0, 440.0), np.random.default_rng(1)) is None

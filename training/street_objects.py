@@ -1,0 +1,84 @@
+"""Clicks in street photos for AttenGeo: something that a ray from a camera meets, with its exact box in the imagery around."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from crossgeo.models.street_view import REACH_M, StreetObjectView
+from crossgeo.models.views import DroneView
+from crossgeo.training.augment import change_photo, change_tile
+from crossgeo.training.objects import SMALLEST_SIDE_PX
+from crossgeo.training.render import UNSEEN, ObjectSample, World, outline_box, random_world, render_tile
+from crossgeo.training.street import Scenery, Shot, StreetCameras, StreetErrors, Thing
+
+# What is left once a photo's place and heading are found.
+SETTLED = StreetErrors(height_error=0.06, heading_error_deg=3.0, settled_share=0.0)
+_RAYS = 64
+
+
+class StreetObjectSampler:
+    """Draws clicks in sceneries, each kind of thing as often as `kinds` says where a camera sees several."""
+
+    def __init__(
+        self,
+        sceneries: Sequence[Scenery],
+        view: StreetObjectView,
+        kinds: Mapping[str, float],
+        errors: StreetErrors = SETTLED,
+        place_error_m: float = 1.0,
+        other_day: float = 0.3,
+    ) -> None:
+        self.view, self.kinds, self.place_error_m, self.other_day = view, kinds, place_error_m, other_day
+        self.sceneries, self.cameras = list(sceneries), StreetCameras(sceneries, errors)
+        around = DroneView(extent_m=view.window_extent_m)
+        self.sites = [self.cameras.sites(scenery.ground, around) for scenery in self.sceneries]
+
+    def __call__(self, rng: np.random.Generator) -> ObjectSample:
+        """Draw one click; a camera that sees nothing near is put elsewhere."""
+        while True:
+            number = int(rng.integers(len(self.sceneries)))
+            site = self.sites[number][rng.integers(len(self.sites[number]))]
+            sample = self._click(self.sceneries[number], (float(site[0]), float(site[1])), rng)
+            if sample is not None:
+                return sample
+
+    def _click(self, scenery: Scenery, site: tuple[float, float], rng: np.random.Generator) -> ObjectSample | None:
+        world = random_world(scenery.ground, rng)
+        shot = self.cameras.aim(world, site, float(rng.uniform(0.0, 360.0)), rng)
+        half = math.radians(min(shot.geometry.hfov_deg, 360.0) * 0.48)
+        azimuth = math.radians(shot.geometry.heading_deg) + rng.uniform(-half, half, _RAYS)
+        elevation = np.radians(np.clip(rng.normal(2.0, 8.0, _RAYS), -30.0, 30.0))
+        level = np.cos(elevation)
+        directions = np.stack([np.sin(azimuth) * level, np.cos(azimuth) * level, np.sin(elevation)], axis=1)
+        found = scenery.hit(shot.origin_m, shot.rays(directions))
+        near = [k for k in np.flatnonzero(found >= 0) if self._within(world, site, scenery.things[found[k]])]
+        seen = sorted({scenery.things[found[k]].kind for k in near} & self.kinds.keys())
+        if not seen:
+            return None
+        share = np.array([self.kinds[kind] for kind in seen])
+        kind = seen[int(rng.choice(len(seen), p=share / share.sum()))]
+        ray = int(rng.choice([k for k in near if scenery.things[found[k]].kind == kind]))
+        return self._sample(shot, scenery.things[found[ray]], directions[ray], rng)
+
+    def _within(self, world: World, site: tuple[float, float], thing: Thing) -> bool:
+        """Whether a thing's middle lies within reach, and so its box mostly inside the window."""
+        middle = (thing.outline.min(axis=0) + thing.outline.max(axis=0)) / 2.0
+        return math.hypot(middle[0] - site[0], middle[1] - site[1]) * world.ground.gsd_m <= REACH_M
+
+    def _sample(self, shot: Shot, thing: Thing, direction: np.ndarray, rng: np.random.Generator) -> ObjectSample | None:
+        view, world = self.view, shot.world
+        photo, mask = shot.canvas(view.photo_px, view.photo_extent_m, (0.0, 0.0), rng)
+        photo[~mask] = UNSEEN
+        error = world.offset_px(*rng.normal(0.0, self.place_error_m, 2).tolist())
+        window_px = (shot.site_px[0] + error[0], shot.site_px[1] + error[1])
+        box = outline_box(world, window_px, view, thing.outline)
+        inside = box.clip(0.0, view.window_px)
+        if min(inside[2] - inside[0], inside[3] - inside[1]) < SMALLEST_SIDE_PX:
+            return None
+        window = change_tile(render_tile(world, window_px, view.window_extent_m, view.window_px), rng)
+        if rng.random() < self.other_day:
+            window = change_photo(window, rng, 0.5)
+        return ObjectSample(photo, mask, view.line(direction, shot.geometry.height_m), window, box)
