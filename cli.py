@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from crossgeo import __version__
-from crossgeo.commands import batch, demo, doctor, index, query, town, train, weights
+from crossgeo.commands import batch, data, demo, doctor, eval, index, query, town, train, weights
 from crossgeo.commands.guard import GuardedGroup
 
-ORDER = ("query", "batch", "index", "train", "town", "demo", "doctor", "weights")
+ORDER = ("query", "batch", "index", "train", "eval", "data", "town", "demo", "doctor", "weights")
 
 
 class Geo(GuardedGroup):
@@ -38,6 +38,8 @@ app.command("query", rich_help_panel=LOCATE)(query.query)
 app.command("batch", rich_help_panel=LOCATE)(batch.batch)
 app.add_typer(index.app, name="index", rich_help_panel=PREPARE)
 app.add_typer(train.app, name="train", rich_help_panel=PREPARE)
+app.add_typer(eval.app, name="eval", rich_help_panel=PREPARE)
+app.add_typer(data.app, name="data", rich_help_panel=PREPARE)
 app.add_typer(town.app, name="town", rich_help_panel=PREPARE)
 app.command("demo", rich_help_panel=LOOK)(demo.demo)
 app.command("doctor", rich_help_panel=LOOK)(doctor.doctor)

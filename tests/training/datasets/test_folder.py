@@ -1,0 +1,109 @@
+"""Photos with positions and imagery of the ground become pairs; every photo that does not is named."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from numpy.typing import NDArray
+from PIL import Image
+from rasterio.transform import from_origin
+
+from crossgeo import geodesy
+from crossgeo.errors import InputError
+from crossgeo.training.datasets.folder import read_folder
+from crossgeo.training.datasets.pictures import Pictures
+
+CRS = geodesy.parse_crs("EPSG:32645")
+WEST, NORTH, GSD_M = 363_000.0, 3_057_600.0, 0.5
+
+
+@pytest.fixture
+def ortho(tmp_path: Path, blobs: Callable[[int, int, int], NDArray[np.uint8]]) -> Path:
+    """Write 100 m of imagery; its south-eastern quarter holds none."""
+    pixels, mask = blobs(1, 200, 200), np.full((200, 200), 255, np.uint8)
+    mask[100:, 100:] = 0
+    profile = {"driver": "GTiff", "width": 200, "height": 200, "count": 3, "dtype": "uint8", "crs": "EPSG:32645"}
+    with rasterio.open(tmp_path / "ortho.tif", "w", transform=from_origin(WEST, NORTH, GSD_M, GSD_M), **profile) as file:
+        file.write(pixels.transpose(2, 0, 1))
+        file.write_mask(mask)
+    return tmp_path / "ortho.tif"
+
+
+def write_photo(path: Path, xy: tuple[float, float] | None, heading: float | None = None, reference: str = "T", xmp: bytes = b"") -> None:
+    """Write a grey photo taken at a place of the imagery's CRS."""
+    exif = Image.Exif()
+    gps = exif.get_ifd(0x8825)
+    if xy is not None:
+        lat, lon = geodesy.to_lat_lon(CRS, *xy)
+        gps[1], gps[2], gps[3], gps[4] = "N", (lat, 0.0, 0.0), "E", (lon, 0.0, 0.0)
+    if heading is not None:
+        gps[16], gps[17] = reference, heading
+    path.parent.mkdir(exist_ok=True)
+    Image.new("RGB", (64, 48), (90, 90, 90)).save(path, exif=exif, xmp=xmp)
+
+
+def test_a_photo_is_paired_with_the_ground_about_its_place(tmp_path: Path, ortho: Path) -> None:
+    write_photo(tmp_path / "photos" / "a.jpg", (WEST + 30.0, NORTH - 40.0), heading=211.5)
+    (pair,) = read_folder(tmp_path / "photos", ortho, window_m=20.0)
+    assert (pair.id, pair.aerial, pair.crs, pair.window_m) == ("a.jpg", ortho, "EPSG:32645", 20.0)
+    assert pair.xy == pytest.approx((WEST + 30.0, NORTH - 40.0), abs=0.2)  # EXIF rationals
+    assert pair.aerial_gsd_m == pytest.approx(GSD_M, rel=1e-3)
+    assert pair.heading_deg == pytest.approx(211.5)
+    assert pair.aerial_id == "a.jpg"
+
+
+def test_the_window_is_cut_from_the_imagery(tmp_path: Path, ortho: Path, blobs: Callable[[int, int, int], NDArray[np.uint8]]) -> None:
+    write_photo(tmp_path / "photos" / "a.jpg", (WEST + 30.0, NORTH - 40.0))
+    (pair,) = read_folder(tmp_path / "photos", ortho, window_m=20.0)
+    with Pictures() as pictures:
+        cut = pictures.aerial(pair)
+        small = pictures.aerial(pair, 10)
+    assert cut.shape == (40, 40, 3)
+    assert np.abs(cut.astype(int) - blobs(1, 200, 200)[60:100, 40:80]).mean() < 8.0
+    assert small.shape == (10, 10, 3)
+
+
+def test_a_panorama_says_its_field_of_view_in_xmp(tmp_path: Path, ortho: Path) -> None:
+    xmp = b'<x GPano:ProjectionType="equirectangular" GPano:PoseHeadingDegrees="33.0"/>'
+    write_photo(tmp_path / "photos" / "a.jpg", (WEST + 30.0, NORTH - 40.0), xmp=xmp)
+    (pair,) = read_folder(tmp_path / "photos", ortho)
+    assert (pair.fov_deg, pair.heading_deg) == (360.0, 33.0)
+
+
+def test_a_heading_against_magnetic_north_is_not_taken_for_a_true_one(tmp_path: Path, ortho: Path) -> None:
+    write_photo(tmp_path / "photos" / "a.jpg", (WEST + 30.0, NORTH - 40.0), heading=100.0, reference="M")
+    (pair,) = read_folder(tmp_path / "photos", ortho)
+    assert pair.heading_deg is None
+
+
+def test_photos_that_cannot_be_used_are_named_with_the_reason(tmp_path: Path, ortho: Path) -> None:
+    write_photo(tmp_path / "photos" / "a.jpg", (WEST + 30.0, NORTH - 40.0))
+    write_photo(tmp_path / "photos" / "b.jpg", None)
+    write_photo(tmp_path / "photos" / "c.jpg", (WEST + 500.0, NORTH - 40.0))
+    write_photo(tmp_path / "photos" / "d.jpg", (WEST + 80.0, NORTH - 80.0))
+    (tmp_path / "photos" / "e.jpg").write_bytes((tmp_path / "photos" / "a.jpg").read_bytes()[:-300])
+    found = read_folder(tmp_path / "photos", ortho)
+    reasons = dict(found.left_out)
+    assert [pair.id for pair in found] == ["a.jpg"]
+    assert list(reasons) == ["b.jpg", "c.jpg", "d.jpg", "e.jpg"]
+    assert "no position" in reasons["b.jpg"]
+    assert "no imagery" in reasons["c.jpg"] and "no imagery" in reasons["d.jpg"]
+    assert "damaged" in reasons["e.jpg"]
+
+
+def test_a_folder_without_a_usable_photo_is_refused_with_the_first_reason(tmp_path: Path, ortho: Path) -> None:
+    write_photo(tmp_path / "photos" / "b.jpg", None)
+    with pytest.raises(InputError, match=r"b\.jpg: no position"):
+        read_folder(tmp_path / "photos", ortho)
+
+
+def test_real_drone_photos_lie_on_their_real_mosaic(geo_data: Path) -> None:
+    folder = geo_data / "drone_brighton_beach"
+    found = read_folder(folder / "photos", folder / "mosaic.tif", window_m=30.0)
+    assert len(found) + len(found.left_out) == 18
+    assert len(found) >= 12
+    assert {pair.crs for pair in found} == {"EPSG:32615"}
+    with Pictures() as pictures:
+        assert pictures.aerial(found.pairs[0], 64).std() > 10.0

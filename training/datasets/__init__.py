@@ -1,0 +1,1 @@
+"""Readers and writers of the public data sets' layouts, and what checks them."""

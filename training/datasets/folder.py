@@ -1,0 +1,87 @@
+"""A plain folder: photos whose EXIF says where they were taken, and imagery of the ground, from which aerials are cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pyproj import CRS
+
+from crossgeo import geodesy
+from crossgeo.engine.batch import photos_in
+from crossgeo.engine.photo import Photo
+from crossgeo.errors import GeoError, InputError
+from crossgeo.indexer.imagery import Source, open_sources
+from crossgeo.training.pairs import Pair, PairSet, Point
+
+_SPOT_M = 1.0  # ground that must hold imagery where a photo was taken
+
+
+def read_folder(photos: Path, imagery: Path | Sequence[Path], window_m: float = 60.0, split: str = "all") -> PairSet:
+    """Pair every photo below a folder with a square of imagery about its place, `window_m` wide, to be cut when it is read.
+
+    Earlier imagery lies over later. Photos that cannot be read, say no position or lie off the imagery are in `left_out` with the reason.
+    Raises InputError for a missing folder, imagery that cannot be opened, or when no photo is left.
+    """
+    items = photos_in(photos)
+    sources = open_sources([imagery] if isinstance(imagery, Path) else imagery)
+    try:
+        grounds = [(source, _metric_crs(source)) for source in sources]
+        pairs: list[Pair] = []
+        left_out: list[tuple[str, str]] = []
+        for item in items:
+            found = _pair(item.path, item.name, grounds, window_m, split)
+            if isinstance(found, Pair):
+                pairs.append(found)
+            else:
+                left_out.append((item.name, found))
+    finally:
+        for source in sources:
+            source.close()
+    if not pairs:
+        raise InputError(f"{photos}: none of {len(items)} photos can be used; the first, {left_out[0][0]}: {left_out[0][1]}")
+    return PairSet(photos.name, "folder", photos, tuple(pairs), left_out=tuple(left_out))
+
+
+def _pair(path: Path, name: str, grounds: Sequence[tuple[Source, CRS]], window_m: float, split: str) -> Pair | str:
+    """Return the pair of a photo, or why there is none."""
+    try:
+        photo = Photo.read(path, long_px=64)
+    except GeoError as error:
+        return str(error).removeprefix(f"{path}: ")
+    exif = photo.exif
+    if exif.lat is None or exif.lon is None:
+        return "no position in its EXIF"
+    for source, crs in grounds:
+        xy = geodesy.from_lat_lon(crs, exif.lat, exif.lon)
+        if _covers(source, crs, xy):
+            code = crs.to_epsg()
+            return Pair(
+                id=name,
+                photo=path,
+                aerial=source.path,
+                split=split,
+                heading_deg=None if exif.heading_is_magnetic else exif.heading_deg,
+                fov_deg=exif.panorama_deg or exif.fov_deg,
+                xy=xy,
+                crs=f"EPSG:{code}" if code else crs.to_wkt(),
+                aerial_gsd_m=source.gsd_m,
+                aerial_centre_xy=xy,
+                window_m=window_m,
+            )
+    return f"taken at {exif.lat:.6f}, {exif.lon:.6f}, where there is no imagery"
+
+
+def _metric_crs(source: Source) -> CRS:
+    """Return the source's own CRS where it is metric, else the UTM zone of its middle."""
+    if geodesy.is_metric(source.crs):
+        return source.crs
+    x_min, y_min, x_max, y_max = source.bounds
+    lat, lon = geodesy.to_lat_lon(source.crs, (x_min + x_max) / 2, (y_min + y_max) / 2)
+    return geodesy.metric_crs_at(lat, lon)
+
+
+def _covers(source: Source, crs: CRS, xy: Point) -> bool:
+    half = _SPOT_M / 2
+    _, valid = source.read(crs, (xy[0] - half, xy[1] - half, xy[0] + half, xy[1] + half), (1, 1))
+    return bool(valid.any())

@@ -1,0 +1,150 @@
+"""Splits by ground area, never by photo, and de-duplication: what is held out shows no ground and no picture that was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from crossgeo.errors import GeoError, InputError
+from crossgeo.training.datasets.pictures import Pictures
+from crossgeo.training.pairs import Pair, PairSet
+
+Float = NDArray[np.float64]
+Pixels = NDArray[np.uint8]
+GAP = ""  # the split of what lies between two splits, and belongs to neither
+_EDGE_M = 1e-6  # footprints that only touch do not overlap
+_BITS = np.array([value.bit_count() for value in range(1 << 16)], np.uint8)
+
+
+def overlapping(xy: Float, others: Float, side_m: float) -> NDArray[np.bool_]:
+    """Say for each of (N, 2) places whether its square of `side_m` overlaps the square of any of (M, 2) others, all in metres."""
+    if len(others) == 0 or len(xy) == 0:
+        return np.zeros(len(xy), np.bool_)
+    reach = max(side_m - _EDGE_M, _EDGE_M)
+    tree = shapely.STRtree(shapely.box(others[:, 0] - reach, others[:, 1] - reach, others[:, 0] + reach, others[:, 1] + reach))
+    (places, _), distance = tree.query_nearest(shapely.points(xy), all_matches=False, return_distance=True)
+    found = np.zeros(len(xy), np.bool_)
+    found[places[distance == 0.0]] = True
+    return found
+
+
+def split_by_area(xy: Float, shares: Mapping[str, float], cell_m: float, gap_m: float, seed: int = 0) -> list[str]:
+    """Return the split of each of (N, 2) places in metres: whole cells of `cell_m` go to one split, drawn from the seed.
+
+    Of two places in different splits one is given up, "", where their squares of `gap_m` (the side of an aerial) would overlap: the one
+    whose split `shares` names first, so name training first. Raises InputError for shares that are not above 0, or fewer cells than splits.
+    """
+    xy = np.asarray(xy, np.float64).reshape(-1, 2)
+    if not shares or any(not share > 0.0 for share in shares.values()) or not cell_m > 0.0 or not gap_m >= 0.0:
+        raise InputError(f"shares {dict(shares)}, cells of {cell_m} m and a gap of {gap_m} m make no splits; give numbers above 0")
+    cells, cell_of, counts = np.unique(np.floor(xy / cell_m).astype(np.int64), axis=0, return_inverse=True, return_counts=True)
+    if len(cells) < len(shares):
+        raise InputError(f"{len(xy)} places lie in {len(cells)} cells of {cell_m:g} m, too few for {len(shares)} splits; use smaller cells")
+    wanted = np.array(list(shares.values())) / sum(shares.values())
+    given = np.zeros(len(shares))
+    split_of = np.zeros(len(cells), np.int64)
+    for turn, cell in enumerate(np.random.default_rng(seed).permutation(len(cells))):
+        none_yet = np.flatnonzero(given == 0.0)
+        last = len(none_yet) >= len(cells) - turn  # the cells that are left are one for each empty split
+        split = none_yet[0] if last else int(np.argmin(given / wanted))
+        split_of[cell] = split
+        given[split] += counts[cell]
+    split = split_of[cell_of.ravel()]
+    kept = np.ones(len(xy), np.bool_)
+    if gap_m > 0.0:
+        for number in range(len(shares) - 2, -1, -1):
+            mine, later = split == number, (split > number) & kept
+            kept[mine] = ~overlapping(xy[mine], xy[later], gap_m)
+    names = list(shares)
+    return [names[s] if k else GAP for s, k in zip(split, kept, strict=True)]
+
+
+def resplit(data: PairSet, shares: Mapping[str, float], cell_m: float, gap_m: float, seed: int = 0) -> PairSet:
+    """Return a data set split anew by the places of its photos; what is given up is in `left_out`.
+
+    Raises InputError where a photo has no place, or places are in several CRSs.
+    """
+    without = [pair.id for pair in data if pair.xy is None]
+    if without:
+        raise InputError(f"{data.root}: {len(without)} photos have no place, like {without[0]}; they cannot be split by area")
+    if len({pair.crs for pair in data}) > 1:
+        raise InputError(f"{data.root}: places are in several CRSs; split each part by itself")
+    names = split_by_area(np.array([pair.xy for pair in data]), shares, cell_m, gap_m, seed)
+    pairs = tuple(replace(pair, split=name) for pair, name in zip(data, names, strict=True) if name != GAP)
+    given_up = tuple((p.id, "its aerial overlaps held-out ground") for p, name in zip(data, names, strict=True) if name == GAP)
+    return replace(data, pairs=pairs, distractors=(), left_out=data.left_out + given_up)
+
+
+def perceptual_hash(picture: Pixels) -> int:
+    """Return 64 bits that survive scaling and JPEG: which low frequencies of (H, W, 3) RGB in 32 x 32 px are above their median."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(grey, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
+    low = np.asarray(cv2.dct(small))[:8, :8].ravel()
+    low[0] = 0.0  # brightness says nothing
+    bits = low > np.median(low[1:])
+    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+def find_duplicates(
+    photos: Sequence[int], aerials: Sequence[int] | None = None, xy: Float | None = None, max_bits: int = 3, max_m: float = 1.0
+) -> NDArray[np.int64]:
+    """Return for each item the number of the earlier item that it repeats, itself new: its own number where it is new.
+
+    Items are one when the hashes of their photos, and of their aerials where given, differ in at most `max_bits` (up to 3) bits and their
+    places (N, 2), where known (not NaN), by at most `max_m`. No two new items are one.
+    """
+    assert 0 <= max_bits <= 3, "four bands find every pair of hashes only up to three bits apart"
+    hashes = np.asarray(photos, np.uint64)
+    others = None if aerials is None else np.asarray(aerials, np.uint64)
+    bands = hashes.view(np.uint16).reshape(-1, 4)  # of four bands at least one is equal
+    earlier: list[set[int]] = [set() for _ in photos]
+    for band in range(4):
+        order = np.argsort(bands[:, band], kind="stable")
+        for bucket in np.split(order, np.flatnonzero(np.diff(bands[order, band])) + 1):
+            for place, item in enumerate(bucket[:-1]):
+                rest = bucket[place + 1 :]
+                same = _differ(hashes[rest], hashes[item]) <= max_bits
+                if others is not None:
+                    same &= _differ(others[rest], others[item]) <= max_bits
+                if xy is not None:
+                    same &= ~(np.linalg.norm(xy[rest] - xy[item], axis=1) > max_m)  # NaN is not known to be elsewhere
+                for twin in rest[same]:
+                    earlier[int(twin)].add(int(item))  # a stable sort keeps the order within a bucket
+    first = np.arange(len(hashes))
+    for item, found in enumerate(earlier):
+        first[item] = min((twin for twin in found if first[twin] == twin), default=item)
+    return first
+
+
+def deduplicate(data: PairSet, max_m: float = 1.0, progress: Callable[[int, int], None] | None = None) -> PairSet:
+    """Return a data set without pairs whose photo and aerial look like an earlier pair's, taken at the same place.
+
+    Repeats and pairs that cannot be read are in `left_out`.
+    """
+    readable: list[Pair] = []
+    hashes: list[tuple[int, int]] = []
+    left_out: list[tuple[str, str]] = []
+    with Pictures() as pictures:
+        for done, pair in enumerate(data, start=1):
+            try:
+                hashes.append((perceptual_hash(pictures.photo(pair)), perceptual_hash(pictures.aerial(pair))))
+                readable.append(pair)
+            except GeoError as error:
+                left_out.append((pair.id, str(error)))
+            if progress is not None:
+                progress(done, len(data))
+    unknown = (np.nan, np.nan)
+    xy = np.array([pair.xy or unknown for pair in readable], np.float64).reshape(-1, 2)
+    first = find_duplicates([photo for photo, _ in hashes], [aerial for _, aerial in hashes], xy, max_m=max_m)
+    left_out += [(pair.id, f"repeats {readable[n].id}") for pair, n in zip(readable, first, strict=True) if readable[n] is not pair]
+    kept = tuple(pair for number, pair in enumerate(readable) if first[number] == number)
+    return replace(data, pairs=kept, left_out=data.left_out + tuple(left_out))
+
+
+def _differ(hashes: NDArray[np.uint64], one: np.uint64) -> NDArray[np.uint8]:
+    return np.asarray(_BITS[(hashes ^ one).view(np.uint16).reshape(-1, 4)].sum(axis=1), np.uint8)
