@@ -25,7 +25,7 @@ from crossgeo.models.attengeo import PRESETS as ATTENGEO
 from crossgeo.models.egotr import PRESETS as EGOTR
 from crossgeo.models.egotr import EgoTR
 from crossgeo.models.views import DroneView
-from crossgeo.training.attengeo import AttenGeoTraining, evaluate_attengeo, train_attengeo
+from crossgeo.training.attengeo import AttenGeoTraining, ClickSource, evaluate_attengeo, train_attengeo
 from crossgeo.training.egotr import EgoTRTraining, train_egotr
 from crossgeo.training.grounds import Ground, usable_centres
 from crossgeo.training.objects import ObjectSampler, held_out_batches
@@ -99,9 +99,9 @@ def main() -> None:
                     result = recall(model, held, 500, 21)
                 else:
                     shape = replace(ATTENGEO["attengeo-s"], **switches)
-                    sampler = ObjectSampler(grounds, shape.view)
                     steps = AttenGeoTraining(steps=args.steps, seed=seed, device=args.device)
-                    boxes = train_attengeo(steps, sampler, out, model_config=shape, backbone_state=published, log=print)
+                    clicks = ClickSource(ObjectSampler(grounds, shape.view), shape.view, steps.batch)
+                    boxes = train_attengeo(steps, clicks, out, model_config=shape, backbone_state=published, log=print)
                     judged = held_out_batches(ObjectSampler([held], shape.view), shape.view, 500, 32, 22)
                     accuracy = evaluate_attengeo(boxes, judged, bf16=True)
                     result = {"accu_25": accuracy.accu_25, "accu_50": accuracy.accu_50}

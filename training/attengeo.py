@@ -1,52 +1,45 @@
-"""Training of AttenGeo on clicks: one loop with a budget, averaged weights, checkpoints, resume; evaluation by accu@0.25 and accu@0.5."""
+"""Training of AttenGeo on clicks (the paper's eq. 9-11), and its evaluation by accu@0.25 and accu@0.5 (eq. 12)."""
 
 from __future__ import annotations
 
-import copy
-import json
-import math
-import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
-from crossgeo.errors import MismatchError
 from crossgeo.kernels.box_decode import box_iou, decode_best
 from crossgeo.models.attengeo import PRESETS, AttenGeo, AttenGeoConfig
-from crossgeo.training.losses import BoxLoss, attengeo_loss
+from crossgeo.models.views import ObjectView
+from crossgeo.training.loop import train
+from crossgeo.training.losses import attengeo_loss
 from crossgeo.training.memory import keep_freed_memory
-from crossgeo.training.objects import BatchStream, DrawSample, ObjectBatch
-
-SPARE_IOU = 0.5  # anchors of the true cell that fit this well are not taught to stay silent
+from crossgeo.training.objects import DrawSample, ObjectBatch, make_batch
+from crossgeo.training.schedule import Schedule
+from crossgeo.training.stream import Source
+from crossgeo.training.task import LoopSettings, Task
 
 
 @dataclass(frozen=True)
-class AttenGeoTraining:
-    """One run. It ends with whichever of steps and minutes ends first, and the learning rate falls to zero by then."""
+class AttenGeoTraining(LoopSettings):
+    """One run."""
 
-    steps: int = 20_000
-    minutes: float = math.inf
+    steps: float = 20_000
     batch: int = 16
-    seed: int = 1
     lr: float = 4e-4
     backbone_lr: float = 2e-4
-    weight_decay: float = 0.03
-    warmup_share: float = 0.03
-    clip: float = 1.0
+    eps: float = 1e-8
+    schedule: Schedule = field(default_factory=lambda: Schedule(warmup_share=0.03))
     box_weight: float = 5.0  # of the box part against the confidence part of the loss
     overlap_weight: float = 2.0  # of 1 - IoU, which is what boxes are judged by
+    spare_iou: float = 0.5  # anchors of the true cell that fit this well are not taught to stay silent; 1 is the paper's
     frozen_layers: int = 6  # of the backbone, its stem first
-    average: float = 0.998  # decay of the averaged weights, which are the result
-    checkpoint_s: float = 240.0
+    decay_all: bool = False  # biases and norms, too
+    average: float = 0.998
     log_steps: int = 20
-    workers: int = 1
-    bf16: bool = True
-    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -71,83 +64,54 @@ def evaluate_attengeo(model: AttenGeo, batches: Iterable[ObjectBatch], *, bf16: 
     return BoxAccuracy((iou >= 0.25).float().mean().item(), (iou >= 0.5).float().mean().item(), iou.median().item(), len(iou))
 
 
-def training_step(model: AttenGeo, batch: ObjectBatch, *, bf16: bool) -> BoxLoss:
-    """Return the loss of one batch."""
-    with torch.autocast(batch.windows.device.type, torch.bfloat16, enabled=bf16):
-        raw = model(batch.windows, batch.photos, batch.clicks)  # (B, A, 5, g, g) float32
-    return attengeo_loss(raw, batch.boxes, model.anchors, model.config.stride, spare_iou=SPARE_IOU)
+class ClickSource:
+    """Batches of clicks that are drawn one by one."""
+
+    def __init__(self, draw: DrawSample, view: ObjectView, size: int) -> None:
+        self.draw, self.view, self.size = draw, view, size
+
+    def batch(self, rng: np.random.Generator) -> ObjectBatch:
+        """Draw one batch."""
+        return make_batch([self.draw(rng) for _ in range(self.size)], self.view)
 
 
-class _Run:
-    """The state of a run that a checkpoint keeps."""
+class AttenGeoTask(Task[ObjectBatch]):
+    """AttenGeo and its box loss (eq. 9-12)."""
 
     def __init__(self, config: AttenGeoTraining, model: AttenGeo) -> None:
-        self.config, self.model = config, model
-        self.average = copy.deepcopy(model).requires_grad_(False).eval()
-        backbone = [p for p in model.backbone.parameters() if p.requires_grad]
+        super().__init__()
+        self.config = config
+        self.model: AttenGeo = model
+        self.identity = {"name": model.config.name, **model.config.to_dict(), "seed": config.seed}
+        model.freeze_backbone(config.frozen_layers)
+
+    def groups(self) -> list[dict[str, Any]]:
+        """Return matrices and vectors of the backbone and of what stands on it."""
+        config, groups = self.config, []
+        backbone = [p for p in self.model.backbone.parameters() if p.requires_grad]
         inside = {id(p) for p in backbone}
-        others = [p for p in model.parameters() if p.requires_grad and id(p) not in inside]
-        self.trained = [*backbone, *others]
-        self.optimiser = torch.optim.AdamW(
-            [
-                {"params": [p for p in backbone if p.ndim > 1], "base": config.backbone_lr},
-                {"params": [p for p in backbone if p.ndim <= 1], "base": config.backbone_lr, "weight_decay": 0.0},
-                {"params": [p for p in others if p.ndim > 1], "base": config.lr},
-                {"params": [p for p in others if p.ndim <= 1], "base": config.lr, "weight_decay": 0.0},
-            ],
-            lr=config.lr,
-            weight_decay=config.weight_decay,
-        )
-        self.step, self.elapsed_s = 0, 0.0
+        others = [p for p in self.model.parameters() if p.requires_grad and id(p) not in inside]
+        flat = config.weight_decay if config.decay_all else 0.0
+        for parameters, lr in ((backbone, config.backbone_lr), (others, config.lr)):
+            groups.append({"params": [p for p in parameters if p.ndim > 1], "lr": lr})
+            groups.append({"params": [p for p in parameters if p.ndim <= 1], "lr": lr, "weight_decay": flat})
+        return groups
 
-    @property
-    def done(self) -> float:
-        """Share of the budget that is spent."""
-        return max(self.step / self.config.steps, self.elapsed_s / (self.config.minutes * 60.0))
-
-    def update(self, loss: Tensor) -> None:
-        """Take one step and move the average."""
-        factor = min(1.0, (self.done + 1e-3) / self.config.warmup_share) * 0.5 * (1.0 + math.cos(math.pi * min(self.done, 1.0)))
-        for group in self.optimiser.param_groups:
-            group["lr"] = group["base"] * factor
-        self.optimiser.zero_grad(set_to_none=True)
+    def learn(self, batch: ObjectBatch) -> dict[str, Tensor]:
+        """Leave the gradients of a batch; return the weighted loss and its parts."""
+        config, device = self.config, self.model.anchors.device
+        batch = batch.on(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
+            raw = self.model(batch.windows, batch.photos, batch.clicks)  # (B, A, 5, g, g) float32
+        parts = attengeo_loss(raw, batch.boxes, self.model.anchors, self.model.config.stride, spare_iou=config.spare_iou)
+        loss = parts.total(config.box_weight, config.overlap_weight)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.trained, self.config.clip)
-        self.optimiser.step()
-        self.step += 1
-        decay = min(self.config.average, (1.0 + self.step) / (10.0 + self.step))
-        with torch.no_grad():
-            for mean, value in zip(self.average.parameters(), self.model.parameters(), strict=True):
-                mean.lerp_(value, 1.0 - decay)
-
-    def save(self, path: Path) -> None:
-        """Replace the checkpoint."""
-        state = {
-            "model": self.model.state_dict(),
-            "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "step": self.step,
-            "elapsed_s": self.elapsed_s,
-            "training": asdict(self.config),
-            "config": self.model.config.to_dict(),
-        }
-        torch.save(state, path.with_suffix(".tmp"))
-        path.with_suffix(".tmp").replace(path)
-
-    def resume(self, path: Path) -> None:
-        """Go on from a checkpoint; MismatchError when it is of another model."""
-        saved: dict[str, Any] = torch.load(path, map_location=self.config.device, weights_only=True)
-        if AttenGeoConfig.from_dict(saved["config"]) != self.model.config:
-            raise MismatchError(f"{path} holds another model ({saved['config']['name']}, other settings); give a new folder or remove it")
-        self.model.load_state_dict(saved["model"])
-        self.average.load_state_dict(saved["average"])
-        self.optimiser.load_state_dict(saved["optimiser"])
-        self.step, self.elapsed_s = int(saved["step"]), float(saved["elapsed_s"])
+        return {"loss": loss.detach(), **{name: getattr(parts, name).detach() for name in ("confidence", "offset", "size", "overlap")}}
 
 
 def train_attengeo(
     config: AttenGeoTraining,
-    draw: DrawSample,
+    source: Source[ObjectBatch],
     out: Path,
     *,
     model_config: AttenGeoConfig | None = None,
@@ -156,54 +120,22 @@ def train_attengeo(
     held_out: Iterable[ObjectBatch] = (),
     log: Callable[[str], None] | None = None,
 ) -> AttenGeo:
-    """Train on the clicks that `draw` gives and return the averaged model; a rerun goes on where it stopped.
+    """Train and return the averaged model; a rerun goes on where it stopped. `out` gets what `loop.train` writes.
 
-    `out` gets `checkpoint.pt` (the resume point; its `average` holds the result) and `log.jsonl`, with the accuracy on `held_out`
-    at each checkpoint.
+    The log says the accuracy on `held_out` at each checkpoint.
     """
     torch.manual_seed(config.seed)
     keep_freed_memory()
-    device, held_out = torch.device(config.device), list(held_out)
     model = AttenGeo(model_config or PRESETS["attengeo-s"])
     if backbone_state is not None:
         model.load_backbone(backbone_state)
     if start_from is not None:
         model.load_state_dict(start_from)
-    model = cast(AttenGeo, model.to(device).to(memory_format=torch.channels_last))  # type: ignore[call-overload]
-    model.freeze_backbone(config.frozen_layers)
-    run = _Run(config, model)
-    out.mkdir(parents=True, exist_ok=True)
-    checkpoint = out / "checkpoint.pt"
-    if checkpoint.exists():
-        run.resume(checkpoint)
-    stream = BatchStream(draw, model.config.view, config.batch, config.seed * 1_000_003 + run.step)
-    loader = DataLoader(stream, batch_size=None, num_workers=config.workers, prefetch_factor=4 if config.workers else None)
-    model.train()
-    with (out / "log.jsonl").open("a") as journal:
+    held_out = list(held_out)
 
-        def note(row: dict[str, Any]) -> None:
-            line = json.dumps({"step": run.step, "minutes": round(run.elapsed_s / 60.0, 2), **row})
-            journal.write(line + "\n")
-            journal.flush()
-            if log:
-                log(line)
+    def judge(trained: nn.Module) -> dict[str, float]:
+        return asdict(evaluate_attengeo(cast(AttenGeo, trained), held_out, bf16=config.bf16))
 
-        def keep() -> None:
-            run.save(checkpoint)
-            if held_out:
-                accuracy = evaluate_attengeo(run.average, held_out, bf16=config.bf16)
-                note({key: round(value, 4) for key, value in asdict(accuracy).items()})
-
-        batches, saved_at = iter(loader), run.elapsed_s
-        clock = time.monotonic()
-        while run.done < 1.0:
-            loss = training_step(model, next(batches).on(device), bf16=config.bf16)
-            run.update(loss.total(config.box_weight, config.overlap_weight))
-            run.elapsed_s, clock = run.elapsed_s + time.monotonic() - clock, time.monotonic()
-            if run.step % config.log_steps == 0:
-                note({key: round(getattr(loss, key).item(), 4) for key in ("confidence", "offset", "size", "overlap")})
-            if run.elapsed_s - saved_at > config.checkpoint_s:
-                keep()
-                saved_at, clock = run.elapsed_s, time.monotonic()  # keeping and judging are not part of the budget
-        keep()
-    return run.average
+    task = AttenGeoTask(config, model)
+    task = cast(AttenGeoTask, task.to(config.device).to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+    return cast(AttenGeo, train(task, source, config, out, log=log, judge=judge if held_out else None))

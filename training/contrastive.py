@@ -1,8 +1,9 @@
-"""A contrastive loss whose target knows the metres: tiles near a photo's centre share its probability (after van den Oord 2018, eq. 4)."""
+"""Contrastive losses of descriptors (van den Oord 2018, eq. 4): symmetric over pairs, and with a target spread over tiles by metres."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -30,3 +31,15 @@ def metric_contrastive_loss(
         rows = target.sum(dim=1) > 0
         loss = loss - (target * torch.log_softmax(scores, dim=1)).sum(dim=1)[rows].mean() / 2
     return loss
+
+
+def info_nce(ground: Tensor, aerial: Tensor, leave_out: Tensor, temperature: Tensor) -> Tensor:
+    """Return the symmetric InfoNCE of (B, D) unit vectors whose rows are pairs: cross-entropy of the pair among the batch, both directions.
+
+    `leave_out` (B, B) marks pairs (ground i, aerial j) that show the same ground and so are no negatives; the diagonal always counts.
+    """
+    count = len(ground)
+    same = leave_out & ~torch.eye(count, dtype=torch.bool, device=ground.device)
+    logits = (ground @ aerial.T / temperature).masked_fill(same, -1e4)  # (B, B)
+    pair = torch.arange(count, device=ground.device)
+    return (F.cross_entropy(logits, pair) + F.cross_entropy(logits.T, pair)) / 2

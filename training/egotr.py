@@ -11,15 +11,25 @@ from typing import Any, Literal, Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from crossgeo.errors import UsageError
 from crossgeo.models.efficientnet_lite import EfficientNetLite
-from crossgeo.models.egotr import PRESETS, EgoTR, EgoTRConfig
+from crossgeo.models.egotr import PRESETS, EgoTR, EgoTRBranch, EgoTRConfig
 from crossgeo.models.views import DroneView, Image, Mask
-from crossgeo.training.contrastive import metric_contrastive_loss
+from crossgeo.training.contrastive import info_nce, metric_contrastive_loss
 from crossgeo.training.dense import DenseLoss, batch_dense_loss
-from crossgeo.training.loop import LoopSettings, Task, train
+from crossgeo.training.distributed import gather_with_gradients
+from crossgeo.training.grad_cache import cached_backward
+from crossgeo.training.loop import Judge, train
+from crossgeo.training.losses import egotr_loss
 from crossgeo.training.memory import keep_freed_memory
+from crossgeo.training.pair_batch import PairBatch
+from crossgeo.training.recompute import recompute_layers
 from crossgeo.training.sampling import Batch
-from crossgeo.training.stream import BatchSource
+from crossgeo.training.stream import Source
+from crossgeo.training.task import LoopSettings, Task
+
+Maps = tuple[Tensor, ...]
+LEAST_TEMPERATURE = 0.01  # of InfoNCE: below it a few hard negatives are all there is
 
 
 class PhotoView(Protocol):
@@ -41,12 +51,23 @@ class EgoTRTraining(LoopSettings):
 
     preset: str = "egotr-s"
     trained: Literal["both", "ground"] = "both"  # "ground": the aerial branch stays as it is, to the bit
+    loss: Literal["metres", "infonce", "triplet"] = "metres"  # contrastive.py's two, or the paper's eq. 1
+    apart_m: float = 20.0  # a tile nearer than this to another's photo is no negative of it (infonce, triplet)
+    alpha: float = 10.0  # of the triplets
     lr: float = 8e-4
     stem_lr: float = 2e-4
+    decay_all: bool = False  # biases and norms, too
     tied_share: float = 0.75  # of the budget in which both branches are one network (each then learns from both views), before they part
     frozen_blocks: int = 3  # of the stem: its first features (to stride 4) are general enough, and cost most of a backward pass
     dense: bool = True  # train the stem's maps for registration, too, where the stem has them (EfficientNet-Lite0)
-    temperature: float = 0.06
+    temperature: float = 0.06  # at the start; it is learned
+    chunk: int = 0  # pairs described at once, where a batch is too large for memory (grad_cache.py); 0 is all of them
+    recompute: bool = False  # layers run again in the backward pass rather than keep what they computed
+
+    def __post_init__(self) -> None:
+        """Refuse what does not go together (UsageError)."""
+        if self.chunk and self.dense:
+            raise UsageError("maps are compared over a whole batch, so it cannot be described in chunks; set dense=False or chunk=0")
 
 
 class EgoTRTask(Task[Batch]):
@@ -68,6 +89,8 @@ class EgoTRTask(Task[Batch]):
                     module.requires_grad_(False)
         if config.trained == "ground":
             model.aerial.requires_grad_(False)
+        if config.recompute:
+            recompute_layers(model)
 
     def train(self, mode: bool = True) -> EgoTRTask:
         """Switch dropout on or off; an aerial branch that is not trained never drops."""
@@ -77,15 +100,16 @@ class EgoTRTask(Task[Batch]):
         return self
 
     def groups(self) -> list[dict[str, Any]]:
-        """Return the stems, matrices, vectors (not decayed) and the temperature."""
+        """Return the stems, matrices, vectors and the temperature."""
         config = self.config
+        flat = config.weight_decay if config.decay_all else 0.0
         stems = [p for b in (self.model.ground, self.model.aerial) for p in b.stem.parameters() if p.requires_grad]
         in_stem = {id(p) for p in stems}
         others = [p for p in self.model.parameters() if p.requires_grad and id(p) not in in_stem]
         return [
             {"params": stems, "lr": config.stem_lr},
             {"params": [p for p in others if p.ndim > 1], "lr": config.lr},
-            {"params": [p for p in others if p.ndim <= 1], "lr": config.lr, "weight_decay": 0.0},
+            {"params": [p for p in others if p.ndim <= 1], "lr": config.lr, "weight_decay": flat},
             {"params": [self.log_temperature], "lr": 1e-3, "weight_decay": 0.0, "clip": False},
         ]
 
@@ -110,40 +134,66 @@ class EgoTRTask(Task[Batch]):
 
     def learn(self, batch: Batch) -> dict[str, Tensor]:
         """Leave the gradients of a batch; return its loss and, where maps are trained, theirs in it."""
-        device = self.log_temperature.device
-        photos = self.view.normalise(batch.views, batch.masks).to(device)  # (B, 3, S, S)
-        tiles = self.normalise_tiles(batch.tiles).to(device)  # (B, 3, S, S)
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.config.bf16):
-            ground, aerial, own, over = self._describe(photos, tiles)
-        distance, ignore = torch.from_numpy(batch.distance_m).to(device), torch.from_numpy(batch.ignore).to(device)
-        loss = metric_contrastive_loss(ground, aerial, distance, ignore, self.log_temperature.exp())
-        parts = {}
+        photos, tiles = self._inputs(batch)
+        if self.config.chunk:
+            loss = cached_backward(
+                lambda rows: self._describe(photos[rows], tiles[rows])[:2], len(photos), self.config.chunk,
+                lambda ground, aerial: self.objective(ground, aerial, batch), photos.device,
+            )  # fmt: skip
+            return {"loss": loss, "temperature": self.log_temperature.detach().exp()}
+        ground, aerial, own, over = self._describe(photos, tiles)
+        loss, parts = self.objective(ground, aerial, batch), {}
         if self.dense is not None:
             maps = batch_dense_loss(own, over, batch, self.view.extent_m, self.dense)
             loss, parts["maps"] = loss + maps, maps.detach()
         loss.backward()  # type: ignore[no-untyped-call]
-        return {"loss": loss.detach(), **parts}
+        return {"loss": loss.detach(), **parts, "temperature": self.log_temperature.detach().exp()}
 
-    def _describe(self, photos: Tensor, tiles: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
+    def objective(self, ground: Tensor, aerial: Tensor, batch: Batch) -> Tensor:
+        """Return the loss of (B, D) descriptors; those of pairs are compared with every process's."""
+        if isinstance(batch, PairBatch):
+            batch = batch.of_all_processes(ground.device)
+            ground, aerial = gather_with_gradients(ground), gather_with_gradients(aerial)
+        distance, ignore = torch.from_numpy(batch.distance_m).to(ground.device), torch.from_numpy(batch.ignore).to(ground.device)
+        if self.config.loss == "metres":
+            return metric_contrastive_loss(ground, aerial, distance, ignore, self.log_temperature.exp())
+        same = ignore | (distance < self.config.apart_m)
+        if self.config.loss == "triplet":
+            return egotr_loss(ground, aerial, self.config.alpha, same)
+        return info_nce(ground, aerial, same, self.log_temperature.exp().clamp_min(LEAST_TEMPERATURE))
+
+    @torch.no_grad()
+    def describe(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return (B, D) unit vectors of photos and tiles, without dropout."""
+        self.eval()
+        return self._describe(*self._inputs(batch))[:2]
+
+    def _inputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return (B, 3, H, W) photos and tiles on the device."""
+        device = self.log_temperature.device
+        return self.view.normalise(batch.views, batch.masks).to(device), self.normalise_tiles(batch.tiles).to(device)
+
+    def _describe(self, photos: Tensor, tiles: Tensor) -> tuple[Tensor, Tensor, Maps, Maps]:
         """Return both (B, D) descriptors and both branches' maps (none unless they are trained)."""
-        model = self.model
-        if self.tied:
-            if self.dense is None:
-                ground, aerial = model.ground(torch.cat([photos, tiles])).chunk(2)
-                return ground, aerial, (), ()
-            both, maps = model.ground.with_maps(torch.cat([photos, tiles]))
-            ground, aerial = both.chunk(2)
-            own, over = zip(*(level.chunk(2) for level in maps), strict=True)
+        model, dense = self.model, self.dense is not None
+        with torch.autocast(photos.device.type, torch.bfloat16, enabled=self.config.bf16):
+            if self.tied:
+                both, maps = _look(model.ground, torch.cat([photos, tiles]), dense)
+                halves = [level.chunk(2) for level in (both, *maps)]
+                return halves[0][0], halves[0][1], tuple(own for own, _ in halves[1:]), tuple(over for _, over in halves[1:])
+            with torch.set_grad_enabled(self.config.trained == "both" and torch.is_grad_enabled()):
+                aerial, over = _look(model.aerial, tiles, dense)
+            ground, own = _look(model.ground, photos, dense)
             return ground, aerial, own, over
-        with torch.set_grad_enabled(self.config.trained == "both"):
-            aerial, over = model.aerial.with_maps(tiles) if self.dense else (model.aerial(tiles), ())
-        ground, own = model.ground.with_maps(photos) if self.dense else (model.ground(photos), ())
-        return ground, aerial, own, over
+
+
+def _look(branch: EgoTRBranch, images: Tensor, dense: bool) -> tuple[Tensor, Maps]:
+    return branch.with_maps(images) if dense else (branch(images), ())
 
 
 def train_egotr(
     config: EgoTRTraining,
-    source: BatchSource[Batch],
+    source: Source[Batch],
     out: Path,
     *,
     view: PhotoView | None = None,
@@ -152,7 +202,7 @@ def train_egotr(
     stem_state: dict[str, Tensor] | None = None,
     start_from: dict[str, Tensor] | None = None,
     log: Callable[[str], None] | None = None,
-    judge: Callable[[nn.Module], dict[str, float]] | None = None,
+    judge: Judge | None = None,
 ) -> EgoTR:
     """Train and return the model; `out` gets `checkpoint.pt` (the resume point) and `log.jsonl`. A rerun goes on where it stopped.
 

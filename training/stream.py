@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 T = TypeVar("T")
@@ -14,28 +16,69 @@ T_co = TypeVar("T_co", covariant=True)
 _ENDLESS = range(2**62)
 
 
+@runtime_checkable
 class BatchSource(Protocol[T_co]):
-    """Whatever makes batches: sites of rendered ground, pairs on disk, streets of towns."""
+    """Whatever draws batches at random: sites of rendered ground, clicks, streets of towns."""
 
     def batch(self, rng: np.random.Generator) -> T_co:
         """Draw one batch; equal generators give equal batches."""
         ...
 
 
-class _Steps(Dataset[T]):
-    def __init__(self, source: BatchSource[T], seed: int) -> None:
-        self.source, self.seed = source, seed
+@runtime_checkable
+class EpochSource(Protocol[T_co]):
+    """Whatever goes through its pairs in epochs."""
 
-    def __getitem__(self, step: int) -> T:
-        return self.source.batch(np.random.default_rng([self.seed, step]))
+    def batch_of(self, number: int) -> T_co:
+        """Return the batch of a number, from 0."""
+        ...
 
 
-def batches(source: BatchSource[T], seed: int, first: int, workers: int) -> Iterator[T]:
-    """Yield the batches of steps `first`, `first + 1`, ... in order, without end; `workers` processes draw ahead (0: this one)."""
+@runtime_checkable
+class MinedSource(Protocol):
+    """A source that asks the model, every so many steps, what it confuses, and draws that together."""
+
+    def due(self, step: int) -> bool:
+        """Whether it wants to ask before a step."""
+        ...
+
+    def mine(self, describe: Callable[[Any], tuple[Tensor, Tensor]], step: int, workers: int) -> None:
+        """Ask: `describe` returns (B, D) unit vectors of a batch's photos and aerials."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what it knows, for a checkpoint."""
+        ...
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Go on with what was known."""
+        ...
+
+
+Source = BatchSource[T_co] | EpochSource[T_co]
+
+
+def batches(source: Source[T], seed: int, first: int, workers: int, rank: int = 0, ranks: int = 1) -> Iterator[T]:
+    """Yield the batches of steps `first`, `first + 1`, ... in order, without end; `workers` processes draw ahead (0: this one).
+
+    Of several `ranks` that train together each draws batches of its own.
+    """
+
+    return drawn(partial(_draw, source, seed, rank, ranks), _ENDLESS[first:], workers)
+
+
+def _draw(source: Source[T], seed: int, rank: int, ranks: int, step: int) -> T:
+    if isinstance(source, EpochSource):
+        return source.batch_of(step * ranks + rank)
+    return source.batch(np.random.default_rng([seed, step] if ranks == 1 else [seed, step, rank]))
+
+
+def drawn(draw: Callable[[int], T], numbers: range, workers: int) -> Iterator[T]:
+    """Yield `draw(number)` for each number in order, drawn ahead by `workers` processes."""
     loader = DataLoader(
-        _Steps(source, seed),
+        _Drawn(draw),
         batch_size=None,
-        sampler=_ENDLESS[first:],
+        sampler=numbers,
         collate_fn=_as_it_is,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
@@ -44,9 +87,13 @@ def batches(source: BatchSource[T], seed: int, first: int, workers: int) -> Iter
     return iter(loader)
 
 
-class _AsItIs(Generic[T]):
-    def __call__(self, batch: T) -> T:
-        return batch
+class _Drawn(Dataset[T], Generic[T]):
+    def __init__(self, draw: Callable[[int], T]) -> None:
+        self.draw = draw
+
+    def __getitem__(self, number: int) -> T:
+        return self.draw(number)
 
 
-_as_it_is: _AsItIs[object] = _AsItIs()
+def _as_it_is(batch: Any) -> Any:
+    return batch

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from crossgeo.errors import MismatchError
 from crossgeo.models.attengeo import PRESETS, AttenGeo
-from crossgeo.training.attengeo import AttenGeoTraining, evaluate_attengeo, train_attengeo
+from crossgeo.training.attengeo import AttenGeoTraining, ClickSource, evaluate_attengeo, train_attengeo
 from crossgeo.training.objects import ObjectBatch, held_out_batches
 from crossgeo.training.render import ObjectSample
+from crossgeo.training.saving import trained_model
 
 CONFIG = dataclasses.replace(
     PRESETS["attengeo"], name="tiny", depths=(1, 1), widths=(16, 24), stride=8, window_px=48, photo_px=24, channels=16, heads=2, hidden=32,
@@ -31,10 +32,13 @@ def draw_square(rng: np.random.Generator) -> ObjectSample:
     return ObjectSample(photo, np.ones((24, 24), np.bool_), (12.0, 12.0), window, np.array([x, y, x + side, y + side], np.float32))
 
 
+SQUARES = ClickSource(draw_square, CONFIG.view, SHORT.batch)
+
+
 def test_the_loop_learns_to_find_boxes(tmp_path: Path) -> None:
     lines: list[str] = []
     held = held_out_batches(draw_square, CONFIG.view, 24, 8, seed=99)
-    model = train_attengeo(SHORT, draw_square, tmp_path, model_config=CONFIG, held_out=held, log=lines.append)
+    model = train_attengeo(SHORT, SQUARES, tmp_path, model_config=CONFIG, held_out=held, log=lines.append)
     rows = [json.loads(line) for line in lines]
     losses = [row["confidence"] for row in rows if "confidence" in row]
     assert losses[-1] < 0.8 * losses[0]
@@ -49,32 +53,32 @@ def test_the_loop_learns_to_find_boxes(tmp_path: Path) -> None:
 
 def test_a_rerun_goes_on_where_the_run_stopped(tmp_path: Path) -> None:
     half = dataclasses.replace(SHORT, steps=4, log_steps=1)
-    train_attengeo(half, draw_square, tmp_path, model_config=CONFIG)
+    train_attengeo(half, SQUARES, tmp_path, model_config=CONFIG)
     lines: list[str] = []
-    result = train_attengeo(dataclasses.replace(half, steps=6), draw_square, tmp_path, model_config=CONFIG, log=lines.append)
+    result = train_attengeo(dataclasses.replace(half, steps=6), SQUARES, tmp_path, model_config=CONFIG, log=lines.append)
     assert [json.loads(line)["step"] for line in lines] == [5, 6]
     saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert saved["step"] == 6
-    torch.testing.assert_close(saved["average"], dict(result.state_dict()))
+    torch.testing.assert_close(trained_model(tmp_path / "checkpoint.pt")[0], dict(result.state_dict()))
 
 
 def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
     done = dataclasses.replace(SHORT, steps=2)
-    first = train_attengeo(done, draw_square, tmp_path, model_config=CONFIG).state_dict()
-    again = train_attengeo(done, draw_square, tmp_path, model_config=CONFIG).state_dict()
+    first = train_attengeo(done, SQUARES, tmp_path, model_config=CONFIG).state_dict()
+    again = train_attengeo(done, SQUARES, tmp_path, model_config=CONFIG).state_dict()
     torch.testing.assert_close(dict(again), dict(first), atol=0, rtol=0)
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
-    train_attengeo(dataclasses.replace(SHORT, steps=1), draw_square, tmp_path, model_config=CONFIG)
-    with pytest.raises(MismatchError, match=r"checkpoint\.pt holds another model"):
-        train_attengeo(SHORT, draw_square, tmp_path, model_config=dataclasses.replace(CONFIG, mhsam=False))
+    train_attengeo(dataclasses.replace(SHORT, steps=1), SQUARES, tmp_path, model_config=CONFIG)
+    with pytest.raises(MismatchError, match=r"checkpoint\.pt is of 'tiny', this run of 'tiny' \(mhsam True there and False here\)"):
+        train_attengeo(SHORT, SQUARES, tmp_path, model_config=dataclasses.replace(CONFIG, mhsam=False))
 
 
 def test_minutes_end_a_run_as_well_as_steps(tmp_path: Path) -> None:
     lines: list[str] = []
     config = dataclasses.replace(SHORT, steps=10_000, minutes=0.005, log_steps=1)
-    train_attengeo(config, draw_square, tmp_path, model_config=CONFIG, log=lines.append)
+    train_attengeo(config, SQUARES, tmp_path, model_config=CONFIG, log=lines.append)
     assert 1 <= len(lines) < 10_000
 
 
@@ -82,7 +86,7 @@ def test_frozen_layers_do_not_move(tmp_path: Path) -> None:
     torch.manual_seed(SHORT.seed)
     before = AttenGeo(CONFIG).state_dict()
     frozen = dataclasses.replace(SHORT, steps=3, frozen_layers=2)
-    after = train_attengeo(frozen, draw_square, tmp_path, model_config=CONFIG).state_dict()
+    after = train_attengeo(frozen, SQUARES, tmp_path, model_config=CONFIG).state_dict()
     assert torch.equal(after["backbone.stages.0.blocks.0.conv_dw.weight"], before["backbone.stages.0.blocks.0.conv_dw.weight"])
     assert not torch.equal(after["backbone.stages.1.blocks.0.conv_dw.weight"], before["backbone.stages.1.blocks.0.conv_dw.weight"])
     assert not torch.equal(after["backbone.stem.0.click"], before["backbone.stem.0.click"])
