@@ -42,7 +42,7 @@ def test_a_photo_of_unknown_heading_and_scale_is_found_to_two_metres(
     assert answer.status == "located"
     assert distance_m(best.lat, best.lon, *to_lat_lon(UTM, x, y)) < 2.0
     assert turned(best.heading_deg, heading + grid_convergence_deg(UTM, x, y)) < 3.0
-    assert best.width_m == pytest.approx(width, rel=0.06)
+    assert best.pose.scale_m == pytest.approx(width, rel=0.06)
     assert 2.5 <= best.radius_m < 6.0
 
 
