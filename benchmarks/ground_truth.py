@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from crossgeo.training.augment import change_photo
 from crossgeo.training.ground_sources import load_grounds
 from crossgeo.training.grounds import Ground, make_ground, usable_centres
 from crossgeo.training.render import Cameras, World, point_inside, random_geometry
+
+if TYPE_CHECKING:
+    from crossgeo.town.layout import Town
 
 # South of the upper edge of tile row 220245 (z19) and a margin: most of six of seventeen rows, and half of its labelled tiles.
 BANEPA_HELD_OUT = (85.50, 27.60, 85.54, 27.6315)
@@ -46,17 +49,23 @@ def zanzibar(data: Path) -> list[Ground]:
 
 
 def town_ground(seed: int, size_m: float = 400.0, gsd_m: float = 0.2) -> Ground:
-    """Return a simulated town as a ground with two scenes: other sun, season, weather and traffic on the same streets."""
-    from crossgeo.town.aerial import render_ortho
+    """Return the simulated town of a seed as a ground."""
     from crossgeo.town.layout import make_town
+
+    return ground_of_town(make_town(seed, size_m, gsd_m))
+
+
+def ground_of_town(town: Town) -> Ground:
+    """Return a town as a ground with two scenes: other sun, season, weather and traffic on the same streets."""
+    from crossgeo.town.aerial import render_ortho
     from crossgeo.town.scene import draw_scene
 
-    town, rng = make_town(seed, size_m, gsd_m), np.random.default_rng(seed)
+    rng, gsd_m = np.random.default_rng(town.seed), town.layers.gsd_m
     scenes = [render_ortho(town, draw_scene(rng), gsd_m) for _ in range(2)]
     rows = scenes[0].shape[0]
     corners = [thing.corners / gsd_m for thing in town.objects if thing.kind == "building"]
     outlines = [np.stack([c[:, 0], rows - c[:, 1]], axis=1).astype(np.float32) for c in corners]
-    return make_ground(f"town-{seed}", scenes, np.ones(scenes[0].shape[:2], np.bool_), gsd_m, outlines, real=False)
+    return make_ground(f"town-{town.seed}", scenes, np.ones(scenes[0].shape[:2], np.bool_), gsd_m, outlines, real=False)
 
 
 def training_grounds(data: Path) -> list[Ground]:
@@ -74,9 +83,7 @@ def rendered_photo(ground: Ground, centre_px: tuple[float, float], geometry: Pho
     return change_photo(photo, rng)
 
 
-def rendered_truths(
-    ground: Ground, count: int, seed: int, *, camera_known: bool, clicks: bool = False
-) -> Iterator[Truth]:
+def rendered_truths(ground: Ground, count: int, seed: int, *, camera_known: bool, clicks: bool = False) -> Iterator[Truth]:
     """Yield rendered drone photos of unknown heading with their truth.
 
     `camera_known` gives height, field of view and tilt as drones write them; otherwise the photo comes bare. With `clicks` each photo
