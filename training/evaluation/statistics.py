@@ -59,16 +59,31 @@ def median(values: ArrayLike, seed: int = 0) -> Figure:
     return Figure(_middle(ordered), low, high, len(ordered))
 
 
+def mean(values: ArrayLike) -> Figure:
+    """Return the mean of (N,) values with the normal interval, None of a single value."""
+    given = np.asarray(values, np.float64)
+    if len(given) == 0:
+        raise ValueError("a mean of nothing")
+    middle = float(given.mean())
+    if len(given) == 1:
+        return Figure(middle, None, None, 1)
+    half = Z * float(given.std(ddof=1)) / math.sqrt(len(given))
+    return Figure(middle, middle - half, middle + half, len(given))
+
+
 def over_seeds(values: Sequence[float]) -> Figure:
-    """Return the mean over training seeds with Student's interval, None where there is one seed: it says nothing of the others."""
+    """Return the mean over training seeds with Student's interval, None where there is one seed: it says nothing of the others.
+
+    Infinite where one of the seeds is: its median question has no answer.
+    """
     if not values:
         raise ValueError("a mean of nothing")
     given = np.asarray(values, np.float64)
-    mean = float(given.mean())
-    if len(given) == 1:
-        return Figure(mean, None, None, 1)
+    if len(given) == 1 or not np.isfinite(given).all():
+        return Figure(float(given.mean()), None, None, len(given))
+    middle = float(given.mean())
     half = student_t(len(given) - 1) * float(given.std(ddof=1)) / math.sqrt(len(given))
-    return Figure(mean, mean - half, mean + half, len(given))
+    return Figure(middle, middle - half, middle + half, len(given))
 
 
 def student_t(freedom: int) -> float:

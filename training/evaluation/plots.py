@@ -1,0 +1,116 @@
+"""Pictures of a report: recall over k, the distribution of errors, and figures by field of view."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crossgeo.errors import UsageError
+from crossgeo.training.evaluation.cells import JudgedCell
+from crossgeo.training.evaluation.places import Answered, place_figures, recall_figures
+from crossgeo.training.evaluation.statistics import Figure
+
+MOST_K = 100
+SHOWN_M = (0.5, 1000.0)
+
+
+def save_plots(out: Path, cells: Sequence[JudgedCell], references: int | None, title: str) -> list[Path]:
+    """Draw what the cells hold into `out`: recall.png, errors.png, fov.png; return the files written.
+
+    Raises UsageError where matplotlib is not installed.
+    """
+    _matplotlib()
+    written = []
+    protocols = list(cells[0].models[0][0].ranks)
+    if protocols and references is not None:
+        written.append(_recall(out / "recall.png", cells[0], protocols[0], references, title))
+    placed = [cell for cell in cells if any(one.metres is not None for one in cell.models[0])]
+    if placed:
+        written.append(_errors(out / "errors.png", placed, title))
+    if len(cells) > 1:
+        written.append(_by_fov(out / "fov.png", cells, protocols[0] if protocols else None, references, title))
+    return written
+
+
+def _recall(path: Path, cell: JudgedCell, protocol: str, references: int, title: str) -> Path:
+    figure, axes = _axes(f"{title}: recall at k, protocol {protocol}, {_says(cell)}")
+    at = np.arange(1, min(MOST_K, references) + 1)
+
+    def line(answered: Sequence[Answered], label: str, **style: Any) -> None:
+        ranks = np.array([one.ranks[protocol] for one in answered])
+        axes.plot(at, [100.0 * (ranks <= k).mean() for k in at], label=label, **style)
+
+    for number, answered in enumerate(cell.models):
+        line(answered, "model" if len(cell.models) == 1 else f"model, seed {number + 1}", linewidth=2)
+    for name, answered in cell.controls.items():
+        line(answered, name, linestyle="--", linewidth=1)
+    axes.plot(at, 100.0 * at / references, ":", color="grey", label="chance, one right reference")
+    axes.set(xscale="log", xlabel="k", ylabel="questions with a right reference among the first k (%)", ylim=(0, 100))
+    return _saved(figure, axes, path)
+
+
+def _errors(path: Path, cells: Sequence[JudgedCell], title: str) -> Path:
+    figure, axes = _axes(f"{title}: distance from the truth")
+    for cell in cells:
+        metres = np.sort([np.inf if one.metres is None else max(one.metres, SHOWN_M[0]) for one in cell.models[0]])
+        shares = 100.0 * np.arange(1, len(metres) + 1) / len(metres)
+        kept = np.isfinite(metres)
+        axes.step([SHOWN_M[0], *metres[kept], SHOWN_M[1]], [0.0, *shares[kept], 100.0 * kept.mean()], where="post", label=_says(cell))
+    axes.set(xscale="log", xlabel="metres", ylabel="photos placed within (%)", xlim=SHOWN_M, ylim=(0, 100))
+    for limit in (1.0, 5.0, 25.0, 50.0):
+        axes.axvline(limit, color="grey", linewidth=0.5)
+    return _saved(figure, axes, path)
+
+
+def _by_fov(path: Path, cells: Sequence[JudgedCell], protocol: str | None, references: int | None, title: str) -> Path:
+    def value(answered: Sequence[Answered]) -> Figure:
+        places = place_figures(answered)
+        if places is not None:
+            return places["within_25_m"]
+        assert protocol is not None and references is not None
+        return recall_figures(answered, references)[protocol]["R@1"]
+
+    metric = any(place_figures(cell.models[0]) is not None for cell in cells)
+    what = "photos within 25 m (%)" if metric else f"R@1 (%), protocol {protocol}"
+    figure, axes = _axes(f"{title}: by field of view")
+    fovs = list(dict.fromkeys(cell.fov_deg for cell in cells))
+    for turn, heading in enumerate(dict.fromkeys(cell.heading for cell in cells)):
+        own = [cell for cell in cells if cell.heading == heading]
+        found = [value(cell.models[0]) for cell in own]
+        at = np.array([fovs.index(cell.fov_deg) for cell in own]) + 0.35 * turn
+        middle = np.array([100.0 * one.value for one in found])
+        reach = [[100.0 * (one.value - (one.low or 0.0)) for one in found], [100.0 * ((one.high or 1.0) - one.value) for one in found]]
+        axes.bar(at, middle, width=0.3, yerr=reach, capsize=3, label=f"heading {heading}")
+    axes.set(ylabel=what, ylim=(0, 100))
+    axes.set_xticks(np.arange(len(fovs)) + 0.175, [f"{fov:g}°" if fov else "unknown" for fov in fovs])
+    return _saved(figure, axes, path)
+
+
+def _says(cell: JudgedCell) -> str:
+    fov = f"{cell.fov_deg:g}°" if cell.fov_deg else "field of view unknown"
+    return fov if cell.heading_known is None else f"{fov}, heading {cell.heading}"
+
+
+def _matplotlib() -> Any:
+    try:
+        import matplotlib.figure
+    except ImportError as error:
+        raise UsageError("plots need matplotlib: pip install 'crossgeo[train]', or leave --out away") from error
+    return matplotlib
+
+
+def _axes(title: str) -> tuple[Any, Any]:
+    figure = _matplotlib().figure.Figure(figsize=(7.0, 4.5), layout="constrained")  # no pyplot: no window, no state between plots
+    axes = figure.add_subplot()
+    axes.set_title(title, fontsize=10, loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _saved(figure: Any, axes: Any, path: Path) -> Path:
+    axes.legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=130)
+    return path

@@ -1,0 +1,94 @@
+"""Photos cut to a field of view: columns of a panorama, as the published tests of limited views cut them, or the middle of a photo."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import PIL.Image
+
+from crossgeo.models.street import Projection, StreetGeometry, look_along, pyramid
+from crossgeo.models.views import DEFAULT_HFOV_DEG, Image, Mask
+
+WHOLE_DEG = 359.0  # a panorama of more closes
+WIDEST_LENS_DEG = 170.0  # a photo that shows more is a part of a panorama
+
+
+@dataclass(frozen=True)
+class Shot:
+    """What a question shows of a photo."""
+
+    pixels: Image  # (H, W, 3)
+    projection: Projection
+    fov_deg: float
+    turned_deg: float  # from the middle of the photo to the middle of the shot, clockwise
+
+    def geometry(self, heading_deg: float) -> StreetGeometry:
+        """Return how the shot lies when its middle looks along a heading."""
+        height_px, width_px = self.pixels.shape[:2]
+        return StreetGeometry(width_px, height_px, self.projection, heading_deg, self.fov_deg)
+
+
+def take_shot(pixels: Image, photo_fov_deg: float | None, fov_deg: float, towards_deg: float) -> Shot:
+    """Cut an (H, W, 3) photo to a field of view; one that shows less stays as it is.
+
+    A panorama is cut around the column `towards_deg` clockwise from its middle, anything else in its middle.
+    """
+    own_deg = DEFAULT_HFOV_DEG if photo_fov_deg is None else photo_fov_deg
+    projection: Projection = "panorama" if own_deg > WIDEST_LENS_DEG else "perspective"
+    if fov_deg >= own_deg:
+        return Shot(pixels, projection, own_deg, 0.0)
+    width_px = pixels.shape[1]
+    if projection == "perspective":
+        kept = math.tan(math.radians(fov_deg) / 2.0) / math.tan(math.radians(own_deg) / 2.0)
+        columns = max(1, round(width_px * kept))
+        start = (width_px - columns) // 2
+        return Shot(pixels[:, start : start + columns], projection, fov_deg, 0.0)
+    turned_deg = towards_deg if own_deg > WHOLE_DEG else 0.0
+    columns = max(1, round(width_px * fov_deg / own_deg))
+    start = round(width_px * (0.5 + turned_deg / own_deg) - columns / 2)
+    return Shot(np.take(pixels, np.arange(start, start + columns), axis=1, mode="wrap"), projection, fov_deg, turned_deg)
+
+
+def through_lens(pixels: Image, fov_deg: float, towards_deg: float, horizon: float = 0.5) -> Image:
+    """Take a photo of 4 : 3 with a level lens of `fov_deg` out of a whole panorama (H, W, 3).
+
+    It looks at the column `towards_deg` clockwise from the panorama's middle. `horizon` is where the panorama's horizon lies, as a share of
+    its height; what the panorama does not show is black.
+    """
+    height_px, width_px = pixels.shape[:2]
+    width = max(4, round(width_px * fov_deg / 360.0))
+    height = round(0.75 * width)
+    focal = width / (2.0 * math.tan(math.radians(fov_deg) / 2.0))
+    right, up = np.meshgrid(np.arange(width) + 0.5 - width / 2.0, height / 2.0 - np.arange(height) - 0.5)
+    turn = math.radians(towards_deg)
+    east, north = right * math.cos(turn) + focal * math.sin(turn), focal * math.cos(turn) - right * math.sin(turn)
+    whole = StreetGeometry(width_px, height_px, "panorama", 0.0, 360.0, horizon=horizon)
+    return look_along(pyramid(pixels), whole, np.stack([east, north, up], axis=-1))[0]
+
+
+def on_panorama(shot: Shot, heading_deg: float, size_hw: tuple[int, int]) -> tuple[Image, Mask]:
+    """Place a shot on a north-aligned panorama (H, W, 3), north in the middle column, with a mask (H, W) of what it shows.
+
+    A part of a panorama keeps its rows; a perspective photo is taken to stand in the middle of a whole sphere's height.
+    """
+    height, width = size_hw
+    if shot.projection == "perspective":
+        return look_along(pyramid(shot.pixels), shot.geometry(heading_deg), _sphere(size_hw))
+    columns = max(1, min(width, round(width * shot.fov_deg / 360.0)))
+    small = np.asarray(PIL.Image.fromarray(shot.pixels).resize((columns, height), PIL.Image.Resampling.BILINEAR), np.uint8)
+    out, mask = np.zeros((height, width, 3), np.uint8), np.zeros(size_hw, np.bool_)
+    start = (width - columns) // 2 + round(width * heading_deg / 360.0)
+    at = (np.arange(columns) + start) % width
+    out[:, at], mask[:, at] = small, True
+    return out, mask
+
+
+def _sphere(size_hw: tuple[int, int]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """Return the (H, W, 3) directions of a whole equirectangular panorama."""
+    height, width = size_hw
+    azimuth = ((np.arange(width) + 0.5) / width - 0.5) * 2.0 * math.pi
+    elevation = (0.5 - (np.arange(height) + 0.5) / height)[:, None] * math.pi
+    flat = np.cos(elevation)
+    return np.stack([np.sin(azimuth) * flat, np.cos(azimuth) * flat, np.broadcast_to(np.sin(elevation), (height, width))], axis=-1)
