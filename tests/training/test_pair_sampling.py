@@ -1,0 +1,164 @@
+"""training/pair_sampling.py: epochs, hard neighbours, mining, and pictures that cannot be read."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from crossgeo.errors import InputError, MismatchError
+from crossgeo.models.panorama import PanoramaView
+from crossgeo.models.street_view import StreetView
+from crossgeo.training.pair_batch import PairBatch
+from crossgeo.training.pair_input import PairInput
+from crossgeo.training.pair_sampling import PairSampling, PairSource
+from crossgeo.training.pairs import Pair
+
+PANORAMA = PairInput(PanoramaView(ground_hw=(16, 64), aerial_hw=(32, 32)))
+MakePairs = Callable[..., list[Pair]]
+
+
+@pytest.fixture
+def make_pairs(tmp_path: Path) -> MakePairs:
+    """Return a maker of pairs 30 m apart on a line, each with pictures of one colour of its own."""
+
+    def make(count: int, step_m: float = 30.0) -> list[Pair]:
+        pairs = []
+        for n in range(count):
+            photo, aerial = tmp_path / f"photo{n}.png", tmp_path / f"aerial{n}.png"
+            cv2.imwrite(str(photo), np.full((32, 128, 3), 10 + n, np.uint8))
+            cv2.imwrite(str(aerial), np.full((64, 64, 3), 110 + n, np.uint8))
+            pairs.append(Pair(f"p{n}", photo, aerial, "train", 0.0, 360.0, (500_000.0 + step_m * n, 4e6), "EPSG:32633", 0.25))
+        return pairs
+
+    return make
+
+
+def test_an_epoch_shows_each_pair_once_in_an_order_of_its_own(make_pairs: MakePairs) -> None:
+    source = PairSource(make_pairs(12), PANORAMA, PairSampling(batch=4), seed=3)
+    assert source.epoch_steps == 3
+    epochs = [np.concatenate([source.batch_of(3 * epoch + k).rows for k in range(3)]).tolist() for epoch in (0, 1)]
+    assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(12))
+    assert epochs[0] != epochs[1]
+
+
+def test_a_batch_is_the_same_whenever_it_is_drawn_and_its_pictures_are_its_pairs(make_pairs: MakePairs) -> None:
+    how = PairSampling(batch=4, near_share=0.25, limited_share=0.5, turned=True)
+    one, other = (PairSource(make_pairs(12), PANORAMA, how, seed=3).batch_of(7) for _ in range(2))
+    np.testing.assert_array_equal(one.views, other.views)
+    for row, view, mask, tile in zip(one.rows, one.views, one.masks, one.tiles, strict=True):
+        assert (view[mask] == 10 + row).all() and not view[~mask].any()
+        assert (tile == 110 + row).all()
+
+
+def test_a_batch_knows_its_metres(make_pairs: MakePairs) -> None:
+    batch = PairSource(make_pairs(5), PANORAMA, PairSampling(batch=5), seed=1).batch_of(0)
+    np.testing.assert_allclose(batch.distance_m, 30.0 * np.abs(batch.rows[:, None] - batch.rows[None]))
+    assert not batch.ignore.any()
+
+
+def test_what_the_data_set_calls_one_place_is_ignored(make_pairs: MakePairs) -> None:
+    pairs = make_pairs(4)
+    pairs = [
+        replace(pairs[0], also=("aerial1",), xy=None),
+        pairs[1],
+        replace(pairs[2], place="tower"),
+        replace(pairs[3], place="tower", crs="EPSG:32634"),
+    ]
+    source = PairSource(pairs, PANORAMA, PairSampling(batch=4), seed=0)
+    batch = source.read(np.arange(4), None)
+    assert np.argwhere(batch.ignore).tolist() == [[0, 1], [2, 3], [3, 2]]
+    assert batch.distance_m[0].tolist() == [0.0, np.inf, np.inf, np.inf]
+    assert np.isinf(batch.distance_m[3, :3]).all()
+
+
+def test_near_places_are_drawn_together_but_never_one_place_twice(make_pairs: MakePairs) -> None:
+    pairs = [*make_pairs(40, step_m=1.0)[::20], *make_pairs(40, step_m=40.0)]
+    pairs = [replace(pair, id=f"{pair.id}-{n}", aerial=pair.aerial) for n, pair in enumerate(pairs)]
+    how = PairSampling(batch=8, near_share=0.5, neighbours=2, apart_m=25.0)
+    source = PairSource(pairs, PANORAMA, how, seed=2)
+    assert source.starts == 4
+    for number in range(5):
+        rows = source.batch_of(number).rows
+        assert len(set(rows.tolist())) == 8
+        x = source.places.xy[rows, 0]
+        beside = np.abs(x[4:, None] - x[None, :4])
+        assert ((beside > 25.0) & (beside <= 80.0)).any(axis=1).all()
+
+
+def test_mined_pairs_are_those_that_the_model_takes_for_each_other(make_pairs: MakePairs) -> None:
+    how = PairSampling(batch=4, mined_share=0.5, mine_steps=10, neighbours=1, apart_m=5.0)
+    source = PairSource(make_pairs(8), PANORAMA, how, seed=0)
+    assert [step for step in range(30) if source.due(step)] == [0, 10, 20]
+
+    def describe(batch: PairBatch) -> tuple[Tensor, Tensor]:  # a photo looks most like its own aerial, then like that four further on
+        eye = torch.eye(8)
+        rows = torch.from_numpy(batch.rows)
+        return 0.8 * eye[rows] + 0.6 * eye[(rows + 4) % 8], eye[rows]
+
+    source.mine(describe, 0, 0)
+    assert source.mined[:, 0].tolist() == [4, 5, 6, 7, 0, 1, 2, 3]
+    again = PairSource(make_pairs(8), PANORAMA, how, seed=0)
+    again.load_state(source.state())
+    rows = again.batch_of(1).rows
+    assert sorted(rows[2:] % 4) == sorted(rows[:2] % 4)
+
+
+def test_a_mining_pass_keeps_to_its_budget(make_pairs: MakePairs) -> None:
+    source = PairSource(make_pairs(10), PANORAMA, PairSampling(batch=4, mined_share=0.5, mine_pairs=6, neighbours=3), seed=0)
+    asked: list[int] = []
+
+    def describe(batch: PairBatch) -> tuple[Tensor, Tensor]:
+        asked.extend(batch.rows.tolist())
+        return torch.eye(10)[batch.rows], torch.eye(10)[batch.rows]
+
+    source.mine(describe, 0, 0)
+    assert len(asked) == len(set(asked)) == 6
+    assert (source.mined >= 0).any(axis=1).sum() == 6
+
+
+def test_a_corrupt_photo_is_skipped_and_named_and_another_takes_its_place(make_pairs: MakePairs) -> None:
+    pairs = make_pairs(8)
+    pairs[3].photo.write_bytes(b"no picture")
+    source = PairSource(pairs, PANORAMA, PairSampling(batch=4), seed=1)
+    batches = [source.batch_of(number) for number in range(2)]
+    assert [len(batch.rows) for batch in batches] == [4, 4]
+    assert all(3 not in batch.rows for batch in batches)
+    (said,) = [name for batch in batches for name in batch.skipped]
+    assert said.startswith("p3: ") and "photo3.png" in said
+
+
+def test_pictures_most_of_which_cannot_be_read_stop_training(make_pairs: MakePairs) -> None:
+    pairs = make_pairs(8)
+    for pair in pairs[1:]:
+        pair.aerial.write_bytes(b"no picture")
+    with pytest.raises(InputError, match="most pictures cannot be read"):
+        PairSource(pairs, PANORAMA, PairSampling(batch=4), seed=1).batch_of(0)
+
+
+def test_an_empty_set_and_a_pair_without_its_image_are_refused_before_training(make_pairs: MakePairs) -> None:
+    with pytest.raises(InputError, match="no pairs to train on"):
+        PairSource([], PANORAMA, PairSampling(), seed=1)
+    pairs = make_pairs(4)
+    pairs[2].aerial.unlink()
+    pairs[3].photo.unlink()
+    with pytest.raises(InputError, match=r"aerial2\.png of pair p2 is not there, nor are 1 other pictures"):
+        PairSource(pairs, PANORAMA, PairSampling(), seed=1)
+
+
+def test_photos_that_do_not_say_where_they_looked_are_left_out(make_pairs: MakePairs) -> None:
+    pairs = make_pairs(4)
+    source = PairSource([replace(pairs[0], heading_deg=None), *pairs[1:]], PANORAMA, PairSampling(batch=2), seed=1)
+    assert (len(source.pairs), source.unplaced) == (3, 1)
+    with pytest.raises(InputError, match="1 of 4 photos say where they looked"):
+        PairSource([*(replace(pair, heading_deg=None) for pair in pairs[1:]), pairs[0]], PANORAMA, PairSampling(batch=2), seed=1)
+
+
+def test_the_street_view_wants_a_scale(make_pairs: MakePairs) -> None:
+    pairs = [replace(pair, aerial_gsd_m=None) for pair in make_pairs(2)]
+    with pytest.raises(MismatchError, match="metres a pixel"):
+        PairSource(pairs, PairInput(StreetView()), PairSampling(batch=2), seed=1)

@@ -1,0 +1,91 @@
+"""Batches for AttenGeo from clicks on disk (CVOGL, G2D): photo and aerial brought to the preset's sizes, click and box with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from crossgeo.errors import GeoError, InputError
+from crossgeo.models.attengeo import AttenGeoConfig
+from crossgeo.models.views import Image
+from crossgeo.training.datasets.pictures import Pictures
+from crossgeo.training.objects import ObjectBatch
+from crossgeo.training.pair_checks import check_pictures
+from crossgeo.training.pairs import ObjectPair
+
+
+@dataclass(frozen=True)
+class ObjectPairBatch(ObjectBatch):
+    """B clicks, and the pairs left out because a picture could not be read."""
+
+    skipped: tuple[str, ...] = ()
+
+
+class ObjectPairSource:
+    """A source of batches (`stream.EpochSource`) over clicked objects that are all there."""
+
+    def __init__(self, pairs: Sequence[ObjectPair], config: AttenGeoConfig, batch: int, seed: int) -> None:
+        """Look at the pairs; raise InputError for an empty set or a pair without its pictures, naming it."""
+        check_pictures(pairs)
+        self.pairs, self.config, self.size, self.seed = list(pairs), config, batch, seed
+        self.epoch_steps = max(1, len(self.pairs) // batch)
+
+    def batch_of(self, number: int) -> ObjectPairBatch:
+        """Return a batch; every `epoch_steps` batches show each click once, but for a remainder."""
+        epoch, step = divmod(number, self.epoch_steps)
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.pairs))
+        return self.read(order[step * self.size : (step + 1) * self.size], np.random.default_rng([self.seed, epoch, step]))
+
+    def in_order(self) -> list[ObjectPairBatch]:
+        """Return all clicks once, for evaluation."""
+        rows = np.arange(len(self.pairs))
+        return [self.read(rows[start : start + self.size], None) for start in range(0, len(rows), self.size)]
+
+    def read(self, rows: NDArray[np.int64], rng: np.random.Generator | None) -> ObjectPairBatch:
+        """Read clicks; one whose pictures cannot be read is skipped and named, and with `rng` another is drawn in its place.
+
+        Raises InputError when most pictures that are tried cannot be read.
+        """
+        queue, skipped = [int(row) for row in rows], []
+        read: list[tuple[Image, tuple[float, float], Image, NDArray[np.float32]]] = []
+        with Pictures() as pictures:
+            while queue:
+                pair = self.pairs[queue.pop(0)]
+                try:
+                    read.append(self._one(pair, pictures))
+                except GeoError as error:
+                    skipped.append(f"{pair.id}: {error}")
+                    if len(skipped) >= max(len(rows), 2):
+                        raise InputError(
+                            f"most pictures cannot be read, the last: {error}; look at the data with `geo data check`"
+                        ) from error
+                    queue += [int(rng.integers(len(self.pairs)))] if rng is not None else []
+        photos, clicks, windows, boxes = zip(*read, strict=True)
+        return ObjectPairBatch(
+            torch.from_numpy(np.stack(photos)).permute(0, 3, 1, 2),
+            torch.tensor(clicks, dtype=torch.float32),
+            torch.from_numpy(np.stack(windows)).permute(0, 3, 1, 2),
+            torch.from_numpy(np.stack(boxes)),
+            tuple(skipped),
+        )
+
+    def _one(self, pair: ObjectPair, pictures: Pictures) -> tuple[Image, tuple[float, float], Image, NDArray[np.float32]]:
+        """Return photo, click, window and box at the preset's sizes; a street photo is twice as wide as high."""
+        side = self.config.photo_px
+        size = (2 * side, side) if pair.task == "street" else (side, side)
+        photo, aerial, window_px = pictures.photo(pair), pictures.aerial(pair), self.config.window_px
+        click = (pair.click_px[0] * size[0] / photo.shape[1], pair.click_px[1] * size[1] / photo.shape[0])
+        scale = np.array([window_px / aerial.shape[1], window_px / aerial.shape[0]] * 2, np.float32)
+        box = (np.array(pair.box_px, np.float32) * scale).clip(0.0, window_px)
+        return _resized(photo, size), click, _resized(aerial, (window_px, window_px)), box
+
+
+def _resized(picture: Image, size: tuple[int, int]) -> Image:
+    """Bring a picture to (width, height) px, by area where it shrinks."""
+    how = cv2.INTER_AREA if picture.shape[1] > size[0] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(picture, size, interpolation=how), np.uint8)
