@@ -42,7 +42,7 @@ def surroundings() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
     }
     versions = {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in PACKAGES}
-    return {"machine": machine, "commit": _commit(), "versions": versions}
+    return {"machine": machine, "commit": COMMIT, "versions": versions}
 
 
 def paired_seconds(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
@@ -80,3 +80,6 @@ def _commit() -> str:
         ["git", "status", "--porcelain", "--untracked-files=no"], cwd=root, check=True, capture_output=True, text=True
     ).stdout.strip()
     return commit + ("+changes" if changes else "")
+
+
+COMMIT = _commit()  # of what is about to run: a long benchmark ends in another world
