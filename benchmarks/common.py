@@ -73,13 +73,16 @@ def _cpu_info() -> dict[str, str]:
 
 
 def _commit() -> str:
-    """Return the commit, with "+changes" where tracked files differ from it."""
+    """Return the commit, with "+changes" where tracked files differ from it, "unknown" where there is no history."""
     root = Path(__file__).parents[1]
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, check=True, capture_output=True, text=True).stdout.strip()
-    changes = subprocess.run(
-        ["git", "status", "--porcelain", "--untracked-files=no"], cwd=root, check=True, capture_output=True, text=True
-    ).stdout.strip()
-    return commit + ("+changes" if changes else "")
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True, text=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
 
 
 COMMIT = _commit()  # of what is about to run: a long benchmark ends in another world
