@@ -15,7 +15,8 @@ from torch import Tensor
 from crossgeo.errors import InputError
 from crossgeo.kernels.polar import polar_transform
 from crossgeo.models.egotr import EgoTRConfig
-from crossgeo.models.views import Image, normalise
+from crossgeo.models.street import Float, StreetGeometry, look_along, pyramid
+from crossgeo.models.views import Image, Mask, normalise
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,21 @@ class PanoramaView:
         """Resize an (H, W, 3) panorama, its middle column facing north, to `ground_hw`."""
         return _resize(panorama, self.ground_hw)
 
+    def canvas(self, photo: Image, geometry: StreetGeometry) -> tuple[Image, Mask]:
+        """Place a street photo (H, W, 3) on the canvas `ground_hw`, north in its middle column, with a mask of what it shows.
+
+        It spans a panorama's own elevations, as the published models' do, and a photo through a lens stands in a whole sphere's height.
+        """
+        height, width = self.ground_hw
+        if geometry.projection == "perspective":
+            return look_along(pyramid(photo), geometry, sphere_directions(height, width))
+        columns = max(1, min(width, round(width * geometry.hfov_deg / 360.0)))
+        small, mask = _resize(photo, (height, columns)), np.zeros((height, width), np.bool_)
+        start = (width - columns) // 2 + round(width * geometry.heading_deg / 360.0)
+        out, at = np.zeros((height, width, 3), np.uint8), (np.arange(columns) + start) % width
+        out[:, at], mask[:, at] = small, True
+        return out, mask
+
     def aerial_input(self, tile: Image) -> Image:
         """Turn an (S, S, 3) north-up tile into `aerial_hw`, resized, or seen from its centre where `polar` is set.
 
@@ -65,9 +81,17 @@ class PanoramaView:
         unrolled = polar_transform(pixels, *self.aerial_hw)[0].permute(1, 2, 0)  # (H, W, 3)
         return np.asarray(unrolled.round().numpy(), np.uint8)
 
-    def normalise(self, images: Image) -> Tensor:
-        """Turn (B, H, W, 3) uint8 images into (B, 3, H, W) float32."""
-        return normalise(images, None, self.mean, self.std)
+    def normalise(self, images: Image, masks: Mask | None = None) -> Tensor:
+        """Turn (B, H, W, 3) uint8 images into (B, 3, H, W) float32; masked pixels become 0, the mean."""
+        return normalise(images, masks, self.mean, self.std)
+
+
+def sphere_directions(height: int, width: int) -> Float:
+    """Return the (H, W, 3) directions (east, north, up) of a whole equirectangular panorama with north in its middle column."""
+    azimuth = ((np.arange(width) + 0.5) / width - 0.5) * 2.0 * np.pi
+    elevation = (0.5 - (np.arange(height) + 0.5) / height)[:, None] * np.pi
+    level = np.cos(elevation)
+    return np.stack([np.sin(azimuth) * level, np.cos(azimuth) * level, np.broadcast_to(np.sin(elevation), (height, width))], axis=-1)
 
 
 def _resize(image: Image, target_hw: tuple[int, int]) -> Image:

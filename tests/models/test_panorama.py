@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from crossgeo.errors import InputError
 from crossgeo.models.egotr import PRESETS, EgoTR
-from crossgeo.models.panorama import PanoramaView
+from crossgeo.models.panorama import PanoramaView, sphere_directions
+from crossgeo.models.street import StreetGeometry, pixels_to_directions
 
 
 def _noise(height: int, width: int) -> NDArray[np.uint8]:
@@ -91,3 +92,27 @@ def test_the_view_survives_its_card_and_the_polar_flag_changes_its_digest() -> N
     plain, polar = (PanoramaView.of(PRESETS[name]) for name in ("egotr-b", "polar-egotr-b"))
     assert PanoramaView.from_dict(json.loads(json.dumps(polar.to_dict()))) == polar
     assert plain.digest != polar.digest != PanoramaView((128, 512), (128, 512)).digest
+
+
+@pytest.mark.parametrize(("heading", "column"), [(0.0, 256), (90.0, 384), (180.0, 0), (270.0, 128)])
+def test_the_middle_column_of_a_panorama_comes_to_lie_at_its_heading(heading: float, column: int) -> None:
+    photo = np.zeros((128, 512, 3), np.uint8)
+    photo[:, 256] = 255
+    canvas, mask = PanoramaView().canvas(photo, StreetGeometry(512, 128, "panorama", heading))
+    assert mask.all() and canvas[64].sum(axis=1).argmax() == column
+
+
+def test_a_part_of_a_panorama_is_masked_where_it_does_not_look() -> None:
+    canvas, mask = PanoramaView().canvas(np.full((90, 180, 3), 200, np.uint8), StreetGeometry(180, 90, "panorama", 90.0, 90.0))
+    assert mask[0].nonzero()[0].tolist() == list(range(320, 448))  # 45 to 135 degrees
+    assert (canvas[mask] == 200).all() and not canvas[~mask].any()
+
+
+def test_a_photo_through_a_lens_lies_on_the_sphere_where_its_rays_go() -> None:
+    geometry = StreetGeometry(400, 300, "perspective", 40.0, 80.0)
+    columns, rows = np.meshgrid(np.arange(400) + 0.5, np.arange(300) + 0.5)
+    photo = ((pixels_to_directions(geometry, columns, rows) + 1.0) * 127.0).astype(np.uint8)  # each pixel in the colour of its direction
+    canvas, mask = PanoramaView().canvas(photo, geometry)
+    expected = (sphere_directions(128, 512) + 1.0) * 127.0
+    assert 0.05 < mask.mean() < 0.1
+    assert np.abs(canvas[mask] - expected[mask]).max() < 4.0
