@@ -13,12 +13,14 @@ from crossgeo.town.layout import Town, make_town
 from crossgeo.town.scene import Scene, draw_scene
 from crossgeo.town.street_poses import draw_street_poses
 from crossgeo.town.street_world import StreetWorld
+from crossgeo.town.traffic import draw_cars
 from crossgeo.town.triangles import Kind
 from crossgeo.training.grounds import Ground
 from crossgeo.training.street import Thing
 
 SCENES = 5  # days on which photos of one town are taken; each keeps its cars ready
 PLACES = 4000
+CAR_M = 4.0
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class TownScenery:
     days: tuple[Scene, ...]
     things: tuple[Thing, ...]
     numbers: dict[tuple[int, int], int]  # of (kind, owner) as rays name them, among the things
+    cars: dict[int, NDArray[np.float64]]  # middles (C, 2) of those of each day, by traffic seed
 
     @classmethod
     def make(cls, seed: int, size_m: float) -> TownScenery:
@@ -40,7 +43,8 @@ class TownScenery:
         places = np.array([(pose.x, pose.y) for pose in draw_street_poses(town, PLACES, rng)])
         days = tuple(draw_scene(rng) for _ in range(SCENES))
         things, numbers = _things(town)
-        return cls(ground_truth.ground_of_town(town), places, StreetWorld(town), days, things, numbers)
+        cars = {day.traffic_seed: np.array([(car.x, car.y) for car in draw_cars(town, day.traffic_seed)]) for day in days}
+        return cls(ground_truth.ground_of_town(town), places, StreetWorld(town), days, things, numbers, cars)
 
     def hit(self, origin_m: NDArray[np.float64], directions: NDArray[np.float64]) -> NDArray[np.int32]:
         """Return which building or tree is met first within 60 m, -1 for anything else."""
@@ -51,9 +55,15 @@ class TownScenery:
         owners = zip(triangles.kind[found].tolist(), triangles.owner[found].tolist(), found.tolist(), strict=True)
         return np.array([self.numbers.get((kind, owner), -1) if at >= 0 else -1 for kind, owner, at in owners], np.int32)
 
+    def _stands_in_car(self, origin_m: NDArray[np.float64], day: Scene) -> bool:
+        """Whether a car of that day is where the camera stands: taking it away would build all others anew."""
+        middles = self.cars[day.traffic_seed]
+        return bool(len(middles) and np.hypot(*(middles - origin_m[:2]).T).min() < CAR_M)
+
     def look(self, origin_m: NDArray[np.float64], directions: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.uint8]:
         """Return what rays of a panorama about 1,500 px round see, on one of the days in another light."""
-        day, other = self.days[int(rng.integers(len(self.days)))], draw_scene(rng)
+        free = [day for day in self.days if not self._stands_in_car(origin_m, day)] or self.days
+        day, other = free[int(rng.integers(len(free)))], draw_scene(rng)
         scene = replace(other, traffic_seed=day.traffic_seed)
         rays = directions / np.linalg.norm(directions, axis=1, keepdims=True)
         origins = np.broadcast_to(origin_m.astype(np.float32), rays.shape)

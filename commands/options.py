@@ -6,6 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -22,6 +23,16 @@ CAMERA, WHERE, MODELS = "What is known of the camera (else EXIF, else unknown)",
 
 Weights = Annotated[str, typer.Option(help="Place model: a name that `geo weights list` shows, or a file.", rich_help_panel=MODELS)]
 ObjectWeights = Annotated[str, typer.Option(help="Object model: likewise.", rich_help_panel=MODELS)]
+StreetWeights = Annotated[
+    str, typer.Option(help='The same for street photos; "auto" takes what goes with --weights, "" none.', rich_help_panel=MODELS)
+]
+
+
+class PhotoKind(StrEnum):
+    """Who took a photo."""
+
+    drone = "drone"
+    street = "street"
 
 
 def spread(command: Callable[..., None]) -> Callable[..., None]:
@@ -59,16 +70,25 @@ class Asked:
     top: Annotated[int, typer.Option(min=1, max=100, help="How many places to return at most.")] = 5
     heading: Annotated[
         float | None,
-        typer.Option(min=-360.0, max=360.0, help="Where its upper edge points, degrees clockwise from north.", rich_help_panel=CAMERA),
+        typer.Option(
+            min=-360.0,
+            max=360.0,
+            help="Where a drone photo's upper edge or a street photo's middle points, degrees from north.",
+            rich_help_panel=CAMERA,
+        ),
     ] = None
     fov: Annotated[
-        float | None, typer.Option(min=1.0, max=170.0, help="Horizontal field of view in degrees.", rich_help_panel=CAMERA)
+        float | None,
+        typer.Option(min=1.0, max=360.0, help="Horizontal field of view in degrees; 360 is a panorama.", rich_help_panel=CAMERA),
     ] = None
     height_m: Annotated[
-        float | None, typer.Option(min=1.0, max=10_000.0, help="Height above ground in metres.", rich_help_panel=CAMERA)
+        float | None, typer.Option(min=0.3, max=10_000.0, help="Height above ground in metres.", rich_help_panel=CAMERA)
     ] = None
-    tilt: Annotated[
-        float | None, typer.Option(min=0.0, max=90.0, help="Tilt from straight down, in degrees.", rich_help_panel=CAMERA)
+    tilt: Annotated[float | None, typer.Option(min=0.0, max=90.0, help="Tilt from straight down, in degrees.", rich_help_panel=CAMERA)] = (
+        None
+    )
+    kind: Annotated[
+        PhotoKind | None, typer.Option(help="Who took the photo; one that does not tell is tried as both.", rich_help_panel=CAMERA)
     ] = None
     near: Annotated[str | None, typer.Option(metavar="LAT,LON", help="Search only around this place.", rich_help_panel=WHERE)] = None
     radius_m: Annotated[
@@ -79,6 +99,8 @@ class Asked:
     ] = False
     weights: Weights = "egotr-s-drone"
     object_weights: ObjectWeights = "attengeo-s-drone"
+    street_weights: StreetWeights = "auto"
+    street_object_weights: StreetWeights = "auto"
 
     def options(self) -> BatchOptions:
         """Return it as the engine takes it; raise UsageError for what does not fit together."""
@@ -88,13 +110,22 @@ class Asked:
         from crossgeo.engine.batch import BatchOptions
 
         return BatchOptions(
-            self.top, self.heading, self.fov, self.height_m, around, self.radius_m, self.use_exif_position, tilt_deg=self.tilt
-        )
+            self.top, self.heading, self.fov, self.height_m, around, self.radius_m, self.use_exif_position, self.tilt,
+            None if self.kind is None else self.kind.value,
+        )  # fmt: skip
 
     def open(self) -> GeoSearch:
         """Open the index with both models; the object model is looked for now and read at the first click."""
-        from crossgeo.engine.search import GeoSearch
+        from crossgeo.engine.search import AUTO, GeoSearch
         from crossgeo.models.checkpoint import find_weights
 
         find_weights(self.object_weights)
-        return GeoSearch.open(self.index, weights=self.weights, object_weights=self.object_weights)
+        if self.street_object_weights not in ("", AUTO):
+            find_weights(self.street_object_weights)
+        return GeoSearch.open(
+            self.index,
+            weights=self.weights,
+            object_weights=self.object_weights,
+            street_weights=self.street_weights or None,
+            street_object_weights=self.street_object_weights or None,
+        )

@@ -55,6 +55,8 @@ def query(
     with asked.open() as search:
         answer = search.query(picture, point=clicked, **asdict(options))
         found = answer.to_json()
+        for note in answer.notes:
+            console.say(f"{picture.name}: {note}; give it with --fov")
         if json:
             console.print_json(found)
         else:

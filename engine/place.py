@@ -72,6 +72,7 @@ class Answer:
     generation: int
     model: str
     timings_ms: dict[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()  # what was guessed; for people, not in the JSON
 
     def to_json(self) -> dict[str, Any]:
         """Return the one JSON of an answer (docs/formats.md, Answers)."""

@@ -27,8 +27,12 @@ from crossgeo.engine.status import status_of
 from crossgeo.errors import InputError, UsageError
 from crossgeo.geodesy import grid_convergence_deg, to_lat_lon
 from crossgeo.indexer.index import GeoIndex
+from crossgeo.models.checkpoint import shipped_weights, street_partner
+from crossgeo.models.street import DEFAULT_STREET_FOV_DEG
 
 DEFAULT_NEAR_RADIUS_M = 250.0
+AUTO = "auto"  # street weights: the shipped ones that go with the aerial branch, where there are any
+_STREET_OBJECTS = "attengeo-s-street"
 
 
 @dataclass(frozen=True)
@@ -83,14 +87,18 @@ class GeoSearch:
         weights: str = "egotr-s-drone",
         object_weights: str | None = "attengeo-s-drone",
         settings: SearchSettings | None = None,
-        street_weights: str | None = None,
-        street_object_weights: str | None = None,
+        street_weights: str | None = AUTO,
+        street_object_weights: str | None = AUTO,
     ) -> GeoSearch:
         """Open an index folder and the weights by shipped name or path; without `street_weights` every photo is taken for a drone's.
 
         Raises StoreError for a damaged index, WeightsError for missing or damaged weights, MismatchError when they do not go together.
         """
         describer = EgoTRDescriber.load(weights)
+        if street_weights == AUTO:
+            street_weights = street_partner(describer.identity.sha256)
+        if street_object_weights == AUTO:
+            street_object_weights = _STREET_OBJECTS if _STREET_OBJECTS in shipped_weights() else None
         street = describer.for_street(street_weights) if street_weights else None
         opened = GeoIndex.open(Path(index))
         try:
@@ -239,7 +247,10 @@ class GeoSearch:
         timings["total"] = sum(timings.values())
         places = tuple(_place(spot, camera, kind) for spot in spots)
         model = self.matchers[kind].describer.card.get("name", self.matchers[kind].describer.identity.name)
-        return Answer(photo.name, status, places, found, self.index.manifest.generation, str(model), timings)
+        notes: tuple[str, ...] = ()
+        if kind == "street" and camera.fov_deg is None:
+            notes = (f"its field of view is not known and was taken for {DEFAULT_STREET_FOV_DEG:g} degrees",)
+        return Answer(photo.name, status, places, found, self.index.manifest.generation, str(model), timings, notes)
 
 
 def _place(spot: Spot, camera: Camera, kind: Kind) -> Place:

@@ -184,6 +184,15 @@ def load_street_branch(name_or_path: str | Path = "egotr-s-street") -> LoadedMod
     return _fill(module, name_or_path, card, state)
 
 
+def street_partner(aerial_sha256: str) -> str | None:
+    """Return the name of shipped street weights that go with an aerial branch, None where there are none."""
+    for name in shipped_weights():
+        card = read_card(name)
+        if card["kind"] == "egotr-street" and card.get("aerial", {}).get("sha256") == aerial_sha256:
+            return name
+    return None
+
+
 def load_attengeo(name_or_path: str | Path = "attengeo-s-drone") -> LoadedModel[AttenGeo]:
     """Load AttenGeo in float32, ready for inference."""
     card, state = load_weights(name_or_path)

@@ -71,11 +71,11 @@ class StreetErrors:
     tilt_error_deg: float = 0.8  # standard deviation of pitch and of roll
     panorama_share: float = 0.45
     hfov_deg: tuple[float, float] = (55.0, 125.0)  # of the others
-    coarse_share: float = 0.5  # of photos whose own pixels are coarser than the canvas where it lies far from the camera
-    photo_px: tuple[int, int] = (700, 1800)  # a whole turn's pixels, of those
+    coarse_share: float = 0.35  # of photos whose own pixels are coarser than the canvas where it lies far from the camera
+    photo_px: tuple[int, int] = (600, 1300)  # a whole turn's pixels, of those
     pitch_deg: float = 3.0  # standard deviation of where a photo looks; the engine takes it for level
     strength: float = 0.6  # of changes by the camera; the day has changed the light already
-    oversample: float = 1.25  # rays along a canvas's side, in its pixels
+    oversample: float = 1.15  # rays along a canvas's side, in its pixels
 
 
 class StreetCameras:
