@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from shapely import Polygon
 
 from crossgeo.town.noise import Float32, smooth_noise
-from crossgeo.town.plan import Barrier, Material, Patch, Plan
+from crossgeo.town.plan import Barrier, Fitting, Material, Patch, Plan
 
 _SUBPIXEL = 4  # bits that cv2 keeps below the pixel
 _NOISE_M = (70.0, 22.0, 7.0, 2.2, 0.8, 0.2)
@@ -53,6 +53,7 @@ class Canvas:
         self.height = np.zeros((side, side), np.float32)
         self.building = np.full((side, side), -1, np.int32)
         self.ground_albedo, self.ground_material = self.albedo, self.material
+        self.fittings: list[Fitting] = []  # what stands on roofs
 
     def layers(self) -> Layers:
         """Return the finished layers."""

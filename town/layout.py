@@ -19,7 +19,7 @@ from crossgeo.town.crowns import raise_tree
 from crossgeo.town.lamps import draw_lamps, raise_lamp
 from crossgeo.town.landuse import build_block, line_street
 from crossgeo.town.memory import check_memory
-from crossgeo.town.plan import Barrier, Building, Lamp, Patch, Plan, Tree
+from crossgeo.town.plan import Barrier, Building, Fitting, Lamp, Patch, Plan, Tree
 from crossgeo.town.roofs import raise_building
 from crossgeo.town.streets import draw_districts, draw_streets, pave
 from crossgeo.town.style import draw_style
@@ -59,6 +59,7 @@ class Town:
     trees: tuple[Tree, ...]
     barriers: tuple[Barrier, ...]
     lamps: tuple[Lamp, ...]
+    fittings: tuple[Fitting, ...]  # what stands on roofs
     kerbs: tuple[LineString, ...]  # edges of carriageways with a pavement beside them
     patches: tuple[Patch, ...]  # the ground, in the order of painting; like all that is built it goes on past the town's edge
 
@@ -108,7 +109,7 @@ def make_town(seed: int, size_m: float = 600.0, gsd_m: float = 0.2) -> Town:
     objects = _objects(plan, trees, size_m)
     return Town(
         seed, size_m, plan.style.name, crs, origin_xy, layers, objects, tuple(plan.buildings), slots, tuple(plan.lanes), tuple(trees),
-        tuple(plan.barriers), tuple(lamps), tuple(plan.kerbs), (*plan.patches, *plan.overlays),
+        tuple(plan.barriers), tuple(lamps), tuple(canvas.fittings), tuple(plan.kerbs), (*plan.patches, *plan.overlays),
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from crossgeo.errors import LimitError
 
-BYTES_PER_PIXEL = 40  # at the peak, while the orthophoto is shaded: measured 39.2 at 3,000 px a side, 38.5 at 5,000
+BYTES_PER_PIXEL = 44  # at the peak, while the orthophoto is shaded: 39.2 measured at 3,000 px a side, and 4 of bare ground
 _REST_BYTES = 200_000_000  # libraries, plan, one photo
 _SHARE = 0.9  # of what is free
 _UNKNOWN_BYTES = 9_300_000_000  # taken for free where the system does not say: a town of 3 km at 0.2 m

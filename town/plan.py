@@ -119,6 +119,21 @@ class Lamp:
     rgb: Rgb
 
 
+@dataclass(frozen=True)
+class Fitting:
+    """A box on a roof: a chimney, a stair head, a tank."""
+
+    building: int
+    x: float
+    y: float
+    half_long: float
+    half_short: float
+    angle: float
+    low_m: float
+    high_m: float
+    rgb: Rgb
+
+
 @dataclass
 class Plan:
     """What the builders of streets and blocks add to; `rng` and `style` are theirs to use."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from crossgeo.town.canvas import Canvas
 from crossgeo.town.noise import Float32, smooth_noise
-from crossgeo.town.plan import Building, Material, Wing
+from crossgeo.town.plan import Building, Fitting, Material, Wing
 
 _PARAPET_M = 0.45
 
@@ -32,6 +33,7 @@ def raise_building(canvas: Canvas, building: Building, index: int) -> None:
         cover = _cover(wing, u, v, canvas.gsd_m)
         tall = _surface(wing, u, v)
         rgb = _paint(building, wing, u, v, stains, rng)
+        bare = tall.copy()
         if building.cover == "concrete":
             _furnish_flat(wing, u, v, tall, rgb, rng)
         else:
@@ -41,9 +43,32 @@ def raise_building(canvas: Canvas, building: Building, index: int) -> None:
         weight = np.where(higher, cover, np.float32(0.0))[..., None]
         albedo[:] = np.clip(albedo * (1.0 - weight) + rgb * weight, 0.0, 255.0).astype(np.uint8)
         solid = higher & (cover >= 0.5)
+        canvas.fittings.extend(_fittings(index, wing, u, v, bare, np.where(solid, tall, bare), rgb))
         np.copyto(height, raised, where=higher)
         np.copyto(canvas.material[window], np.uint8(Material.ROOF), where=solid)
         np.copyto(canvas.building[window], np.int32(index), where=solid)
+
+
+def _fittings(index: int, wing: Wing, u: Float32, v: Float32, bare: Float32, tall: Float32, rgb: Float32) -> list[Fitting]:
+    """Return the boxes around what was raised above a bare roof."""
+    raised = (tall - bare > 0.3).astype(np.uint8)
+    if not raised.any():
+        return []
+    found = []
+    count, labels = cv2.connectedComponents(raised, connectivity=4)
+    u, v = np.broadcast_arrays(u, v)
+    for label in range(1, count):
+        part = labels == label
+        u0, u1, v0, v1 = float(u[part].min()), float(u[part].max()), float(v[part].min()), float(v[part].max())
+        if part.sum() < 3 or max(u1 - u0, v1 - v0) > 1.9 * max(wing.half_long, wing.half_short):
+            continue
+        ca, sa, um, vm = math.cos(wing.angle), math.sin(wing.angle), (u0 + u1) / 2.0, (v0 + v1) / 2.0
+        red, green, blue = (float(c) for c in rgb[part].mean(0))
+        x, y = wing.x + um * ca - vm * sa, wing.y + um * sa + vm * ca
+        low_m, high_m = float(bare[part].min()) - 0.05, float(tall[part].max())
+        half_u, half_v = (u1 - u0) / 2.0 + 0.08, (v1 - v0) / 2.0 + 0.08
+        found.append(Fitting(index, x, y, half_u, half_v, wing.angle, low_m, high_m, (red, green, blue)))
+    return found
 
 
 def _cover(wing: Wing, u: Float32, v: Float32, gsd_m: float) -> Float32:

@@ -68,14 +68,14 @@ class Panorama:
         """Angle between neighbouring columns at the horizon, radians."""
         return 2.0 * math.pi / self.width_px
 
-    def directions(self, pose: StreetPose, columns: Float32, rows: Float32) -> Float32:
-        """Return (N, 3) unit directions of (N,) pixels, counted by their edges."""
-        turn = (columns / self.width_px - 0.5) * (2.0 * math.pi)
-        rise = np.radians(self.top_deg + (self.bottom_deg - self.top_deg) * (rows / self.height_px))
-        right, ahead, top = (a.astype(np.float32) for a in pose.axes)
-        level = np.cos(rise)
-        a, b, c = level * np.sin(turn), level * np.cos(turn), np.sin(rise)
-        return np.asarray(a[:, None] * right + b[:, None] * ahead + c[:, None] * top, np.float32)
+    def directions(self, pose: StreetPose, dx: float = 0.5, dy: float = 0.5) -> Float32:
+        """Return (H, W, 3) unit directions through the same spot of every pixel, the middle unless told."""
+        turn = ((np.arange(self.width_px) + dx) / self.width_px - 0.5) * (2.0 * math.pi)
+        rise = np.radians(self.top_deg + (self.bottom_deg - self.top_deg) * ((np.arange(self.height_px) + dy) / self.height_px))
+        right, ahead, top = pose.axes
+        level = (np.sin(turn)[:, None] * right + np.cos(turn)[:, None] * ahead).astype(np.float32)  # (W, 3)
+        climb = (np.sin(rise)[:, None] * top).astype(np.float32)  # (H, 3)
+        return np.asarray(np.cos(rise).astype(np.float32)[:, None, None] * level + climb[:, None, :], np.float32)
 
     def project(self, pose: StreetPose, xyz: ArrayLike) -> FloatArray:
         """Return the (N, 2) pixels (column, row) of (N, 3) local points; rows past the band lie outside 0..H."""
@@ -110,12 +110,14 @@ class StreetLens:
         """Angle between neighbouring pixels in the middle, radians."""
         return 1.0 / self.focal_px
 
-    def directions(self, pose: StreetPose, columns: Float32, rows: Float32) -> Float32:
-        """Return (N, 3) unit directions of (N,) pixels, counted by their edges."""
-        right, ahead, top = (a.astype(np.float32) for a in pose.axes)
-        a, c = (columns - self.width_px / 2.0) / self.focal_px, (self.height_px / 2.0 - rows) / self.focal_px
-        v = a[:, None].astype(np.float32) * right + ahead + c[:, None].astype(np.float32) * top
-        return np.asarray(v / np.sqrt((v * v).sum(1, keepdims=True)), np.float32)
+    def directions(self, pose: StreetPose, dx: float = 0.5, dy: float = 0.5) -> Float32:
+        """Return (H, W, 3) unit directions through the same spot of every pixel, the middle unless told."""
+        right, ahead, top = pose.axes
+        a = (np.arange(self.width_px) + dx - self.width_px / 2.0) / self.focal_px
+        c = (self.height_px / 2.0 - np.arange(self.height_px) - dy) / self.focal_px
+        v = (a[:, None] * right + ahead).astype(np.float32) + (c[:, None] * top).astype(np.float32)[:, None, :]
+        length = np.sqrt(1.0 + a[None, :] ** 2 + c[:, None] ** 2).astype(np.float32)
+        return np.asarray(v / length[..., None], np.float32)
 
     def project(self, pose: StreetPose, xyz: ArrayLike) -> FloatArray:
         """Return the (N, 2) pixels (column, row) of (N, 3) local points; NaN behind the camera."""

@@ -80,6 +80,8 @@ class Ground:
 def look_up(layer: NDArray[Any], column: Float32, row: Float32) -> Float32:
     """Look up (N,) points between pixels; cv2 takes no rows longer than 32,767, so they are folded."""
     count, width = len(column), 1024
+    if count == 0:
+        return np.empty((0, *layer.shape[2:]), np.float32)
     folded = [np.pad(a, (0, -count % width)).reshape(-1, width) for a in (column, row)]
     found = cv2.remap(layer, folded[0], folded[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     return np.asarray(found.reshape(-1, *found.shape[2:])[:count], np.float32)
@@ -128,8 +130,8 @@ def _detail(material: NDArray[np.uint8], x: Float32, y: Float32, size_m: Float32
         (x * np.float32(1.0 / _DETAIL_M)).astype(np.int32) & (_DETAIL_PX - 1),
     ]
     wide = bank[5, (y * np.float32(7.3)).astype(np.int32) & (_DETAIL_PX - 1), (x * np.float32(7.3)).astype(np.int32) & (_DETAIL_PX - 1)]
-    grain = near.astype(np.float32) + np.float32(0.5) * wide.astype(np.float32)
-    return np.asarray((grain - np.float32(192.0)) * np.float32(1.0 / 160.0), np.float32)
+    grain = near.astype(np.float32) - np.float32(128.0) + np.float32(0.4) * (wide.astype(np.float32) - np.float32(128.0))
+    return np.asarray(grain * _STRENGTH[material], np.float32)
 
 
 _DETAIL_OF = np.zeros(256, np.uint8)
@@ -138,6 +140,10 @@ for _material, _row in (
     (Material.BROADLEAF, 1), (Material.EVERGREEN, 1),
 ):  # fmt: skip
     _DETAIL_OF[_material] = _row
+
+
+_STRENGTH = np.full(256, 1.0 / 200.0, np.float32)  # of the bank
+_STRENGTH[[Material.ROAD, Material.MARKING]] = 1.0 / 300.0
 
 
 @lru_cache(maxsize=1)

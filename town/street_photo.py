@@ -19,7 +19,7 @@ _CHUNK = 262_144  # rays at once: the temporaries of more do not fit in caches
 
 @dataclass(frozen=True)
 class StreetHits:
-    """What each pixel shows, by the middle of it: (H, W) local metres, kind and owner as in Look."""
+    """What each pixel shows: (H, W) local metres, kind and owner as in Look."""
 
     x: Float32
     y: Float32
@@ -52,18 +52,14 @@ def render_perspective(
 def take_street_photo(
     world: StreetWorld, pose: StreetPose, camera: Panorama | StreetLens, scene: Scene, samples: int = 2
 ) -> tuple[NDArray[np.uint8], StreetHits]:
-    """Return a photo and what its pixels show; the first sample of a pixel is its middle, the others lie at random in it."""
+    """Return a photo and what its pixels show, by the first of `samples` rays through each: with one ray, its middle."""
     rng = np.random.default_rng([world.seed, scene.traffic_seed, round(pose.x * 100) & 0xFFFFFF, round(pose.y * 100) & 0xFFFFFF])
     shape = (camera.height_px, camera.width_px)
-    columns = np.tile(np.arange(shape[1], dtype=np.float32), shape[0])
-    rows = np.repeat(np.arange(shape[0], dtype=np.float32), shape[1])
-    total = np.zeros((len(columns), 3), np.float32)
+    count = max(1, samples)
+    total = np.zeros((shape[0] * shape[1], 3), np.float32)
     first: list[Look] = []
-    for sample in range(max(1, samples)):
-        dx, dy = (0.5, 0.5) if sample == 0 else rng.uniform(0.0, 1.0, (2, len(columns))).astype(np.float32)
-        ray = camera.directions(
-            pose, columns + np.float32(dx) if sample == 0 else columns + dx, rows + np.float32(dy) if sample == 0 else rows + dy
-        )
+    for sample in range(count):
+        ray = camera.directions(pose, (sample + 0.5) / count, _spread(sample, count)).reshape(-1, 3)
         for start in range(0, len(ray), _CHUNK):
             part = slice(start, start + _CHUNK)
             origins = np.broadcast_to(pose.origin.astype(np.float32), ray[part].shape)
@@ -71,11 +67,26 @@ def take_street_photo(
             total[part] += look.rgb
             if sample == 0:
                 first.append(look)
-    picture = (total / np.float32(max(1, samples))).reshape(*shape, 3)
+    picture = (total / np.float32(count)).reshape(*shape, 3)
     hits = StreetHits(
         *(np.concatenate([getattr(look, name) for look in first]).reshape(shape) for name in ("x", "y", "z", "kind", "owner"))
     )
     return _through_camera(picture, scene, rng, isinstance(camera, StreetLens)), hits
+
+
+def _spread(sample: int, count: int) -> float:
+    """Return where a sample lies across the other axis: no two samples of a pixel share a row or a column."""
+    order = sorted(range(count), key=lambda k: (k * 0.618034 + 0.3) % 1.0)
+    return (order.index(sample) + 0.5) / count
+
+
+def _graded(picture: Float32, rng: np.random.Generator) -> Float32:
+    """Change white balance, saturation and contrast a little, as cameras differ."""
+    white = rng.normal(1.0, 0.02, 3)
+    saturation, contrast = float(rng.uniform(0.78, 1.08)), float(rng.uniform(0.92, 1.12))
+    grey = np.asarray((0.3, 0.59, 0.11))
+    mix = (np.eye(3) * saturation + (1.0 - saturation) * grey[:, None]) * (white * contrast)
+    return np.asarray(picture @ mix.astype(np.float32) + np.float32(118.0 * (1.0 - contrast)), np.float32)
 
 
 def _through_camera(picture: Float32, scene: Scene, rng: np.random.Generator, lens: bool) -> NDArray[np.uint8]:
@@ -91,6 +102,7 @@ def _through_camera(picture: Float32, scene: Scene, rng: np.random.Generator, le
     picture = np.asarray(cv2.GaussianBlur(picture, (k, k), sigma, borderType=border), np.float32)
     if not lens:
         picture = picture[:, 3:-3]
+    picture = _graded(picture, rng)
     if scene.noise > 0.0:
         picture = picture + rng.standard_normal(picture.shape[:2], dtype=np.float32)[..., None] * np.float32(scene.noise)
         picture += rng.standard_normal(picture.shape, dtype=np.float32) * np.float32(0.4 * scene.noise)

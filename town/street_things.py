@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from shapely import LineString, Polygon
 
 from crossgeo.town.noise import Float32
-from crossgeo.town.plan import Barrier, Lamp, Material
+from crossgeo.town.plan import Barrier, Fitting, Lamp, Material
 from crossgeo.town.triangles import Kind, Soup, Surface, boxes, quads
 
 _HEDGE_STEP_M = 1.3
+_PLATES = ((186.0, 40.0, 36.0), (40.0, 80.0, 160.0), (224.0, 222.0, 214.0), (228.0, 190.0, 50.0))
 _KERB_RGB = (172.0, 168.0, 160.0)
 
 
@@ -85,6 +86,55 @@ def add_lamps(soup: Soup, lamps: Sequence[Lamp]) -> None:
     put(boxes(x, y, 1.1, tall, 0.05, 0.05, angle + 0.5), grey)
     put(boxes(x + ca * reach / 2, y + sa * reach / 2, tall - 0.1, tall - 0.02, reach / 2, 0.035, angle), grey)
     put(boxes(x + ca * reach, y + sa * reach, tall - 0.18, tall, 0.34, 0.14, angle), np.full((len(lamps), 3), 205.0))
+
+
+def add_fittings(soup: Soup, fittings: Sequence[Fitting]) -> None:
+    """Add chimneys, stair heads and tanks to the roofs that they stand on."""
+    names = ("x", "y", "low_m", "high_m", "half_long", "half_short", "angle")
+    for fitting in fittings:
+        corners = boxes(*(getattr(fitting, name) for name in names))[0]
+        soup.add(corners, Kind.BUILDING, fitting.building, Surface.PLAIN, fitting.rgb)
+
+
+def add_signs(soup: Soup, lanes: Sequence[tuple[LineString, float]], seed: int) -> None:
+    """Add traffic signs near the ends of streets and, in some towns, poles with wires along them; no one is asked about these."""
+    rng = np.random.default_rng([seed, 62])
+    wired = rng.uniform() < 0.4
+    for line, width_m in lanes:
+        if line.length < 25.0:
+            continue
+        side = width_m / 2.0 + 0.55
+        for at, way in ((float(rng.uniform(4.0, 8.0)), 1.0), (line.length - float(rng.uniform(4.0, 8.0)), -1.0)):
+            if rng.uniform() < 0.5:
+                x, y, angle = _beside(line, at, side * way)
+                plate = _PLATES[int(rng.integers(len(_PLATES)))]
+                soup.add(boxes(x, y, 0.0, 2.7, 0.03, 0.03, angle)[0], Kind.LAMP, -1, Surface.PLAIN, (128.0, 130.0, 130.0))
+                soup.add(boxes(x, y, 2.05, 2.65, 0.02, 0.3, angle)[0], Kind.LAMP, -1, Surface.PLAIN, plate)
+        if wired and rng.uniform() < 0.6:
+            _add_wires(soup, line, -side, float(rng.uniform(6.0, 8.0)))
+
+
+def _beside(line: LineString, at_m: float, off_m: float) -> tuple[float, float, float]:
+    """Return x, y and the street's direction at a point beside a street, `off_m` to its right."""
+    here, ahead = line.interpolate(at_m), line.interpolate(min(at_m + 0.5, line.length))
+    angle = float(np.arctan2(ahead.y - here.y, ahead.x - here.x))
+    return here.x + off_m * float(np.sin(angle)), here.y - off_m * float(np.cos(angle)), angle
+
+
+def _add_wires(soup: Soup, line: LineString, off_m: float, tall_m: float) -> None:
+    spots = [_beside(line, float(at), off_m) for at in np.arange(6.0, line.length - 3.0, 31.0)]
+    for x, y, angle in spots:
+        soup.add(boxes(x, y, 0.0, tall_m, 0.1, 0.1, angle)[0], Kind.LAMP, -1, Surface.BARK, (112.0, 98.0, 84.0))
+        soup.add(boxes(x, y, tall_m - 0.5, tall_m - 0.38, 0.05, 0.8, angle)[0], Kind.LAMP, -1, Surface.BARK, (112.0, 98.0, 84.0))
+    for (x0, y0, a0), (x1, y1, a1) in itertools.pairwise(spots):
+        for out in (-0.7, 0.0, 0.7):
+            ends = np.array([(x0 + out * np.sin(a0), y0 - out * np.cos(a0)), (x1 + out * np.sin(a1), y1 - out * np.cos(a1))])
+            share = np.linspace(0.0, 1.0, 6)[:, None]
+            xy = ends[0] * (1.0 - share) + ends[1] * share
+            z = tall_m - 0.35 - 2.4 * (share * (1.0 - share))
+            low = np.concatenate([xy, z], 1)
+            high = low + np.array([0.0, 0.0, 0.025])
+            soup.add(quads(low[:-1], low[1:], high[1:], high[:-1]), Kind.LAMP, -1, Surface.PLAIN, (38.0, 38.0, 40.0))
 
 
 def add_kerbs(soup: Soup, kerbs: Sequence[LineString]) -> None:

@@ -109,13 +109,14 @@ def _broadleaf(rng: np.random.Generator, clumps: int, shards: int) -> _Model:
         tones.append(np.full(20, rng.uniform(0.78, 1.05)))
     which = rng.integers(clumps, size=shards)
     where = middle[which] + _unit(rng, shards) * (size[which] * rng.uniform(0.85, 1.15, shards))[:, None]
-    solid.append(_shards(rng, where, 0.13))
+    solid.append(_shards(rng, where, 0.2))
     tones.append(rng.uniform(0.7, 1.25, shards))
     leaves = np.concatenate(solid)
     leaves[..., :2] /= np.quantile(np.hypot(leaves[..., 0], leaves[..., 1]), 0.86) / 0.9
     reach = np.hypot(leaves[..., 0], leaves[..., 1])
     leaves[..., :2] *= np.minimum(1.0, 0.95 / np.maximum(reach, 1e-6))[..., None]  # the crown seen from above ends where the plan says
-    leaves[..., 2] = np.clip(leaves[..., 2], -1.0, 1.0)
+    low, high = leaves[..., 2].min(), leaves[..., 2].max()
+    leaves[..., 2] = (leaves[..., 2] - low) / (high - low) * 2.0 - 1.0
     fork = np.array([0.0, 0.0, 0.42])
     wood = [_rod(np.zeros(3), fork, (0.075, 0.05), 6)]
     wood += [_rod(fork, np.array([*(middle[k, :2] * 0.9), 0.62 + 0.2 * middle[k, 2]]), (0.04, 0.012), 4) for k in range(1, min(clumps, 6))]
@@ -162,9 +163,9 @@ def _palm(rng: np.random.Generator) -> _Model:
 def _bank(kind: str) -> tuple[_Model, ...]:
     rng = np.random.default_rng({"broadleaf": 31, "conifer": 32, "palm": 33, "bush": 34}[kind])
     if kind == "broadleaf":
-        return tuple(_broadleaf(rng, int(rng.integers(8, 12)), 190) for _ in range(_BANK))
+        return tuple(_broadleaf(rng, int(rng.integers(9, 14)), 170) for _ in range(_BANK))
     if kind == "bush":
-        return tuple(_broadleaf(rng, 3, 26) for _ in range(_BANK))
+        return tuple(_broadleaf(rng, 4, 40) for _ in range(_BANK))
     return tuple((_conifer if kind == "conifer" else _palm)(rng) for _ in range(_BANK))
 
 
@@ -196,7 +197,8 @@ def add_trees(soup: Soup, trees: Sequence[Tree], first: int = 0) -> None:
         owner = np.asarray(members) + first
         leaves = _place(model.leaves, xy, radius, turn, (span[:, 1] - span[:, 0]) / 2.0, span.mean(1))
         colour = rgb[:, None, :] * model.tones[None, :, None]
-        soup.add(leaves, Kind.TREE, np.repeat(owner, len(model.leaves)), Surface.LEAF, colour.reshape(-1, 3))
+        surface = Surface.LEAF if kind in ("broadleaf", "bush") else Surface.NEEDLE
+        soup.add(leaves, Kind.TREE, np.repeat(owner, len(model.leaves)), surface, colour.reshape(-1, 3))
         if kind != "bush":
             wood = _place(model.wood, xy, radius, turn, height, np.zeros(len(some)))
             bark = np.array([_BARK[(t.shape >> 18) % len(_BARK)] for t in some])

@@ -40,6 +40,7 @@ class Surface(IntEnum):
     GLASS = 6
     MARKING = 7
     PAINT = 8  # of cars
+    NEEDLE = 9  # leaves that stay in winter
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Triangles:
     surface: NDArray[np.uint8]  # (N,) of Surface
     rgb: NDArray[np.uint8]  # (N, 3)
     face: Ints  # (N,) row of the table of facades, -1 where none
+    first_leaf: int  # leaves come last: from this one on
 
     def __len__(self) -> int:
         """Count the triangles."""
@@ -66,7 +68,7 @@ class Soup:
         self._parts: list[Triangles] = []
 
     def add(self, corners: Any, kind: Kind, owner: Any, surface: Any, rgb: Any, face: Any = -1) -> None:
-        """Add (N, 3, 3) triangles; owner, surface, face (N,) and rgb (N, 3) may be one value for all."""
+        """Add (N, 3, 3) triangles, all leaves or none; owner, surface, face (N,) and rgb (N, 3) may be one value for all."""
         points = np.asarray(corners, np.float32).reshape(-1, 3, 3)
         count = len(points)
         colours = np.clip(np.asarray(rgb, np.float32), 0.0, 255.0).astype(np.uint8)
@@ -78,15 +80,21 @@ class Soup:
                 np.broadcast_to(np.asarray(surface, np.uint8), (count,)),
                 np.broadcast_to(colours, (count, 3)),
                 np.broadcast_to(np.asarray(face, np.int32), (count,)),
+                0,
             )
         )
 
     def triangles(self) -> Triangles:
-        """Return all as one."""
+        """Return all as one, leaves last."""
         if not self._parts:
             self.add(np.empty((0, 3, 3)), Kind.SKY, 0, Surface.PLAIN, (0.0, 0.0, 0.0))
         names = ("corners", "kind", "owner", "surface", "rgb", "face")
-        return Triangles(*(np.concatenate([getattr(part, name) for part in self._parts]) for name in names))
+        leafy = [part.surface[0] in (Surface.LEAF, Surface.NEEDLE) if len(part) else False for part in self._parts]
+        parts = [part for part, last in zip(self._parts, leafy, strict=True) if not last]
+        first_leaf = sum(len(part) for part in parts)
+        parts += [part for part, last in zip(self._parts, leafy, strict=True) if last]
+        corners, kind, owner, surface, rgb, face = (np.concatenate([getattr(part, name) for part in parts]) for name in names)
+        return Triangles(corners, kind, owner, surface, rgb, face, first_leaf)
 
 
 def quads(a: Any, b: Any, c: Any, d: Any) -> Float32:
@@ -125,7 +133,7 @@ class Caster:
         """Return for (N, 3) rays the triangle met first within (N,) `far_m` (-1 where none), its distance and (N, 3) normal, not unit."""
         if self._empty or len(origins) == 0:
             return np.full(len(origins), -1, np.int32), far_m.copy(), np.zeros_like(origins)
-        found = self._scene.run(origins, directions, dists=far_m, output=1)
+        found = self._scene.run(origins, directions, dists=far_m.copy(), output=1)  # the caster writes into `dists`
         return found["primID"], np.where(found["primID"] >= 0, found["tfar"], far_m), found["Ng"]
 
     def blocked(self, origins: Float32, directions: Float32, far_m: float) -> NDArray[np.bool_]:

@@ -78,7 +78,7 @@ def test_local_metres_are_grid_metres_of_a_utm_zone(town: Town) -> None:
 
 def test_a_town_that_would_not_fit_in_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "free_bytes", lambda: 3.2e9)
-    with pytest.raises(LimitError, match="at most 1600 m"):
+    with pytest.raises(LimitError, match="at most 1550 m"):
         make_town(1, 4000.0, 0.2)
 
 

@@ -13,7 +13,7 @@ from crossgeo.town.layout import make_town
 
 def test_what_does_not_fit_is_refused_with_the_size_that_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "free_bytes", lambda: 4e9)
-    with pytest.raises(LimitError, match=r"5000 m .* takes 25\.2 GB .* 4\.0 GB are free; make it at most 1800 m") as raised:
+    with pytest.raises(LimitError, match=r"5000 m .* takes 27\.7 GB .* 4\.0 GB are free; make it at most 1750 m") as raised:
         make_town(9005, 5000.0)
     most_m = float(str(raised.value).rsplit("at most ", 1)[1].split()[0])
     memory.check_memory(most_m, 0.2)
