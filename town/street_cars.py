@@ -122,8 +122,8 @@ def _kind_of(car: Car) -> str:
     return ("hatch", "sedan", "wagon")[int(car.length_m * 1000.0) % 3]
 
 
-def add_cars(soup: Soup, cars: Sequence[Car], numbers: Sequence[int]) -> None:
-    """Add cars to a soup; `numbers` are their owners."""
+def add_cars(soup: Soup, cars: Sequence[Car]) -> None:
+    """Add cars to a soup."""
     groups: dict[str, list[int]] = {}
     for k, car in enumerate(cars):
         groups.setdefault(_kind_of(car), []).append(k)
@@ -136,5 +136,5 @@ def add_cars(soup: Soup, cars: Sequence[Car], numbers: Sequence[int]) -> None:
         corners = np.stack([x + u * ca - v * sa, y + u * sa + v * ca, z], -1)
         paint = np.array([cars[k].rgb for k in members], np.float32)[:, None, :]
         rgb = np.where(np.isnan(model.rgb)[None], paint, model.rgb[None])
-        owner = np.repeat(np.asarray([numbers[k] for k in members]), len(model.corners))
+        owner = np.repeat(np.asarray(members), len(model.corners))
         soup.add(corners, Kind.CAR, owner, np.tile(model.surface, len(members)), rgb.reshape(-1, 3))

@@ -29,6 +29,22 @@ class Traffic:
     caster: Caster
     contact: NDArray[np.uint8]  # (H, W) how much of each cell of the ground lies under cars, 0..255; row 0 in the south
 
+    def first(self, origins: Float32, directions: Float32, far_m: Float32) -> tuple[NDArray[np.int32], Float32, Float32]:
+        """Return the first triangles met, as the caster does; rays from in or beside a car pass that car, as the photos of its camera do."""
+        met, t, normal = self.caster.first(origins, directions, far_m)
+        own = self.cars_at(float(origins[0, 0]), float(origins[0, 1])) if len(origins) else ()
+        again = np.flatnonzero((met >= 0) & np.isin(self.triangles.owner[met], own)) if own else np.empty(0, np.int64)
+        while len(again):
+            gone = t[again] + np.float32(1e-3)
+            ray = directions[again]
+            found, more, other = self.caster.first(
+                origins[again] + ray * gone[:, None], ray, np.maximum(far_m[again] - gone, np.float32(0.0))
+            )
+            met[again], normal[again] = found, other
+            t[again] = np.where(found >= 0, gone + more, far_m[again])
+            again = again[(found >= 0) & np.isin(self.triangles.owner[found], own)]
+        return met, t, normal
+
     def shade_at(self, p: Float32) -> Float32:
         """Return how much of the sky cars take from (N, 3) points of the ground, 0..1."""
         rows, columns = self.contact.shape
@@ -50,16 +66,14 @@ class Traffic:
         return tuple(found)
 
 
-def build_traffic(cars: Sequence[Car], size_m: float, without: Sequence[int] = ()) -> Traffic:
-    """Make cars ready for rays, but for those `without`."""
-    numbers = [k for k in range(len(cars)) if k not in without]
+def build_traffic(cars: Sequence[Car], size_m: float) -> Traffic:
+    """Make cars ready for rays."""
     soup = Soup()
-    add_cars(soup, [cars[k] for k in numbers], numbers)
+    add_cars(soup, cars)
     triangles = soup.triangles()
     side = math.ceil(size_m / _CELL_M)
     contact = np.zeros((side, side), np.uint8)
-    for k in numbers:
-        car = cars[k]
+    for car in cars:
         ring = np.asarray(rectangle(car.x, car.y, car.length_m / 2.0, car.width_m / 2.0, car.angle).exterior.coords)[:4]
         cv2.fillConvexPoly(contact, np.round(ring / _CELL_M * 16.0).astype(np.int32), 255, shift=4)
     return Traffic(tuple(cars), triangles, Caster(triangles.corners), np.asarray(cv2.blur(contact, (3, 3)), np.uint8))

@@ -17,7 +17,7 @@ from crossgeo.town.street_shading import Shading
 from crossgeo.town.street_solid import build_solid
 from crossgeo.town.street_traffic import Traffic, build_traffic
 from crossgeo.town.traffic import draw_cars
-from crossgeo.town.triangles import Kind
+from crossgeo.town.triangles import Caster, Kind, Triangles
 
 FAR_M = 450.0
 _GROUND_FAR_M = 2500.0
@@ -45,18 +45,26 @@ class StreetWorld:
         self.town, self.seed = town, town.seed
         self.ground = Ground(town)
         self.solid = build_solid(town)
-        self._kept: OrderedDict[tuple[int, tuple[int, ...]], Traffic] = OrderedDict()
+        self._kept: OrderedDict[int, Traffic] = OrderedDict()
 
-    def traffic(self, seed: int, without: tuple[int, ...] = ()) -> Traffic:
-        """Return the cars of a traffic seed, but for some; built when first asked for and kept for a while."""
-        key = (seed, without)
-        if key not in self._kept:
-            cars = self.traffic(seed).cars if without else draw_cars(self.town, seed)
-            self._kept[key] = build_traffic(cars, self.town.size_m, without)
+    @property
+    def triangles(self) -> Triangles:
+        """All that stands still, as `caster` numbers it."""
+        return self.solid.triangles
+
+    @property
+    def caster(self) -> Caster:
+        """The caster of what stands still; leaves have no gaps for it."""
+        return self.solid.caster
+
+    def traffic(self, seed: int) -> Traffic:
+        """Return the cars of a traffic seed; built when first asked for and kept for a while."""
+        if seed not in self._kept:
+            self._kept[seed] = build_traffic(draw_cars(self.town, seed), self.town.size_m)
             if len(self._kept) > _TRAFFIC_KEPT:
                 self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
-        return self._kept[key]
+        self._kept.move_to_end(seed)
+        return self._kept[seed]
 
     def look(self, origins: Float32, directions: Float32, scene: Scene, spread: float = 0.006) -> Look:
         """Return what (N, 3) rays see under a scene.
@@ -70,8 +78,7 @@ class StreetWorld:
         to_ground = np.where(falls, -origins[:, 2] / np.where(falls, directions[:, 2], np.float32(-1.0)), np.float32(1e9))
         met, t, normal = self.solid.first(origins, directions, np.minimum(to_ground, np.float32(FAR_M)), scene.season, _GAPS)
         traffic = self.traffic(scene.traffic_seed)
-        traffic = self.traffic(scene.traffic_seed, traffic.cars_at(float(origins[0, 0]), float(origins[0, 1])))
-        car, t, car_normal = traffic.caster.first(origins, directions, t)
+        car, t, car_normal = traffic.first(origins, directions, t)
         on_car = car >= 0
         normal[on_car] = car_normal[on_car]
         solid = (met >= 0) | on_car
