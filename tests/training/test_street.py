@@ -28,13 +28,15 @@ class Flat:
     def hit(self, origin_m: np.ndarray, directions: np.ndarray) -> np.ndarray:
         """Walls without end stand on the things: the nearest that a ray passes over within 40 m."""
         found = np.full(len(directions), -1, np.int32)
-        level = directions[:, :2] / np.linalg.norm(directions[:, :2], axis=1, keepdims=True)
+        run = np.linalg.norm(directions[:, :2], axis=1)
+        level = directions[:, :2] / run[:, None]
+        ground_m = np.where(directions[:, 2] < 0.0, origin_m[2] * run / np.maximum(-directions[:, 2], 1e-9), np.inf)
         for away in np.arange(40.0, 0.0, -0.5):
             at = origin_m[:2] + level * away
             x, y = at[:, 0] / GSD_M, self.ground.usable.shape[0] - at[:, 1] / GSD_M
             for number, thing in enumerate(self.things):
                 low, high = thing.outline.min(axis=0), thing.outline.max(axis=0)
-                found[(x >= low[0]) & (x <= high[0]) & (y >= low[1]) & (y <= high[1])] = number
+                found[(away <= ground_m) & (x >= low[0]) & (x <= high[0]) & (y >= low[1]) & (y <= high[1])] = number
         return found
 
     def look(self, origin_m: np.ndarray, directions: np.ndarray, rng: np.random.Generator) -> np.ndarray:
