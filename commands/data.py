@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from crossgeo.commands import console
+from crossgeo.commands import console, outputs
 from crossgeo.errors import InputError
 
-app = typer.Typer(no_args_is_help=True, help="Check data sets in the layouts of CVUSA, CVACT, CVOGL, G2D, VIGOR and University-1652.")
+app = typer.Typer(no_args_is_help=True, help="Check data sets of pairs in the public layouts, and write made towns in them.")
 
 LAYOUTS = "cvusa, cvact, cvogl (cvogl-drone, cvogl-street), g2d, vigor, university1652"
 Json = Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")]
@@ -42,3 +43,29 @@ def check(
     if report.problems:
         raise InputError(f"{folder}: {len(report.problems)} problem{'s' * (len(report.problems) > 1)} found")
     console.say(f"{folder}: whole")
+
+
+@app.command()
+def write(
+    layout: Annotated[str, typer.Option(help="cvusa or cvact from panoramas, cvogl-drone or cvogl-street from clicked objects.")],
+    town: Annotated[
+        list[Path], typer.Option(help="Town that `geo town make` wrote; may be repeated: the last is then the test, the others train.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to make; it must not exist.")],
+    cell_m: Annotated[float, typer.Option(min=1.0, help="One town is split by ground, in squares this wide.")] = 150.0,
+    seed: Annotated[int, typer.Option(min=0, help="Which ground is held out.")] = 0,
+    json: Json = False,
+) -> None:
+    """Write made towns as a data set in a public layout, split by ground and never by photo."""
+    outputs.check_new(out, "--out")
+    from crossgeo.training.datasets.from_town import write_from_towns
+
+    with console.Progress("writing pairs", "pairs") as shown:
+        counts, left_out = write_from_towns(town, layout, out, cell_m, seed, progress=shown)
+    if json:
+        console.print_json({"out": str(out), "counts": counts, "left_out": [{"photo": name, "reason": why} for name, why in left_out]})
+        return
+    console.print_rows([*((split, str(count)) for split, count in counts.items()), ("left out", str(len(left_out)))])
+    for why, times in Counter(reason for _, reason in left_out).most_common():
+        first = next(name for name, reason in left_out if reason == why)
+        console.say(f"left out {times}, like {first}: {why}")

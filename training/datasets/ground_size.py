@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from crossgeo import geodesy
 from crossgeo.engine.photo import Photo
 from crossgeo.errors import InputError
 from crossgeo.training.datasets.cvogl import placed
@@ -21,6 +24,7 @@ _PATCH = 0.22  # side of what is looked for, as a share of the picture
 _LEAST_SHIFT, _MOST_SHIFT = 0.12, 0.7  # of the side, along the longer axis: less measures poorly, more leaves too little overlap
 _LEAST_FIT = 0.6
 _TOLERANCE = 0.01
+_LEAST_SURE = 0.15
 _PHOTO_PLACE = re.compile(r".*_(\d{5,7})_(\d{5,8})\.\w+")
 
 
@@ -33,6 +37,7 @@ class GroundSize:
     spread_m: float | None  # half of the middle half of them
     overlaps: int  # pairs of pictures that overlap enough and match
     agrees: bool | None  # within 1 %; None where nothing was measured
+    north: Literal["true", "grid"] | None  # which is up in the pictures; None where they cannot tell
     photo_to_box_m: float | None  # median distance from a photo's place, where its name has one, to its box, the name being the middle
     photo_to_box_if_corner_m: float | None  # the same if the name were the north-west corner
 
@@ -42,7 +47,8 @@ class GroundSize:
         if self.measured_m is None:
             return f"the names say {self.named_m:g} m a side; no pictures overlap well enough to measure it"
         verdict = "as the names say" if self.agrees else f"but the names say {self.named_m:g} m"
-        return f"{self.overlaps} overlaps measure {self.measured_m:.1f} m a side (middle half within {self.spread_m:.1f} m), {verdict}"
+        north = f"{self.north} north is up" if self.north else "too little to tell true north from the grid's"
+        return f"{self.overlaps} overlaps measure {self.measured_m:.1f} m a side (half within {self.spread_m:.1f}), {verdict}; {north}"
 
 
 def verify_ground_size(data: ObjectSet, most: int = 200) -> GroundSize:
@@ -55,17 +61,30 @@ def verify_ground_size(data: ObjectSet, most: int = 200) -> GroundSize:
     if not places:
         raise InputError(f"{data.root}: no satellite picture carries its place in its name; there is nothing to verify")
     named_m = float(np.median([side for _, side, _ in places.values()]))
-    measured = np.array(list(islice(_measure(places), most)))
+    measured = np.array(list(islice(_measure(places), most)), np.float64).reshape(-1, 3)
     middle, corner = _photo_to_box(data)
     if len(measured) == 0:
-        return GroundSize(named_m, None, None, 0, None, middle, corner)
-    low, median, high = np.percentile(measured, (25.0, 50.0, 75.0))
+        return GroundSize(named_m, None, None, 0, None, None, middle, corner)
+    low, median, high = np.percentile(measured[:, 0], (25.0, 50.0, 75.0))
     agrees = bool(abs(median - named_m) <= _TOLERANCE * named_m)
-    return GroundSize(named_m, float(median), float(high - low) / 2, len(measured), agrees, middle, corner)
+    north = _which_north(measured[:, 1], measured[:, 2])
+    return GroundSize(named_m, float(median), float(high - low) / 2, len(measured), agrees, north, middle, corner)
 
 
-def _measure(places: dict[Path, tuple[Point, float, str]]) -> Iterator[float]:
-    """Yield the side in metres that each pair of neighbours that match gives."""
+def _which_north(turns_deg: NDArray[np.float64], convergences_deg: NDArray[np.float64]) -> Literal["true", "grid"] | None:
+    """Fit turn = share * convergence: the share is 1 where true north is up, 0 where the grid's is."""
+    weight = float((convergences_deg**2).sum())
+    if len(turns_deg) < 3 or weight == 0.0:
+        return None
+    share = float((turns_deg * convergences_deg).sum()) / weight
+    spread = float(np.std(turns_deg - share * convergences_deg)) / math.sqrt(weight)
+    if spread > _LEAST_SURE:
+        return None
+    return "true" if abs(share - 1.0) < 2 * _LEAST_SURE else "grid" if abs(share) < 2 * _LEAST_SURE else None
+
+
+def _measure(places: dict[Path, tuple[Point, float, str]]) -> Iterator[tuple[float, float, float]]:
+    """Yield what each pair of neighbours that match gives: side in metres, turn of the pictures against the names, grid convergence."""
     pictures: dict[Path, NDArray[np.uint8]] = {}
     for one, other in _neighbours(places):
         for path in (one, other):
@@ -73,9 +92,9 @@ def _measure(places: dict[Path, tuple[Point, float, str]]) -> Iterator[float]:
                 if len(pictures) > 64:
                     pictures.pop(next(iter(pictures)))
                 pictures[path] = np.asarray(cv2.cvtColor(Photo.read(path).pixels, cv2.COLOR_RGB2GRAY), np.uint8)
-        found = _side_m(pictures[one], pictures[other], places[one], places[other])
+        found = _match(pictures[one], pictures[other], places[one], places[other])
         if found is not None:
-            yield found
+            yield *found, geodesy.grid_convergence_deg(geodesy.parse_crs(places[one][2]), *places[one][0])
 
 
 def _neighbours(places: dict[Path, tuple[Point, float, str]]) -> Iterator[tuple[Path, Path]]:
@@ -89,10 +108,10 @@ def _neighbours(places: dict[Path, tuple[Point, float, str]]) -> Iterator[tuple[
                 yield path, paths[number + 1 + int(other)]
 
 
-def _side_m(
+def _match(
     one: NDArray[np.uint8], other: NDArray[np.uint8], at_one: tuple[Point, float, str], at_other: tuple[Point, float, str]
-) -> float | None:
-    """Find a patch of one picture in the whole of the other; return metres a side, None without a clear match."""
+) -> tuple[float, float] | None:
+    """Find a patch of one picture in the whole of the other; return metres a side and degrees of turn, None without a clear match."""
     side_px = one.shape[0]
     if one.shape != other.shape or one.shape[1] != side_px:
         return None
@@ -111,7 +130,8 @@ def _side_m(
     seen = middle - half - np.array(corner)
     if np.abs(seen).max() < _LEAST_SHIFT / 2 * side_px:
         return None
-    return float(np.hypot(east, south) / np.hypot(*seen) * side_px)
+    turn_deg = math.degrees(math.atan2(seen[1], seen[0]) - math.atan2(south, east))  # clockwise, as rows grow southwards
+    return float(np.hypot(east, south) / np.hypot(*seen) * side_px), (turn_deg + 180.0) % 360.0 - 180.0
 
 
 def _photo_to_box(data: Iterable[ObjectPair]) -> tuple[float | None, float | None]:

@@ -1,5 +1,6 @@
 """What overlapping satellite pictures say of the ground that they show."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from crossgeo import geodesy
 from crossgeo.errors import InputError
 from crossgeo.training.datasets.cvogl import read_cvogl
 from crossgeo.training.datasets.ground_size import verify_ground_size
@@ -54,6 +56,28 @@ def test_names_that_do_not_agree_are_found_out(
     assert found.measured_m == pytest.approx(330.0, rel=0.01)
     assert found.agrees is False
     assert "but the names say 300 m" in found.words
+
+
+@pytest.mark.parametrize("north", ["true", "grid"])
+def test_pictures_tell_which_north_is_up_where_the_two_lie_apart(
+    tmp_path: Path, blobs: Callable[[int, int, int], NDArray[np.uint8]], objects: list[ObjectRecord], north: str
+) -> None:
+    west = geodesy.parse_crs("EPSG:32615")
+    turn = geodesy.grid_convergence_deg(west, 300_000.0, Y)
+    assert abs(turn) > 1.5
+    metres = 300.0 / SIDE_PX
+    rows = []
+    ground = blobs(3, 700, 700)
+    for n in range(4):
+        bearing = math.atan2(n * STEP_PX[0], -n * STEP_PX[1]) - (math.radians(turn) if north == "true" else 0.0)
+        far = n * math.hypot(*STEP_PX) * metres
+        centre = (300_000.0 + round(far * math.sin(bearing)), Y + round(far * math.cos(bearing)))
+        tile = ground[n * STEP_PX[1] : n * STEP_PX[1] + SIDE_PX, n * STEP_PX[0] : n * STEP_PX[0] + SIDE_PX]
+        rows.append(replace(objects[0], id=str(n), aerial=tile, aerial_centre_xy=centre))
+    write_cvogl(rows, tmp_path, "drone")
+    found = verify_ground_size(read_cvogl(tmp_path, "drone"))
+    assert found.north == north
+    assert f"{north} north is up" in found.words
 
 
 def test_photos_nearer_to_their_boxes_say_that_the_name_is_the_middle(

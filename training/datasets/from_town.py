@@ -1,0 +1,133 @@
+"""Made towns as data sets: panoramas in the layouts of CVUSA and CVACT, clicked objects in CVOGL's; split by ground or by town."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from crossgeo.errors import InputError, UsageError
+from crossgeo.training.datasets.records import PanoramaRecord
+from crossgeo.training.datasets.town_objects import SIDE_M, TownObject, object_records, town_objects
+from crossgeo.training.datasets.town_panoramas import SHAPES, panorama_records, town_pairs
+from crossgeo.training.datasets.write import write_cvact, write_cvogl, write_cvusa
+from crossgeo.training.pairs import Pair, Task
+from crossgeo.training.splits import GAP, resplit, split_by_area
+
+SHARES: Mapping[str, Mapping[str, float]] = {  # about as the published sets are split
+    "cvusa": {"train": 0.8, "val": 0.2},
+    "cvact": {"train": 0.6, "val": 0.15, "test": 0.25},
+    "cvogl": {"train": 0.7, "val": 0.15, "test": 0.15},
+}
+TASKS: Mapping[str, Task] = {"cvogl-drone": "drone", "cvogl-street": "street"}
+LAYOUTS = (*SHAPES, *TASKS)
+LeftOut = list[tuple[str, str]]
+Row = TypeVar("Row")
+
+
+def write_from_towns(
+    towns: Sequence[Path],
+    layout: str,
+    out: Path,
+    cell_m: float = 150.0,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[dict[str, int], LeftOut]:
+    """Write towns to a new folder in a layout; return how many pairs each split holds, and what was left out with the reason.
+
+    One town is split by ground, in cells of `cell_m`, and loses what lies between splits; of several the last is the last split, and so on
+    backwards, and the rest is training. progress: called with pairs done and in all. Raises UsageError for another layout, InputError
+    for towns that cannot be written or where a split would be empty.
+    """
+    if layout not in LAYOUTS:
+        raise UsageError(f"towns cannot be written as {layout!r}; choose from {', '.join(LAYOUTS)}")
+    counts: dict[str, int] = {}
+    if layout in SHAPES:
+        pairs, left_out = _panoramas(towns, layout, cell_m, seed)
+        counts.update(_counted(layout, [pair.split for pair, _ in pairs]))
+        groups = (
+            panorama_records([pair for pair, other in pairs if other == town], SHAPES[layout], _prefix(towns, town))
+            for town in range(len(towns))
+        )
+        rows: Iterator[PanoramaRecord] = _watched(chain.from_iterable(groups), len(pairs), progress)
+        (write_cvusa if layout == "cvusa" else write_cvact)(rows, out, _says(towns))
+    else:
+        task = TASKS[layout]
+        objects, left_out = _objects(towns, task, cell_m, seed)
+        counts.update(_counted("cvogl", [split for _, split, _ in objects]))
+        parts = (
+            object_records(path, [(item, split) for item, split, other in objects if other == town], task, _prefix(towns, town))
+            for town, path in enumerate(towns)
+        )
+        write_cvogl(_watched(chain.from_iterable(parts), len(objects), progress), out, task, _says(towns))
+    return counts, left_out
+
+
+def _panoramas(towns: Sequence[Path], layout: str, cell_m: float, seed: int) -> tuple[list[tuple[Pair, int]], LeftOut]:
+    """Return pairs with their splits and the number of their town."""
+    sets = [town_pairs(town, SHAPES[layout]) for town in towns]
+    if len(sets) == 1:
+        sets = [resplit(sets[0], SHARES[layout], cell_m, SHAPES[layout].aerial_m, seed)]
+    else:
+        splits = _by_town(len(sets), list(SHARES[layout]))
+        sets = [replace(data, pairs=tuple(replace(p, split=split) for p in data)) for data, split in zip(sets, splits, strict=True)]
+    pairs = [(pair, number) for number, data in enumerate(sets) for pair in data]
+    return pairs, [gone for data in sets for gone in data.left_out]
+
+
+def _objects(towns: Sequence[Path], task: Task, cell_m: float, seed: int) -> tuple[list[tuple[TownObject, str, int]], LeftOut]:
+    """Return objects with their splits and the number of their town."""
+    found = [town_objects(town, task, seed) for town in towns]
+    left_out = [gone for _, more in found for gone in more]
+    shares = SHARES["cvogl"]
+    if len(found) > 1:
+        splits = _by_town(len(found), list(shares))
+        return [(item, splits[n], n) for n, (items, _) in enumerate(found) for item in items], left_out
+    items = found[0][0]
+    if not items:
+        raise InputError(f"{towns[0]}: no object can be written; the first, {left_out[0][0]}: {left_out[0][1]}")
+    names = split_by_area(np.array([item.centre_xy for item in items]), shares, cell_m, SIDE_M, seed)
+    left_out += [(item.id, "its aerial overlaps held-out ground") for item, name in zip(items, names, strict=True) if name == GAP]
+    return [(item, name, 0) for item, name in zip(items, names, strict=True) if name != GAP], left_out
+
+
+def _by_town(count: int, splits: Sequence[str]) -> list[str]:
+    """Return the split of each of several towns: the last towns are the last splits, one each, and all before them train."""
+    held_out = list(splits[1:])[-(count - 1) :]
+    return [splits[0]] * (count - len(held_out)) + held_out
+
+
+def _counted(layout: str, splits: Sequence[str]) -> dict[str, int]:
+    counts = {split: splits.count(split) for split in SHARES[layout]}
+    if not counts["train"] or not sum(counts.values()) > counts["train"]:
+        raise InputError(
+            f"too little ground to hold any out: {counts} are left where nothing overlaps; give larger towns, several, or smaller cells"
+        )
+    return counts
+
+
+def _prefix(towns: Sequence[Path], number: int) -> str:
+    return f"t{number:02d}-" if len(towns) > 1 else ""
+
+
+def _says(towns: Sequence[Path]) -> str:
+    """Say what the pictures are, with the seeds of the towns where they are known."""
+    seeds = []
+    for town in towns:
+        try:
+            seeds.append(str(json.loads((town / "town.json").read_text(encoding="utf-8"))["seed"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            seeds.append("unknown")
+    return f"simulated: towns that crossgeo made from the seeds {', '.join(seeds)}"
+
+
+def _watched(rows: Iterator[Row], total: int, progress: Callable[[int, int], None] | None) -> Iterator[Row]:
+    for done, row in enumerate(rows, start=1):
+        yield row
+        if progress is not None:
+            progress(done, total)
