@@ -144,7 +144,8 @@ class EgoTRTask(Task[Batch]):
         ground, aerial, own, over = self._describe(photos, tiles)
         loss, parts = self.objective(ground, aerial, batch), {}
         if self.dense is not None:
-            maps = batch_dense_loss(own, over, batch, self.view.extent_m, self.dense)
+            seen = batch.for_maps(self.view.extent_m) if isinstance(batch, PairBatch) else batch
+            maps = batch_dense_loss(own, over, seen, self.view.extent_m, self.dense)
             loss, parts["maps"] = loss + maps, maps.detach()
         loss.backward()  # type: ignore[no-untyped-call]
         return {"loss": loss.detach(), **parts, "temperature": self.log_temperature.detach().exp()}

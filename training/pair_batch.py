@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,8 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from crossgeo.models.views import Image, Mask
 from crossgeo.training.distributed import gather, ranks
 from crossgeo.training.sampling import Batch
+
+Offset = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,18 @@ class Places:
 
 
 @dataclass(frozen=True)
+class Look:
+    """One pair as a model gets to see it; metres are (east, north)."""
+
+    canvas: Image  # (H, W, 3)
+    mask: Mask  # (H, W)
+    tile: Image
+    canvas_m: Offset  # from where the photo was taken to the canvas's middle
+    tile_m: Offset  # from where the data set has the aerial's middle to the tile's
+    offset_m: Offset  # from the tile's middle to the canvas's, in the world as it was turned
+
+
+@dataclass(frozen=True)
 class PairBatch(Batch):
     """B pairs; `ignore` marks tiles that show another photo's place, its own among them."""
 
@@ -50,19 +66,22 @@ class PairBatch(Batch):
     skipped: tuple[str, ...] = ()  # pairs left out because a picture could not be read, with the reason
 
     @classmethod
-    def of(
-        cls,
-        views: NDArray[np.uint8],
-        masks: NDArray[np.bool_],
-        tiles: NDArray[np.uint8],
-        places: Places,
-        rows: NDArray[np.int64],
-        skipped: tuple[str, ...] = (),
-    ) -> PairBatch:
-        """Put B canvases (B, H, W, 3) with their masks (B, H, W) and B tiles together."""
+    def of(cls, looks: Sequence[Look], places: Places, rows: NDArray[np.int64], skipped: tuple[str, ...] = ()) -> PairBatch:
+        """Put pairs as they are seen together with their places."""
+        places = replace(
+            places,
+            xy=places.xy + np.array([look.canvas_m for look in looks]),
+            tile_xy=places.tile_xy + np.array([look.tile_m for look in looks]),
+        )
         distance = _own_known(places.distance_m(places))
-        offset = np.full((*distance.shape, 2), np.inf, np.float32)
-        return cls(views, masks, tiles, distance, offset, _off_diagonal(places.same(places)), places, rows, skipped)
+        offset = np.full((*distance.shape, 2), np.inf, np.float32)  # each pair's world is turned by itself
+        offset[np.arange(len(looks)), np.arange(len(looks))] = [look.offset_m for look in looks]
+        canvases, masks, tiles = (np.stack(side) for side in zip(*((look.canvas, look.mask, look.tile) for look in looks), strict=True))
+        return cls(canvases, masks, tiles, distance, offset, _off_diagonal(places.same(places)), places, rows, skipped)
+
+    def for_maps(self, extent_m: float) -> PairBatch:
+        """Return the batch as feature maps are compared: nothing is known of other tiles that may overlap a photo's ground."""
+        return replace(self, ignore=self.ignore | _off_diagonal(self.distance_m < 1.5 * extent_m))
 
     def of_all_processes(self, device: torch.device) -> PairBatch:
         """Return the batch with the distances and places of all processes' rows (its pictures stay its own)."""

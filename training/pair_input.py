@@ -16,10 +16,10 @@ from crossgeo.models.street_view import StreetView, street_ahead_m
 from crossgeo.models.views import DroneView, Image, Mask, normalise
 from crossgeo.training.evaluation.describing import fit, middle_of
 from crossgeo.training.evaluation.shots import on_panorama, take_shot
+from crossgeo.training.pair_batch import Offset
 from crossgeo.training.pairs import Pair
 
 Array = NDArray[Any]
-Offset = tuple[float, float]
 Turn = tuple[int, bool]  # quarters counter-clockwise, after a mirror or not
 View = PanoramaView | StreetView | DroneView
 WHOLE_DEG = 360.0
@@ -89,6 +89,16 @@ class PairInput:
         """Turn (B, H, W, 3) tiles into (B, 3, H, W) float32; on the ground's views black is no imagery and becomes the mean."""
         seen = None if isinstance(self.view, PanoramaView) else np.asarray(tiles.any(axis=-1), np.bool_)
         return normalise(tiles, seen, self.view.mean, self.view.std)
+
+
+def turned_offset(offset_m: Offset, turn: Turn) -> Offset:
+    """Turn (east_m, north_m) with its world."""
+    (east, north), (quarters, mirrored) = offset_m, turn
+    if mirrored:
+        east = -east
+    for _ in range(quarters % 4):
+        east, north = -north, east
+    return east, north
 
 
 def _turned(picture: Array, turn: Turn, around: bool) -> Array:

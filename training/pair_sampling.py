@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crossgeo.errors import GeoError, InputError
-from crossgeo.models.views import Image, Mask
 from crossgeo.training.datasets.pictures import Pictures
 from crossgeo.training.mining import hardest
-from crossgeo.training.pair_batch import PairBatch, Places
+from crossgeo.training.pair_batch import Look, PairBatch, Places
 from crossgeo.training.pair_checks import check_pictures, check_placed
-from crossgeo.training.pair_input import WHOLE_DEG, Offset, PairInput
+from crossgeo.training.pair_input import WHOLE_DEG, PairInput, Turn, turned_offset
 from crossgeo.training.pairs import Pair
 from crossgeo.training.stream import drawn
 
@@ -107,11 +106,11 @@ class PairSource:
         """
         queue, skipped = [int(row) for row in rows], []
         read: list[int] = []
-        canvases, masks, tiles, moved = [], [], [], []
+        looks = []
         while queue:
             row = queue.pop(0)
             try:
-                canvas, mask, tile, shifts = self._one(self.pairs[row], rng)
+                looks.append(self._look(self.pairs[row], rng))
             except GeoError as error:
                 skipped.append(f"{self.pairs[row].id}: {error}")
                 if len(skipped) >= max(len(rows), 2):
@@ -120,35 +119,30 @@ class PairSource:
                 queue += [int(rng.choice(left))] if rng is not None and len(left) else []
                 continue
             read.append(row)
-            canvases.append(canvas)
-            masks.append(mask)
-            tiles.append(tile)
-            moved.append(shifts)
-        at, shifted = np.array(read, np.int64), np.array(moved)  # (B, 2, 2)
-        places = self.places[at]
-        places = replace(places, xy=places.xy + shifted[:, 0], tile_xy=places.tile_xy + shifted[:, 1])
-        return PairBatch.of(np.stack(canvases), np.stack(masks), np.stack(tiles), places, at, tuple(skipped))
+        at = np.array(read, np.int64)
+        return PairBatch.of(looks, self.places[at], at, tuple(skipped))
 
-    def _one(self, pair: Pair, rng: np.random.Generator | None) -> tuple[Image, Mask, Image, tuple[Offset, Offset]]:
-        """Return canvas, mask and tile of a pair, and how far their middles lie from where the pair has them, in metres."""
+    def _look(self, pair: Pair, rng: np.random.Generator | None) -> Look:
+        """Read a pair and place it."""
         pictures, how = self._open(), self.how
-        limits, off, turn = (WHOLE_DEG, 0.0), np.zeros(2), None
+        limits, off = (WHOLE_DEG, 0.0), np.zeros(2)
+        turn: Turn = (0, False)
         if rng is not None:
             limited, fov_deg, towards_deg = rng.random() < how.limited_share, rng.uniform(*how.limited_deg), rng.uniform(0.0, WHOLE_DEG)
             limits = (fov_deg, towards_deg) if limited else limits
             off = rng.normal(0.0, 1.0, 2) * how.offset_m
-            turn = (int(rng.integers(4)), bool(rng.integers(2))) if how.turned else None
+            turn = (int(rng.integers(4)), bool(rng.integers(2))) if how.turned else turn
         canvas, mask, ahead = self.as_input.photo(pictures.photo(pair), pair, *limits)
+        canvas, mask = self.as_input.turned(canvas, mask, turn)
+        east, north = _off_middle(pair)
         shift = (0.0, 0.0)
         if pair.window_m is not None and pair.aerial_centre_xy is not None:
             shift = (ahead[0] + float(off[0]), ahead[1] + float(off[1]))
             x, y = pair.aerial_centre_xy
             pair = replace(pair, aerial_centre_xy=(x + shift[0], y + shift[1]))
-        aerial = pictures.aerial(pair)
-        if turn is not None:
-            canvas, mask = self.as_input.turned(canvas, mask, turn)
-            aerial = self.as_input.turned_aerial(aerial, turn)
-        return canvas, mask, self.as_input.aerial(aerial, pair), (ahead, shift)
+        tile = self.as_input.aerial(self.as_input.turned_aerial(pictures.aerial(pair), turn), pair)
+        apart = (east + ahead[0] - shift[0], north + ahead[1] - shift[1])
+        return Look(canvas, mask, tile, ahead, shift, turned_offset(apart, turn))
 
     def _part(self, asked: Rows, start: int) -> PairBatch:
         return self.read(asked[start : start + _MINING_BATCH], None)
@@ -192,6 +186,13 @@ class PairSource:
     def __getstate__(self) -> dict[str, Any]:
         """Leave open files behind when a worker process is started."""
         return {**self.__dict__, "_pictures": None}
+
+
+def _off_middle(pair: Pair) -> tuple[float, float]:
+    """Return how far (east_m, north_m) of its aerial's middle a photo was taken; nothing where that is not known."""
+    if pair.xy is None or pair.aerial_centre_xy is None:
+        return 0.0, 0.0
+    return pair.xy[0] - pair.aerial_centre_xy[0], pair.xy[1] - pair.aerial_centre_xy[1]
 
 
 def places_of(pairs: Sequence[Pair]) -> Places:

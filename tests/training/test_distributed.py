@@ -17,7 +17,7 @@ from crossgeo.models.egotr import PRESETS, EgoTR
 from crossgeo.models.views import DroneView
 from crossgeo.training import distributed
 from crossgeo.training.egotr import EgoTRTask, EgoTRTraining, train_egotr
-from crossgeo.training.pair_batch import PairBatch, Places
+from crossgeo.training.pair_batch import Look, PairBatch, Places
 
 TINY = replace(PRESETS["egotr-s"], ground_hw=(32, 32), aerial_hw=(32, 32), width=32, layers=1, heads=2, hidden=32, descriptor=16)
 CONFIG = EgoTRTraining(steps=3, loss="infonce", apart_m=5.0, tied_share=0.0, frozen_blocks=0, dense=False, bf16=False, log_steps=1)
@@ -32,7 +32,8 @@ def batch_of(rows: range) -> PairBatch:
     also = np.where(number % 3 == 2, number - 1, -1)[:, None]
     at = np.array(rows)
     places = Places(xy, xy, 0 * number, number, also, np.full(8, -1))[at]
-    return PairBatch.of(views[at], np.ones((len(at), 32, 32), np.bool_), tiles[at], places, at)
+    looks = [Look(views[n], np.ones((32, 32), np.bool_), tiles[n], (0.0, 0.0), (0.0, 0.0), (0.0, 0.0)) for n in at]
+    return PairBatch.of(looks, places, at)
 
 
 class Halves:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from crossgeo.models.panorama import PanoramaView
 from crossgeo.models.street_view import StreetView
 from crossgeo.models.views import DroneView
-from crossgeo.training.pair_input import PairInput
+from crossgeo.training.pair_input import PairInput, turned_offset
 from crossgeo.training.pairs import Pair
 
 POLAR = PanoramaView(ground_hw=(64, 128), aerial_hw=(64, 128), polar=True)
@@ -81,3 +81,11 @@ def test_black_is_no_imagery_on_the_ground_and_dark_in_the_papers_view() -> None
     tiles = np.zeros((1, 160, 160, 3), np.uint8)
     assert not PairInput(StreetView()).normalise_tiles(tiles).any()
     assert (PairInput(PanoramaView()).normalise_tiles(tiles) < -1.0).all()
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_an_offset_turns_with_its_world(turn: tuple[int, bool]) -> None:
+    aerial = np.zeros((41, 41, 3), np.uint8)
+    aerial[20 - 12, 20 + 5] = 255  # 5 east, 12 north of the middle
+    row, column = np.argwhere(PairInput(DroneView()).turned_aerial(aerial, turn)[..., 0])[0]
+    assert turned_offset((5.0, 12.0), turn) == (column - 20, 20 - row)

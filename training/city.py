@@ -1,0 +1,133 @@
+"""A user's own city: geotagged photos and imagery become pairs, whole blocks are held out, and answers there are counted in metres."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from crossgeo.errors import GeoError, InputError
+from crossgeo.models.egotr import EgoTRBranch
+from crossgeo.training.datasets.folder import read_folder
+from crossgeo.training.datasets.pictures import Pictures
+from crossgeo.training.egotr import EgoTRTraining
+from crossgeo.training.evaluation.retrieval import nearest
+from crossgeo.training.evaluation.statistics import Figure, median, share
+from crossgeo.training.pair_input import PairInput
+from crossgeo.training.pair_sampling import PairSampling, PairSource
+from crossgeo.training.pairs import Pair, PairSet
+from crossgeo.training.splits import resplit
+
+HELD_OUT = "held-out"
+STRIDE_M = 15.0  # of the grid of tiles that held-out photos are looked for in, as an index has it
+REACH_M = 60.0  # of that grid around photos
+WITHIN_M = (5, 25, 50)
+_BATCH = 32
+
+# Fine-tuning: the aerial branch stays, so an index made with it stays good; the rates are a quarter of a first training's.
+FINE_TUNING = EgoTRTraining(trained="ground", lr=2e-4, stem_lr=5e-5, frozen_blocks=3)
+SAMPLING = PairSampling(batch=32, near_share=0.5, turned=True, offset_m=5.0)
+EPOCHS = 30.0
+
+
+@dataclass(frozen=True)
+class City:
+    """Pairs of a city: those to train on and those held out, by ground; `left_out` says why other photos are neither."""
+
+    train: PairSet
+    held_out: PairSet
+    left_out: tuple[tuple[str, str], ...]
+
+
+def read_city(
+    photos: Path, imagery: Sequence[Path], window_m: float, *, held_share: float = 0.25, block_m: float = 120.0, seed: int = 0
+) -> City:
+    """Pair photos with the imagery of their places and hold out about `held_share` of them, by whole blocks of `block_m`.
+
+    Photos whose ground overlaps held-out ground are left out, as are those that say no position or no heading. Raises InputError when
+    too few are left.
+    """
+    data = read_folder(photos, imagery, window_m)
+    headless = tuple((pair.id, "no heading in its EXIF") for pair in data if pair.heading_deg is None)
+    data = replace(data, pairs=tuple(pair for pair in data if pair.heading_deg is not None), left_out=data.left_out + headless)
+    if not len(data):
+        raise InputError(f"{photos}: none of the photos says where it looked (EXIF GPSImgDirection), and training needs that")
+    split = resplit(data, {"train": 1.0 - held_share, HELD_OUT: held_share}, block_m, window_m, seed)
+    if not {"train", HELD_OUT} <= set(split.splits):
+        raise InputError(
+            f"{photos}: holding out blocks of {block_m:g} m leaves nothing to train on or to ask about; give photos of more streets"
+        )
+    return City(split.split("train"), split.split(HELD_OUT), split.left_out)
+
+
+def city_source(city: City, as_input: PairInput, batch: int | None, seed: int) -> PairSource:
+    """Return the batches of a city's training photos."""
+    return PairSource(city.train.pairs, as_input, replace(SAMPLING, batch=batch or SAMPLING.batch), seed)
+
+
+def grid_figures(
+    ground: EgoTRBranch,
+    aerial: EgoTRBranch,
+    as_input: PairInput,
+    city: City,
+    device: str = "cpu",
+    progress: Callable[[str, int, int], None] | None = None,
+) -> dict[str, Figure]:
+    """Look for the held-out photos, headings known, among tiles on a 15 m grid around all photos; shares within metres and the median.
+
+    `progress` is called with the stage, what is done and what there is.
+    """
+    say = progress or (lambda stage, done, total: None)
+    tiles, centres = _grid(city, as_input, aerial, device, say)
+    queries, offsets = [], []
+    with Pictures() as pictures:
+        for number, pair in enumerate(city.held_out):
+            say("describing photos", number, len(city.held_out))
+            canvas, mask, ahead = as_input.photo(pictures.photo(pair), pair)
+            queries.append(_describe(ground, as_input.normalise(canvas[None], mask[None]), device))
+            offsets.append(ahead)
+    best = nearest(np.concatenate(queries), tiles)
+    taken = centres[best.index] - np.array(offsets)  # where the camera stood, if its tile is right
+    metres = np.linalg.norm(taken - np.array([pair.xy for pair in city.held_out]), axis=1)
+    metres[best.tied] = np.inf  # a guess is no answer
+    return {"median_m": median(metres)} | {f"within_{limit}_m": share(metres <= limit) for limit in WITHIN_M}
+
+
+def _grid(
+    city: City, as_input: PairInput, aerial: EgoTRBranch, device: str, say: Callable[[str, int, int], None]
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Return (N, D) descriptors of the grid's tiles that hold imagery, and their middles (N, 2) in metres."""
+    pairs = [*city.train, *city.held_out]
+    cells: dict[tuple[int, int], Pair] = {}
+    reach = round(REACH_M / STRIDE_M)
+    for pair in pairs:
+        assert pair.xy is not None
+        column, row = round(pair.xy[0] / STRIDE_M), round(pair.xy[1] / STRIDE_M)
+        for cell in ((column + i, row + j) for i in range(-reach, reach + 1) for j in range(-reach, reach + 1)):
+            cells.setdefault(cell, pair)
+    rows, middles, waiting = [], [], []
+    with Pictures() as pictures:
+        for number, ((column, row), near) in enumerate(cells.items()):
+            say("describing tiles", number, len(cells))
+            middle = (column * STRIDE_M, row * STRIDE_M)
+            tile = replace(near, aerial_centre_xy=middle)
+            try:
+                waiting.append(as_input.aerial(pictures.aerial(tile), tile))
+            except GeoError:  # no imagery there
+                continue
+            middles.append(middle)
+            if len(waiting) == _BATCH:
+                rows.append(_describe(aerial, as_input.normalise_tiles(np.stack(waiting)), device))
+                waiting = []
+    if waiting:
+        rows.append(_describe(aerial, as_input.normalise_tiles(np.stack(waiting)), device))
+    return np.concatenate(rows), np.array(middles)
+
+
+@torch.inference_mode()
+def _describe(branch: EgoTRBranch, images: torch.Tensor, device: str) -> NDArray[np.float32]:
+    return np.asarray(branch(images.to(device)).float().cpu().numpy(), np.float32)

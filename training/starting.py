@@ -1,0 +1,87 @@
+"""What a run of EgoTR starts from, weights or a preset, and the weights that it leaves behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from crossgeo.errors import UsageError, WeightsError
+from crossgeo.models.checkpoint import load_egotr, load_street_branch, read_card, save_weights
+from crossgeo.models.egotr import PRESETS, EgoTR, EgoTRConfig
+from crossgeo.models.panorama import PanoramaView
+from crossgeo.models.street_view import StreetView
+from crossgeo.models.views import DroneView
+from crossgeo.training.pair_input import View
+
+DRONES = "university1652"  # the layout whose photos are taken from above
+STREET_KIND = "egotr-street"
+
+
+@dataclass(frozen=True)
+class Start:
+    """Configuration, view and tensors; `aerial` names the weights whose aerial branch a street branch goes with."""
+
+    config: EgoTRConfig
+    view: View
+    state: dict[str, Tensor] | None = None
+    card: dict[str, Any] = field(default_factory=dict)
+    aerial: dict[str, str] | None = None
+
+    def for_street(self) -> Start:
+        """Return the same weights reading photos from the street, their aerial branch to be left as it is; UsageError for panoramas."""
+        if isinstance(self.view, PanoramaView) or self.state is None:
+            raise UsageError("photos and imagery fine-tune weights of a drone or street view; give others with --start-from")
+        aerial = self.aerial or {"name": str(self.card["name"]), "sha256": str(self.card["digest"])}
+        return replace(self, view=_on_the_street(self.view), aerial=aerial)
+
+    def for_pairs(self, layout: str) -> Start:
+        """Return the same weights with the view for a layout's photos; UsageError for a street branch and photos from above."""
+        if layout == DRONES and not isinstance(self.view, DroneView):
+            raise UsageError(f"{layout} holds photos from above; give weights of a drone view with --start-from, or --preset egotr-s")
+        if layout == DRONES or isinstance(self.view, PanoramaView):
+            return self
+        return replace(self, view=_on_the_street(self.view))
+
+    def save(self, path: Path, model: EgoTR, about: dict[str, Any]) -> str:
+        """Write the trained weights, of the ground branch alone where the aerial one was left; return their digest."""
+        kind = "egotr" if self.aerial is None else STREET_KIND
+        card = {"name": about["name"], "kind": kind, "config": self.config.to_dict(), "view": self.view.to_dict(), **about}
+        if self.aerial is not None:
+            card["aerial"] = self.aerial
+        if "thresholds" in self.card:
+            card["thresholds"] = self.card["thresholds"]
+        return save_weights(path, (model if self.aerial is None else model.ground).state_dict(), card)
+
+
+def start_from(weights: str) -> Start:
+    """Read weights of any view by shipped name or path; WeightsError where they or the aerial branch they go with are not there."""
+    card = read_card(weights)
+    if card["kind"] != STREET_KIND:
+        model = load_egotr(weights)
+        view: View = PanoramaView.from_dict(card["view"]) if card["view"]["kind"] == "panorama" else DroneView.from_dict(card["view"])
+        return Start(model.module.config, view, dict(model.module.state_dict()), card)
+    street = load_street_branch(weights)
+    aerial = dict(card["aerial"])
+    partner = load_egotr(aerial["name"])
+    if partner.sha256 != aerial.get("sha256"):
+        raise WeightsError(f"{weights}: goes with other weights than the {aerial['name']} found here; take both from one source")
+    state = {f"ground.{name}": tensor for name, tensor in street.module.state_dict().items()}
+    state |= {f"aerial.{name}": tensor for name, tensor in partner.module.aerial.state_dict().items()}
+    return Start(EgoTRConfig.from_dict(card["config"]), StreetView.from_dict(card["view"]), state, card, aerial)
+
+
+def start_fresh(preset: str, layout: str) -> Start:
+    """Return a preset without weights and the view for a layout's photos; UsageError for a name that is no preset."""
+    if preset not in PRESETS:
+        raise UsageError(f"{preset!r} is no preset of EgoTR; choose from {', '.join(PRESETS)}")
+    config = PRESETS[preset]
+    if config.stem == "resnetv2":
+        return Start(config, PanoramaView.of(config)).for_pairs(layout)
+    return Start(config, DroneView()).for_pairs(layout)
+
+
+def _on_the_street(view: DroneView | StreetView) -> StreetView:
+    return StreetView(view.size_px, view.extent_m, view.mean, view.std)
