@@ -38,13 +38,18 @@ def exif_of(tags: Tags, plain: bool = False) -> Image.Exif:
     detail[Base.FocalLengthIn35mmFilm] = round(tags.focal_px / diagonal_px * _FULL_FRAME_DIAGONAL_MM)
     detail[Base.ExifImageWidth], detail[Base.ExifImageHeight] = tags.width_px, tags.height_px
     if not plain:
-        gps = exif.get_ifd(IFD.GPSInfo)
-        gps[GPS.GPSVersionID] = b"\x02\x03\x00\x00"
-        gps[GPS.GPSLatitudeRef], gps[GPS.GPSLatitude] = "N" if tags.lat >= 0.0 else "S", _degrees_minutes_seconds(tags.lat)
-        gps[GPS.GPSLongitudeRef], gps[GPS.GPSLongitude] = "E" if tags.lon >= 0.0 else "W", _degrees_minutes_seconds(tags.lon)
-        gps[GPS.GPSAltitudeRef], gps[GPS.GPSAltitude] = b"\x00" if tags.altitude_m >= 0.0 else b"\x01", round(abs(tags.altitude_m), 3)
-        gps[GPS.GPSImgDirectionRef], gps[GPS.GPSImgDirection] = "T", round(tags.heading_deg % 360.0, 2)
+        write_gps(exif, tags.lat, tags.lon, tags.altitude_m, tags.heading_deg)
     return exif
+
+
+def write_gps(exif: Image.Exif, lat: float, lon: float, altitude_m: float, heading_deg: float) -> None:
+    """Add a position, an altitude above the sea and a heading against true north."""
+    gps = exif.get_ifd(IFD.GPSInfo)
+    gps[GPS.GPSVersionID] = b"\x02\x03\x00\x00"
+    gps[GPS.GPSLatitudeRef], gps[GPS.GPSLatitude] = "N" if lat >= 0.0 else "S", _degrees_minutes_seconds(lat)
+    gps[GPS.GPSLongitudeRef], gps[GPS.GPSLongitude] = "E" if lon >= 0.0 else "W", _degrees_minutes_seconds(lon)
+    gps[GPS.GPSAltitudeRef], gps[GPS.GPSAltitude] = b"\x00" if altitude_m >= 0.0 else b"\x01", round(abs(altitude_m), 3)
+    gps[GPS.GPSImgDirectionRef], gps[GPS.GPSImgDirection] = "T", round(heading_deg % 360.0, 2)
 
 
 def _degrees_minutes_seconds(value: float) -> tuple[float, float, float]:

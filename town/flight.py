@@ -62,7 +62,7 @@ def draw_clicks(town: Town, pose: Pose, camera: Camera, hits: Hits, count: int, 
         if item is None or min(_extent_m(item)) < _MIN_WIDTH_M or not _wholly_in_view(pose, camera, item):
             continue
         mask = hits.building == index if index >= 0 else _pond_mask(pose, camera, item, hits)
-        if (point := _inner_point(mask, rng)) is not None:
+        if (point := inner_point(mask, rng)) is not None:
             clicks.append(Click(item, point))
     return clicks
 
@@ -85,15 +85,15 @@ def _pond_mask(pose: Pose, camera: Camera, item: TownObject, hits: Hits) -> NDAr
     return np.asarray((mask > 0) & (hits.z < 0.2))
 
 
-def _inner_point(mask: NDArray[np.bool_], rng: np.random.Generator) -> tuple[float, float] | None:
-    """Return a point well inside a mask, in pixel edges, or None where too little of it shows."""
-    if int(mask.sum()) < _MIN_PIXELS:
+def inner_point(mask: NDArray[np.bool_], rng: np.random.Generator, min_pixels: int = _MIN_PIXELS) -> tuple[float, float] | None:
+    """Return a point well inside a mask, in pixel edges, or None where less than `min_pixels` of it show."""
+    if int(mask.sum()) < min_pixels:
         return None
     rows, cols = np.nonzero(mask)
     r0, c0 = int(rows.min()), int(cols.min())
     part = np.pad(mask[r0 : rows.max() + 1, c0 : cols.max() + 1].astype(np.uint8), 1)
     depth = np.asarray(cv2.distanceTransform(part, cv2.DIST_L2, 3), np.float32)
-    if float(depth.max()) < math.sqrt(_MIN_PIXELS) / 8.0:
+    if float(depth.max()) < math.sqrt(min_pixels) / 8.0:
         return None
     inner_rows, inner_cols = np.nonzero(depth > 0.55 * depth.max())
     k = int(rng.integers(len(inner_rows)))

@@ -35,6 +35,7 @@ class TownObject:
     kind: ObjectKind
     footprint: Polygon
     height_m: float
+    number: int = -1  # in the town's buildings or trees; -1 of what is in neither
 
     @property
     def corners(self) -> NDArray[np.float64]:
@@ -142,10 +143,12 @@ def _trees_off_roofs(plan: Plan) -> list[Tree]:
 
 def _objects(plan: Plan, trees: list[Tree], size_m: float) -> tuple[TownObject, ...]:
     """List what lies wholly inside the town."""
-    objects = [TownObject("building", b.outline, b.height_m) for b in plan.buildings]
+    objects = [TownObject("building", b.outline, b.height_m, k) for k, b in enumerate(plan.buildings)]
     objects += [TownObject("pond", pond, 0.0) for pond in plan.ponds]
     objects += [
-        TownObject("tree", shapely.Point(t.x, t.y).buffer(t.radius_m * 0.95, quad_segs=4), t.height_m) for t in trees if t.radius_m > 1.2
+        TownObject("tree", shapely.Point(t.x, t.y).buffer(t.radius_m * 0.95, quad_segs=4), t.height_m, k)
+        for k, t in enumerate(trees)
+        if t.radius_m > 1.2
     ]
     inside = []
     for item in objects:

@@ -30,7 +30,7 @@ class Traffic:
     contact: NDArray[np.uint8]  # (H, W) how much of each cell of the ground lies under cars, 0..255; row 0 in the south
 
     def first(self, origins: Float32, directions: Float32, far_m: Float32) -> tuple[NDArray[np.int32], Float32, Float32]:
-        """Return the first triangles met, as the caster does; rays from in or beside a car pass that car, as the photos of its camera do."""
+        """Return the first triangles met, as the caster does; rays from in or beside a car pass that car."""
         met, t, normal = self.caster.first(origins, directions, far_m)
         own = self.cars_at(float(origins[0, 0]), float(origins[0, 1])) if len(origins) else ()
         again = np.flatnonzero((met >= 0) & np.isin(self.triangles.owner[met], own)) if own else np.empty(0, np.int64)

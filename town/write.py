@@ -1,4 +1,4 @@
-"""Writing a town to disk: ortho.tif, photos with EXIF, truth.geojson, objects.geojson and town.json (docs/formats.md)."""
+"""Writing a town to disk: ortho.tif, drone and street photos with EXIF, their truth, and town.json (docs/formats.md)."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from crossgeo.town.aerial import render_ortho
 from crossgeo.town.camera import Camera, Pose
 from crossgeo.town.drone import take_photo
 from crossgeo.town.exif import Tags, exif_of, xmp_of
-from crossgeo.town.flight import Click, draw_clicks, draw_poses
+from crossgeo.town.flight import draw_clicks, draw_poses
 from crossgeo.town.layout import Town, make_town
 from crossgeo.town.scene import Scene, draw_scene
+from crossgeo.town.street_write import object_feature, write_street
 
 Json = dict[str, Any]
 _TAKEN = {
@@ -45,9 +46,12 @@ def write_town(
     gsd_m: float = 0.2,
     plain: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    panoramas: int = 0,
+    street: int = 0,
 ) -> Town:
     """Make the town of a seed and write it to a new folder, which appears only once it is whole.
 
+    photos, panoramas, street: how many drone photos, panoramas of 360 degrees and ordinary street photos;
     plain: leave position, altitude, heading and tilt out of the photos; the truth files hold them either way.
     progress: called with photos done and photos in all.
     Raises UsageError for arguments out of range, InputError when `out` exists or cannot be made, LimitError when the disk does not take it.
@@ -55,13 +59,15 @@ def write_town(
     out = Path(out)
     if what_is(out) is not None:
         raise InputError(f"{out}: exists already; name a folder that does not, or remove it")
-    if photos < 0 or objects_per_photo < 0:
+    if min(photos, panoramas, street, objects_per_photo) < 0:
         raise UsageError("the number of photos and of objects in each cannot be below 0")
     part = out.with_name(out.name + ".part")
     try:
         shutil.rmtree(part, ignore_errors=True)
         (part / "photos").mkdir(parents=True)
-        town = _write(part, seed, size_m, photos, objects_per_photo, camera or Camera(), gsd_m, plain, progress)
+        total = photos + panoramas + street
+        count = (lambda done: progress(done, total)) if progress is not None else (lambda done: None)
+        town = _write(part, seed, size_m, photos, objects_per_photo, camera or Camera(), gsd_m, plain, count, (panoramas, street))
         part.rename(out)
     except OSError as error:
         raise named(out, error) or LimitError(
@@ -81,7 +87,8 @@ def _write(
     camera: Camera,
     gsd_m: float,
     plain: bool,
-    progress: Callable[[int, int], None] | None,
+    progress: Callable[[int], None],
+    on_street: tuple[int, int],
 ) -> Town:
     town = make_town(seed, size_m)
     rng = np.random.default_rng([seed, 5150])
@@ -98,15 +105,18 @@ def _write(
         xmp = b"" if plain else xmp_of(tags)
         Image.fromarray(picture).save(folder / "photos" / name, quality=int(rng.integers(82, 96)), exif=exif_of(tags, plain), xmp=xmp)
         places.append(_place_feature(town, pose, camera, tags, name))
-        objects.extend(_object_feature(town, click, name, gsd_m) for click in draw_clicks(town, pose, camera, hits, objects_per_photo, rng))
-        if progress is not None:
-            progress(number + 1, photos)
+        clicks = draw_clicks(town, pose, camera, hits, objects_per_photo, rng)
+        objects.extend(object_feature(town, click.item, click.point_px, name, gsd_m) for click in clicks)
+        progress(number + 1)
     _write_json(folder / "truth.geojson", {"type": "FeatureCollection", "features": places})
     _write_json(folder / "objects.geojson", {"type": "FeatureCollection", "features": objects})
+    if sum(on_street):
+        write_street(folder, town, *on_street, objects_per_photo, ground_m, gsd_m, plain, lambda done: progress(photos + done))
     kinds = [item.kind for item in town.objects]
     about = {
         "seed": seed, "size_m": town.size_m, "gsd_m": gsd_m, "style": town.style, "crs": f"EPSG:{town.crs.to_epsg()}",
         "origin_xy": list(town.origin_xy), "ground_m": ground_m, "simulated": True, "photos": photos,
+        "panoramas": on_street[0], "street": on_street[1],
         "camera": {"hfov_deg": camera.hfov_deg, "width_px": camera.width_px, "height_px": camera.height_px},
         "objects": {kind: kinds.count(kind) for kind in sorted(set(kinds))},
     }  # fmt: skip
@@ -154,25 +164,12 @@ def true_heading_deg(town: Town, pose: Pose) -> float:
 def _place_feature(town: Town, pose: Pose, camera: Camera, tags: Tags, name: str) -> Json:
     lat, lon = town.to_lat_lon(*pose.centre)
     facts = {
-        "file": name, "lat": round(lat, 8), "lon": round(lon, 8), "camera_lat": round(tags.lat, 8), "camera_lon": round(tags.lon, 8),
+        "file": name, "kind_of_photo": "drone", "lat": round(lat, 8), "lon": round(lon, 8),
+        "camera_lat": round(tags.lat, 8), "camera_lon": round(tags.lon, 8),
         "height_m": round(pose.height_m, 3), "heading_deg": round(tags.heading_deg, 4), "tilt_deg": round(pose.tilt_deg, 4),
         "hfov_deg": round(camera.hfov_deg, 4),
     }  # fmt: skip
     return {"type": "Feature", "properties": facts, "geometry": {"type": "Point", "coordinates": [round(lon, 8), round(lat, 8)]}}
-
-
-def _object_feature(town: Town, click: Click, name: str, gsd_m: float) -> Json:
-    x0, y0, x1, y1 = click.item.footprint.bounds
-    corners = [town.to_crs(x, y) for x, y in ((x0, y0), (x1, y0), (x1, y1), (x0, y1))]
-    lat, lon = town.to_lat_lon((x0 + x1) / 2.0, (y0 + y1) / 2.0)
-    box_px = (x0 / gsd_m, (town.size_m - y1) / gsd_m, x1 / gsd_m, (town.size_m - y0) / gsd_m)
-    facts = {
-        "file": name, "kind": click.item.kind, "point_px": [round(v, 1) for v in click.point_px],
-        "lat": round(lat, 8), "lon": round(lon, 8), "height_m": round(click.item.height_m, 2),
-        "box": geodesy.geojson_polygon(town.crs, corners), "box_px": [round(v, 2) for v in box_px],
-    }  # fmt: skip
-    outline = [town.to_crs(float(x), float(y)) for x, y in click.item.corners]
-    return {"type": "Feature", "properties": facts, "geometry": geodesy.geojson_polygon(town.crs, outline)}
 
 
 def _write_json(path: Path, value: Json) -> None:

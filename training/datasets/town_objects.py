@@ -57,7 +57,7 @@ def town_objects(town: Path, task: Task, seed: int = 0, side_m: int = SIDE_M) ->
     found: list[TownObject] = []
     left_out: list[tuple[str, str]] = []
     for number, (facts, geometry) in enumerate(_features(town)):
-        photo = next((town / name / facts["file"] for name in FOLDERS[task] if (town / name / facts["file"]).is_file()), None)
+        photo = next((path for name in FOLDERS[task] if (path := town / name / Path(facts["file"]).name).is_file()), None)
         if photo is None:
             continue  # another task's
         lon, lat = np.array(geometry.exterior.coords).T
