@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -64,7 +64,8 @@ def build_solid(town: Town) -> Solid:
     triangles = soup.triangles()
     crowns = [(tree.x, tree.y, 0.62 * tree.height_m) for tree in town.trees] or [(0.0, 0.0, 0.0)]
     facades = plan_facades(town.buildings, faces, _street_distance(town, faces))
-    return Solid(triangles, Caster(triangles.corners), leaf_axes(triangles.corners), facades, np.asarray(crowns, np.float32))
+    caster, axes = Caster(triangles.corners), leaf_axes(triangles.corners)
+    return Solid(replace(triangles, corners=triangles.corners[:0].copy()), caster, axes, facades, np.asarray(crowns, np.float32))
 
 
 def _street_distance(town: Town, faces: Faces) -> Float32:

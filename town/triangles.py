@@ -47,7 +47,7 @@ class Surface(IntEnum):
 class Triangles:
     """N triangles with what each is part of."""
 
-    corners: Float32  # (N, 3, 3) local metres
+    corners: Float32  # (N, 3, 3) local metres; none left once a caster holds them
     kind: NDArray[np.uint8]  # (N,) of Kind
     owner: Ints  # (N,)
     surface: NDArray[np.uint8]  # (N,) of Surface
@@ -57,7 +57,7 @@ class Triangles:
 
     def __len__(self) -> int:
         """Count the triangles."""
-        return len(self.corners)
+        return len(self.kind)
 
 
 class Soup:
