@@ -167,7 +167,11 @@ def _shop(cell: _Cell, rng: np.random.Generator) -> None:
     cell.fill(0.04, 0.13, 0.96, 0.7, (46.0, 46.0, 44.0), 0.9)
     part = cell.area(0.06, 0.14, 0.94, 0.42)
     shape = cell.rgb[part].shape
-    goods = cv2.resize(rng.uniform(30.0, 190.0, (4, 12, 3)).astype(np.float32), (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST)
+    goods = cv2.resize(
+        (rng.uniform(30.0, 150.0, (5, 16, 1)) * rng.uniform(0.75, 1.2, (5, 16, 3))).astype(np.float32),
+        (shape[1], shape[0]),
+        interpolation=cv2.INTER_NEAREST,
+    )
     cell.rgb[part] = 0.55 * goods + 0.45 * cell.rgb[part]
     cell.shade(0.04, 0.6, 0.96, 0.7, 1.5)
     if rng.uniform() < 0.5:

@@ -63,6 +63,8 @@ class Town:
     fittings: tuple[Fitting, ...]  # what stands on roofs
     kerbs: tuple[LineString, ...]  # edges of carriageways with a pavement beside them
     patches: tuple[Patch, ...]  # the ground, in the order of painting; like all that is built it goes on past the town's edge
+    lit: bool = False  # whether the layers are an orthophoto, with the light and the shadows of its own day
+    valid: NDArray[np.bool_] | None = None  # (H, W) where the layers show the land itself; None: everywhere
 
     def to_crs(self, x: float, y: float) -> tuple[float, float]:
         """Return easting and northing of a local point."""

@@ -12,7 +12,7 @@ from shapely import Geometry, LineString, Polygon
 from crossgeo.town.geometry import FloatArray, points_inside, polygons_of
 from crossgeo.town.style import Rgb, Style
 
-RoofForm = Literal["gable", "hip", "flat", "shed", "dome"]
+RoofForm = Literal["gable", "hip", "flat", "shed", "dome", "outline"]  # outline: flat over the building's own outline
 RoofCover = Literal["tile", "metal", "concrete"]
 
 

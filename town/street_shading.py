@@ -72,6 +72,8 @@ class Shading:
         facing = np.full(len(where), self.toward[2], np.float32)
         facing[self.t[where] > 250.0] *= 0.9
         lit = self._sunlit(where, up, facing, 0.02)
+        if self.town.lit:  # it has shadows of its own
+            lit, free = (lit + facing) * np.float32(0.5), (free + np.float32(1.0)) * np.float32(0.5)
         free = free * (np.float32(1.0) - np.float32(0.75 / 255.0) * self.traffic.shade_at(p))
         colour = _display(rgb, lit[:, None] * self.sun + free[:, None] * self.sky)
         water = np.flatnonzero(material == Material.WATER)

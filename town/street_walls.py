@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
+from shapely import Polygon
 
 from crossgeo.town.noise import Float32
 from crossgeo.town.plan import Building, Wing
@@ -17,6 +19,7 @@ from crossgeo.town.triangles import Kind, Soup, Surface, boxes
 _OVERHANG_M = 0.35
 _FASCIA_M = 0.16
 _PARAPET_M = 0.45
+_RIM_M = 0.25  # of walls above a roof over an outline
 
 
 @dataclass(frozen=True)
@@ -103,10 +106,13 @@ class _Walls:
         self.building: list[int] = []
 
     def face(self, wing: Wing, side: _Side, building: int, eave_m: float) -> int:
-        ends = _placed(wing, np.array([(*side.start, 0.0), (*side.end, 0.0)]))
-        run = ends[1, :2] - ends[0, :2]
-        length = float(np.hypot(*run))
-        self.rows.append((ends[0, 0], ends[0, 1], run[0] / max(length, 1e-6), run[1] / max(length, 1e-6), length, eave_m))
+        start, end = _placed(wing, np.array([(*side.start, 0.0), (*side.end, 0.0)]))[:, :2]
+        return self.add(start, end, building, eave_m)
+
+    def add(self, start: NDArray[np.float64], end: NDArray[np.float64], building: int, eave_m: float) -> int:
+        run = end - start
+        length = float(np.hypot(run[0], run[1]))
+        self.rows.append((start[0], start[1], run[0] / max(length, 1e-6), run[1] / max(length, 1e-6), length, eave_m))
         self.building.append(building)
         return len(self.rows) - 1
 
@@ -127,6 +133,8 @@ def add_buildings(soup: Soup, buildings: Sequence[Building], free: FreeSide) -> 
             pitched = wing.form in ("gable", "hip", "shed") and min(wing.half_long, wing.half_short) > 1.4
             if wing.form == "dome":
                 _drum(walls, wing, index, wall, wall_face)
+            elif wing.form == "outline":
+                _extrude(walls, building, wing, index, wall, wall_face)
             else:
                 inset = free.sides(wing) if pitched else (False,) * 4
                 under = wing.eave_m - (_FASCIA_M if pitched else 0.0)
@@ -146,7 +154,10 @@ def add_buildings(soup: Soup, buildings: Sequence[Building], free: FreeSide) -> 
                     wall_face += [number] * 2
                 if pitched:
                     trim += _eaves(wing)
-            roof += [_placed(wing, np.asarray(t)) for polygon in _roof(wing) for t in _fan(polygon)]
+            if wing.form == "outline":
+                roof += _lid(building.outline, wing.eave_m)
+            else:
+                roof += [_placed(wing, np.asarray(t)) for polygon in _roof(wing) for t in _fan(polygon)]
             if wing.form == "flat" and min(wing.half_long, wing.half_short) > 2.5:
                 trim += _parapet(wing)
         soup.add(np.asarray(wall), Kind.BUILDING, index, Surface.WALL, building.wall_rgb, np.asarray(wall_face))
@@ -165,6 +176,21 @@ def _drum(walls: _Walls, wing: Wing, index: int, wall: list[NDArray[np.float64]]
         outline = [(*start, 0.0), (*end, 0.0), (*end, wing.eave_m), (*start, wing.eave_m)]
         wall += [_placed(wing, np.asarray(t)) for t in _fan(outline)]
         wall_face += [number] * 2
+
+
+def _extrude(walls: _Walls, building: Building, wing: Wing, index: int, wall: list[NDArray[np.float64]], wall_face: list[int]) -> None:
+    """Raise a wall from every edge of an outline that runs counter-clockwise."""
+    ring = np.asarray(building.outline.exterior.coords)[:, :2]
+    for start, end in itertools.pairwise(ring):
+        number = walls.add(start, end, index, wing.eave_m)
+        (x0, y0), (x1, y1), top = start, end, wing.eave_m + _RIM_M
+        wall += [np.asarray(t) for t in _fan([(x0, y0, 0.0), (x1, y1, 0.0), (x1, y1, top), (x0, y0, top)])]
+        wall_face += [number] * 2
+
+
+def _lid(outline: Polygon, z: float) -> list[NDArray[np.float64]]:
+    parts = shapely.get_parts(shapely.constrained_delaunay_triangles(Polygon(outline.exterior)))
+    return [np.c_[np.asarray(part.exterior.coords)[:3, :2], np.full(3, z)] for part in parts]
 
 
 def _eaves(wing: Wing) -> list[NDArray[np.float64]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +15,7 @@ from PIL import Image
 from rasterio.transform import from_origin
 
 from crossgeo import geodesy
-from crossgeo.errors import InputError, LimitError, UsageError
-from crossgeo.indexer.files import named, what_is
+from crossgeo.errors import UsageError
 from crossgeo.town.aerial import render_ortho
 from crossgeo.town.camera import Camera, Pose
 from crossgeo.town.drone import take_photo
@@ -26,6 +24,7 @@ from crossgeo.town.flight import draw_clicks, draw_poses
 from crossgeo.town.layout import Town, make_town
 from crossgeo.town.scene import Scene, draw_scene
 from crossgeo.town.street_write import object_feature, write_street
+from crossgeo.town.whole import whole_folder
 
 Json = dict[str, Any]
 _TAKEN = {
@@ -56,26 +55,13 @@ def write_town(
     progress: called with photos done and photos in all.
     Raises UsageError for arguments out of range, InputError when `out` exists or cannot be made, LimitError when the disk does not take it.
     """
-    out = Path(out)
-    if what_is(out) is not None:
-        raise InputError(f"{out}: exists already; name a folder that does not, or remove it")
     if min(photos, panoramas, street, objects_per_photo) < 0:
         raise UsageError("the number of photos and of objects in each cannot be below 0")
-    part = out.with_name(out.name + ".part")
-    try:
-        shutil.rmtree(part, ignore_errors=True)
-        (part / "photos").mkdir(parents=True)
-        total = photos + panoramas + street
-        count = (lambda done: progress(done, total)) if progress is not None else (lambda done: None)
-        town = _write(part, seed, size_m, photos, objects_per_photo, camera or Camera(), gsd_m, plain, count, (panoramas, street))
-        part.rename(out)
-    except OSError as error:
-        raise named(out, error) or LimitError(
-            f"{out}: the town could not be written: {error.strerror or error}; give a folder with room that you may write to"
-        ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return town
+    total = photos + panoramas + street
+    count = (lambda done: progress(done, total)) if progress is not None else (lambda done: None)
+    with whole_folder(Path(out)) as folder:
+        (folder / "photos").mkdir()
+        return _write(folder, seed, size_m, photos, objects_per_photo, camera or Camera(), gsd_m, plain, count, (panoramas, street))
 
 
 def _write(
@@ -135,7 +121,7 @@ def ortho_scene_of(rng: np.random.Generator) -> Scene:
 
 
 def write_ortho(path: Path, town: Town, picture: NDArray[np.uint8], gsd_m: float) -> None:
-    """Write an orthophoto (H, W, 3) as a tiled GeoTIFF, JPEG at quality 95, in the town's UTM zone."""
+    """Write an orthophoto (H, W, 3) as a tiled GeoTIFF, JPEG at quality 95, in the town's UTM zone, with a mask where it shows no land."""
     transform = from_origin(town.origin_xy[0], town.origin_xy[1] + town.size_m, gsd_m, gsd_m)
     rows, cols = picture.shape[:2]
     profile = {
@@ -143,8 +129,10 @@ def write_ortho(path: Path, town: Town, picture: NDArray[np.uint8], gsd_m: float
         "transform": transform, "tiled": True, "blockxsize": 256, "blockysize": 256,
         "compress": "jpeg", "photometric": "ycbcr", "jpeg_quality": 95,
     }  # fmt: skip
-    with rasterio.open(path, "w", **profile) as sink:
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "w", **profile) as sink:
         sink.write(picture.transpose(2, 0, 1))
+        if town.valid is not None:
+            sink.write_mask(town.valid)
 
 
 def tags_of(town: Town, pose: Pose, camera: Camera, scene: Scene, ground_m: float) -> Tags:

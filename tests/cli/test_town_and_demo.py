@@ -30,6 +30,28 @@ def test_a_plain_town_keeps_its_places_out_of_the_photos(geo: Any, tmp_path: Pat
     assert (exif.lat, exif.lon, exif.heading_deg) == (None, None, None)
 
 
+def test_street_photos_are_taken_where_they_are_asked_for(geo: Any, tmp_path: Path) -> None:
+    out = tmp_path / "town"
+    counts = ("--photos", "0", "--panoramas", "1", "--street", "1")
+    assert geo("town", "make", "--seed", "9002", "--size-m", "150", *counts, "--out", out).exit_code == 0
+    assert Photo.read(out / "panoramas" / "pano_0000.jpg").exif.panorama_deg == 360.0
+    assert Photo.read(out / "street" / "street_0000.jpg").exif.fov_deg is not None
+    assert len(json.loads((out / "street.geojson").read_text())["features"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--ortho", "a.tif"), "need --ortho and --footprints"),
+        (("--ortho", "a.tif", "--footprints", "b.geojson", "--photos", "3"), "no drone photos"),
+        (("--ortho", "a.tif", "--footprints", "b.geojson", "--bounds", "1,2,3"), "is not four numbers"),
+        (("--ortho", "a.tif", "--footprints", "b.geojson", "--bounds", "3,2,1,4"), "no area on the earth"),
+    ],
+)
+def test_real_ground_is_asked_for_whole(refused: Callable[..., str], tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:
+    assert says in refused(2, "town", "make", *arguments, "--out", tmp_path / "town")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_demo_compares_a_town_with_its_truth(city: Any, geo: Any, tmp_path: Path) -> None:
