@@ -21,7 +21,7 @@ from crossgeo.models.attengeo import AttenGeoConfig
 from crossgeo.models.checkpoint import load_attengeo, load_egotr, read_card, save_weights
 from crossgeo.models.egotr import PRESETS as EGOTR
 from crossgeo.models.views import DroneView
-from crossgeo.training.attengeo import AttenGeoTraining, train_attengeo
+from crossgeo.training.attengeo import AttenGeoTraining, ClickSource, train_attengeo
 from crossgeo.training.egotr import EgoTRTraining, train_egotr
 from crossgeo.training.objects import ObjectSampler, held_out_batches
 from crossgeo.training.render import Cameras
@@ -106,8 +106,8 @@ def main() -> None:
     held = held_out_batches(ObjectSampler([ground_truth.banepa(data, "held-out")], config.view), config.view, 256, 32, 7)
     training = AttenGeoTraining(minutes=args.minutes, seed=args.seed, device=args.device, workers=args.workers)
     begun = load_attengeo(args.start_from).module.float().state_dict() if args.start_from else None
-    sampler = ObjectSampler(grounds, config.view, stretch=0.12, other_day=0.4)
-    train_attengeo(training, sampler, args.out, model_config=config, backbone_state=published, start_from=begun, held_out=held, log=print)
+    source = ClickSource(ObjectSampler(grounds, config.view, stretch=0.12, other_day=0.4), config.view, training.batch)
+    train_attengeo(training, source, args.out, model_config=config, backbone_state=published, start_from=begun, held_out=held, log=print)
 
 
 if __name__ == "__main__":

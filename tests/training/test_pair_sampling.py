@@ -1,6 +1,7 @@
 """training/pair_sampling.py: epochs, hard neighbours, mining, and pictures that cannot be read."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +12,17 @@ import torch
 from torch import Tensor
 
 from crossgeo.errors import InputError, MismatchError
+from crossgeo.models.egotr import PRESETS, EgoTR
 from crossgeo.models.panorama import PanoramaView
 from crossgeo.models.street_view import StreetView
+from crossgeo.training.egotr import EgoTRTask, EgoTRTraining
+from crossgeo.training.journal import read_rows
+from crossgeo.training.loop import train
 from crossgeo.training.pair_batch import PairBatch
 from crossgeo.training.pair_input import PairInput
 from crossgeo.training.pair_sampling import PairSampling, PairSource
 from crossgeo.training.pairs import Pair
+from crossgeo.training.sampling import Batch
 
 PANORAMA = PairInput(PanoramaView(ground_hw=(16, 64), aerial_hw=(32, 32)))
 MakePairs = Callable[..., list[Pair]]
@@ -162,3 +168,38 @@ def test_the_street_view_wants_a_scale(make_pairs: MakePairs) -> None:
     pairs = [replace(pair, aerial_gsd_m=None) for pair in make_pairs(2)]
     with pytest.raises(MismatchError, match="metres a pixel"):
         PairSource(pairs, PairInput(StreetView()), PairSampling(batch=2), seed=1)
+
+
+class _Cut(EgoTRTask):
+    """Stops as if interrupted before its `after`-th batch."""
+
+    after = 10**9
+
+    def learn(self, batch: Batch) -> dict[str, Tensor]:
+        self.after -= 1
+        if self.after < 0:
+            raise KeyboardInterrupt
+        return super().learn(batch)
+
+
+def test_a_run_cut_between_mining_passes_goes_on_with_what_was_mined(make_pairs: MakePairs, tmp_path: Path) -> None:
+    how = PairSampling(batch=4, mined_share=0.5, mine_steps=3, neighbours=2)
+    training = EgoTRTraining(
+        steps=6, loss="infonce", apart_m=5.0, dense=False, tied_share=0.0, bf16=False, chunk=3, average=0.9, log_steps=1, checkpoint_s=0.0,
+        workers=0,
+    )  # fmt: skip
+    config = replace(
+        PRESETS["egotr-s"], ground_hw=(16, 64), aerial_hw=(32, 32), width=32, layers=1, heads=2, hidden=32, descriptor=16, dropout=0.2
+    )
+    pairs = make_pairs(8)
+    losses: dict[str, list[float]] = {}
+    for name, cuts in (("unbroken", [10**9]), ("cut", [4, 1, 10**9])):
+        for after in cuts:
+            torch.manual_seed(1)
+            task = _Cut(training, EgoTR(config), PANORAMA, PANORAMA.normalise_tiles)
+            task.after = after
+            with suppress(KeyboardInterrupt):
+                train(task, PairSource(pairs, PANORAMA, how, seed=0), training, tmp_path / name)
+        losses[name] = [row["loss"] for row in read_rows(tmp_path / name / "log.jsonl")]
+    assert len(losses["unbroken"]) == 6
+    assert losses["cut"] == pytest.approx(losses["unbroken"], abs=1e-6)
