@@ -66,7 +66,6 @@ def train_objects(args: argparse.Namespace, towns: list[TownScenery]) -> None:
     config = ATTENGEO["attengeo-s-street"]
     view = StreetObjectView.from_dict(config.view.to_dict())
     begun = load_attengeo(args.start_from or "attengeo-s-drone").module.float().state_dict()
-    begun["anchors"] = torch.tensor(config.anchors)
     draw = StreetObjectSampler(towns, view, KINDS)
     held = held_out_batches(StreetObjectSampler([TownScenery.make(HELD_OUT_TOWN, TOWN_M)], view, KINDS), view, 192, 32, 7)
     run = AttenGeoTraining(minutes=args.minutes, steps=math.inf, seed=args.seed, device=args.device, workers=args.workers)
