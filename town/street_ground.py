@@ -29,7 +29,10 @@ class Ground:
         layers = town.layers
         self.size_m, self.gsd_m = town.size_m, layers.gsd_m
         self.material = layers.ground_material
-        self.albedo = _without_markings(layers.ground_albedo, layers.ground_material)
+        if town.lit:
+            self.albedo = _evened(layers.ground_albedo, layers.gsd_m)
+        else:
+            self.albedo = _without_markings(layers.ground_albedo, layers.ground_material)
         self.coarse = np.asarray(cv2.resize(self.albedo, None, fx=0.2, fy=0.2, interpolation=cv2.INTER_AREA), np.uint8)
         quarter = np.asarray(cv2.resize(layers.height, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA), np.float32)
         low = np.where(quarter > 2.6, 0.0, quarter).astype(np.float32)  # under crowns the sky shows between them and the ground
@@ -103,6 +106,14 @@ def _without_markings(albedo: NDArray[np.uint8], material: NDArray[np.uint8]) ->
         inner = slice(r - r0, r - r0 + rows.stop - rows.start)
         np.copyto(out[rows], np.clip(mean[inner], 0.0, 255.0).astype(np.uint8), where=(mask[inner] > 0)[..., None])
     return out
+
+
+def _evened(picture: NDArray[np.uint8], gsd_m: float) -> NDArray[np.uint8]:
+    """Return an orthophoto with the shadows of its own day lifted half way: another sun casts its own."""
+    k = max(3, round(4.0 / gsd_m) | 1)
+    light = np.asarray(cv2.blur(picture, (k, k)), np.float32).mean(2)
+    gain = np.clip((light.mean() / np.maximum(light, 20.0)) ** 0.45, 0.8, 1.6)
+    return np.asarray(np.clip(picture * gain[..., None], 0.0, 255.0), np.uint8)
 
 
 def _paint_around(town: Town) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

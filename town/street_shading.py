@@ -19,7 +19,7 @@ from crossgeo.town.street_traffic import Traffic
 from crossgeo.town.triangles import Kind, Surface, Triangles
 
 _SHADOW_FAR_M = 160.0
-_SHADOW_GAPS = 1
+_SHADOW_GAPS, _BARE_SHADOW_GAPS = 1, 5
 _GRAINY = np.isin(np.arange(256), (Surface.MASONRY, Surface.BARK, Surface.MARKING, Surface.PLAIN))
 
 
@@ -55,7 +55,8 @@ class Shading:
         lift = np.broadcast_to(np.asarray(lift_m, np.float32), facing.shape)[try_]
         start += self.toward * lift[:, None]
         toward = np.broadcast_to(self.toward, start.shape).astype(np.float32)
-        met, _, _ = self.solid.first(start, toward, np.full(len(start), _SHADOW_FAR_M, np.float32), self.scene.season, _SHADOW_GAPS)
+        gaps = _BARE_SHADOW_GAPS if self.scene.season == "winter" else _SHADOW_GAPS
+        met, _, _ = self.solid.first(start, toward, np.full(len(start), _SHADOW_FAR_M, np.float32), self.scene.season, gaps)
         dark = met >= 0
         free = np.flatnonzero(~dark)
         dark[free] = self.traffic.caster.blocked(start[free], toward[free], 12.0)

@@ -21,7 +21,7 @@ from crossgeo.town.triangles import Caster, Kind, Triangles
 
 FAR_M = 450.0
 _GROUND_FAR_M = 2500.0
-_GAPS = 4  # between leaves, that one ray passes
+_GAPS, _BARE_GAPS = 4, 9  # between leaves, that one ray passes, and in winter
 _TRAFFIC_KEPT = 6  # moments of traffic kept ready
 
 
@@ -76,7 +76,8 @@ class StreetWorld:
         origins, directions = np.ascontiguousarray(origins, np.float32), np.ascontiguousarray(directions, np.float32)
         falls = directions[:, 2] < np.float32(-1e-4)
         to_ground = np.where(falls, -origins[:, 2] / np.where(falls, directions[:, 2], np.float32(-1.0)), np.float32(1e9))
-        met, t, normal = self.solid.first(origins, directions, np.minimum(to_ground, np.float32(FAR_M)), scene.season, _GAPS)
+        gaps = _BARE_GAPS if scene.season == "winter" else _GAPS
+        met, t, normal = self.solid.first(origins, directions, np.minimum(to_ground, np.float32(FAR_M)), scene.season, gaps)
         traffic = self.traffic(scene.traffic_seed)
         car, t, car_normal = traffic.first(origins, directions, t)
         on_car = car >= 0
