@@ -8,17 +8,22 @@ from pathlib import Path
 from crossgeo.errors import LimitError
 
 BYTES_PER_PIXEL = 44  # at the peak, while the orthophoto is shaded: 39.2 measured at 3,000 px a side, and 4 of bare ground
+STREET_BYTES_PER_M2 = 900  # of triangles and the trees over them: 2.2 GB in all measured for a square kilometre
 _REST_BYTES = 200_000_000  # libraries, plan, one photo
 _SHARE = 0.9  # of what is free
 _UNKNOWN_BYTES = 9_300_000_000  # taken for free where the system does not say: a town of 3 km at 0.2 m
 
 
-def check_memory(size_m: float, gsd_m: float) -> None:
-    """Raise LimitError, saying what would fit, where a square town of `size_m` at `gsd_m` a pixel needs more memory than is free."""
-    needed, free = _REST_BYTES + BYTES_PER_PIXEL * (size_m / gsd_m) ** 2, free_bytes()
+def check_memory(size_m: float, gsd_m: float, street: bool = False) -> None:
+    """Raise LimitError, saying what would fit, where a square town of `size_m` at `gsd_m` a pixel needs more memory than is free.
+
+    street: whether street photos are to be taken in it.
+    """
+    each_m2 = BYTES_PER_PIXEL / gsd_m**2 + (STREET_BYTES_PER_M2 if street else 0.0)
+    needed, free = _REST_BYTES + each_m2 * size_m**2, free_bytes()
     if needed <= _SHARE * free:
         return
-    most_m = gsd_m * math.sqrt(max(0.0, _SHARE * free - _REST_BYTES) / BYTES_PER_PIXEL)
+    most_m = math.sqrt(max(0.0, _SHARE * free - _REST_BYTES) / each_m2)
     fits = f"make it at most {int(most_m / 50.0) * 50} m wide" if most_m >= 100.0 else "close other programs"
     raise LimitError(
         f"a town of {size_m:g} m at {gsd_m:g} m a pixel takes {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free; {fits}"

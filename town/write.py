@@ -22,6 +22,7 @@ from crossgeo.town.drone import take_photo
 from crossgeo.town.exif import Tags, exif_of, xmp_of
 from crossgeo.town.flight import draw_clicks, draw_poses
 from crossgeo.town.layout import Town, make_town
+from crossgeo.town.memory import check_memory
 from crossgeo.town.scene import Scene, draw_scene
 from crossgeo.town.street_write import object_feature, write_street
 from crossgeo.town.whole import whole_folder
@@ -57,6 +58,8 @@ def write_town(
     """
     if min(photos, panoramas, street, objects_per_photo) < 0:
         raise UsageError("the number of photos and of objects in each cannot be below 0")
+    if panoramas + street > 0:
+        check_memory(size_m, gsd_m, street=True)
     total = photos + panoramas + street
     count = (lambda done: progress(done, total)) if progress is not None else (lambda done: None)
     with whole_folder(Path(out)) as folder:

@@ -9,6 +9,7 @@ import pytest
 from crossgeo.errors import LimitError
 from crossgeo.town import memory
 from crossgeo.town.layout import make_town
+from crossgeo.town.write import write_town
 
 
 def test_what_does_not_fit_is_refused_with_the_size_that_does(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,6 +21,13 @@ def test_what_does_not_fit_is_refused_with_the_size_that_does(monkeypatch: pytes
     with pytest.raises(LimitError):
         memory.check_memory(most_m + 60.0, 0.2)
     memory.check_memory(5000.0, 1.0)
+
+
+def test_a_town_with_street_photos_needs_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(memory, "free_bytes", lambda: 1.8e9)
+    memory.check_memory(1000.0, 0.2)
+    with pytest.raises(LimitError, match="at most 800 m"):
+        write_town(tmp_path / "t", 1, 1000.0, photos=0, panoramas=1)
 
 
 def test_where_nothing_is_free_no_size_is_promised(monkeypatch: pytest.MonkeyPatch) -> None:
