@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import IterableDataset, get_worker_info
 
 from crossgeo.engine.locate import fill
 from crossgeo.models.views import ObjectView
@@ -92,20 +91,6 @@ def _outlines_with_room(ground: Ground, reach_m: float) -> list[NDArray[np.float
         if around.sum() >= 0.97 * (2 * reach) ** 2:
             kept.append(outline)
     return kept
-
-
-class BatchStream(IterableDataset[ObjectBatch]):
-    """Batches without end for a DataLoader; each worker draws its own."""
-
-    def __init__(self, draw: DrawSample, view: ObjectView, batch: int, seed: int) -> None:
-        self.draw, self.view, self.batch, self.seed = draw, view, batch, seed
-
-    def __iter__(self) -> Iterator[ObjectBatch]:
-        """Yield batches."""
-        worker = get_worker_info()
-        rng = np.random.default_rng((self.seed, worker.id if worker else 0))
-        while True:
-            yield make_batch([self.draw(rng) for _ in range(self.batch)], self.view)
 
 
 def held_out_batches(draw: DrawSample, view: ObjectView, count: int, batch: int, seed: int) -> list[ObjectBatch]:

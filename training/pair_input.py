@@ -15,7 +15,7 @@ from crossgeo.models.panorama import PanoramaView
 from crossgeo.models.street_view import StreetView, street_ahead_m
 from crossgeo.models.views import DroneView, Image, Mask, normalise
 from crossgeo.training.evaluation.describing import fit, middle_of
-from crossgeo.training.evaluation.shots import on_panorama, take_shot
+from crossgeo.training.evaluation.shots import take_shot
 from crossgeo.training.pair_batch import Offset
 from crossgeo.training.pairs import Pair
 
@@ -59,7 +59,7 @@ class PairInput:
         assert pair.heading_deg is not None, "pairs without a heading are left out before training"
         heading_deg = pair.heading_deg + shot.turned_deg - _convergence_deg(pair)
         if isinstance(self.view, PanoramaView):
-            return *on_panorama(shot, heading_deg, self.view.ground_hw), (0.0, 0.0)
+            return *self.view.canvas(shot.pixels, shot.geometry(heading_deg)), (0.0, 0.0)
         geometry = shot.geometry(heading_deg)
         ahead = street_ahead_m(geometry) if pair.window_m is not None else (0.0, 0.0)  # a picture of its own lies about the camera
         return *self.view.canvas(shot.pixels, geometry, ahead), ahead

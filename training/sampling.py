@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -115,9 +115,3 @@ class SiteSampler:
         offset = np.einsum("iab,ijb->ija", np.stack(to_offset), photo_xy[:, None] - tile_xy[None]).astype(np.float32)
         offset[~same_group] = np.inf
         return Batch(np.stack(views), np.stack(masks), np.stack(tiles), distance, offset, ignore)
-
-    def stream(self, seed: int) -> Iterator[Batch]:
-        """Yield batches without end."""
-        rng = np.random.default_rng(seed)
-        while True:
-            yield self.batch(rng)

@@ -6,7 +6,7 @@ import torch
 
 from crossgeo.models.views import ObjectView
 from crossgeo.training.grounds import Ground, make_ground
-from crossgeo.training.objects import BatchStream, ObjectSampler, held_out_batches, make_batch
+from crossgeo.training.objects import ObjectSampler, held_out_batches, make_batch
 from crossgeo.training.render import Cameras
 
 VIEW = ObjectView(photo_px=64, window_px=96, gsd_m=0.4)
@@ -76,9 +76,3 @@ def test_a_seed_gives_the_same_held_out_clicks_in_any_batches() -> None:
     assert [len(b.boxes) for b in twos] == [2, 2, 1]
     torch.testing.assert_close(torch.cat([b.boxes for b in ones]), torch.cat([b.boxes for b in twos]))
     assert not torch.equal(held_out_batches(draw, VIEW, 1, 1, seed=4)[0].boxes, ones[0].boxes)
-
-
-def test_a_stream_goes_on_with_new_clicks() -> None:
-    stream = iter(BatchStream(ObjectSampler([_ground()], VIEW, CALM), VIEW, batch=2, seed=0))
-    first, second = next(stream), next(stream)
-    assert not torch.equal(first.boxes, second.boxes)

@@ -19,7 +19,7 @@ from crossgeo.models.panorama import PanoramaView
 from crossgeo.models.street_view import StreetView
 from crossgeo.models.views import DroneView, Image, Mask, normalise
 from crossgeo.training.evaluation.retrieval import Descriptors
-from crossgeo.training.evaluation.shots import Shot, on_panorama
+from crossgeo.training.evaluation.shots import Shot
 from crossgeo.training.pairs import PairSet
 
 BATCH = 16
@@ -43,15 +43,15 @@ class PairModel:
     device: str = "cpu"
 
     @classmethod
-    def load(cls, weights: str, device: str = "cpu") -> PairModel:
-        """Load weights of any view by shipped name or path.
+    def load(cls, weights: str, device: str = "cpu", aerial_weights: str | None = None) -> PairModel:
+        """Load weights of any view by shipped name or path; `aerial_weights` hold the other branch of street weights, unless shipped.
 
         Raises WeightsError when they are missing, damaged or of another kind, MismatchError for a view that is not known.
         """
         card = read_card(weights)
         if card["kind"] == "egotr-street":
             street = load_street_branch(weights)
-            partner = load_egotr(str(street.card["aerial"]["name"]))
+            partner = load_egotr(aerial_weights or str(street.card["aerial"]["name"]))
             if partner.sha256 != street.card["aerial"].get("sha256"):
                 found = partner.card["name"]
                 raise WeightsError(f"{weights}: goes with other weights than the {found} found here; take both from one source")
@@ -68,7 +68,7 @@ class PairModel:
         if kind == "panorama":
             wide = PanoramaView.from_dict(view)
             return cls(
-                name, sha256, kind, config, ground, aerial, lambda shot, heading: on_panorama(shot, heading, wide.ground_hw),
+                name, sha256, kind, config, ground, aerial, lambda shot, heading: wide.canvas(shot.pixels, shot.geometry(heading)),
                 lambda picture, _gsd: wide.aerial_input(picture), wide.mean, wide.std, device,
             )  # fmt: skip
         if kind == "street":

@@ -6,10 +6,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import PIL.Image
 
 from crossgeo.models.street import Projection, StreetGeometry, look_along, pyramid
-from crossgeo.models.views import DEFAULT_HFOV_DEG, Image, Mask
+from crossgeo.models.views import DEFAULT_HFOV_DEG, Image
 
 WHOLE_DEG = 359.0  # a panorama of more closes
 WIDEST_LENS_DEG = 170.0  # a photo that shows more is a part of a panorama
@@ -66,29 +65,3 @@ def through_lens(pixels: Image, fov_deg: float, towards_deg: float, horizon: flo
     east, north = right * math.cos(turn) + focal * math.sin(turn), focal * math.cos(turn) - right * math.sin(turn)
     whole = StreetGeometry(width_px, height_px, "panorama", 0.0, 360.0, horizon=horizon)
     return look_along(pyramid(pixels), whole, np.stack([east, north, up], axis=-1))[0]
-
-
-def on_panorama(shot: Shot, heading_deg: float, size_hw: tuple[int, int]) -> tuple[Image, Mask]:
-    """Place a shot on a north-aligned panorama (H, W, 3), north in the middle column, with a mask (H, W) of what it shows.
-
-    A part of a panorama keeps its rows; a perspective photo is taken to stand in the middle of a whole sphere's height.
-    """
-    height, width = size_hw
-    if shot.projection == "perspective":
-        return look_along(pyramid(shot.pixels), shot.geometry(heading_deg), _sphere(size_hw))
-    columns = max(1, min(width, round(width * shot.fov_deg / 360.0)))
-    small = np.asarray(PIL.Image.fromarray(shot.pixels).resize((columns, height), PIL.Image.Resampling.BILINEAR), np.uint8)
-    out, mask = np.zeros((height, width, 3), np.uint8), np.zeros(size_hw, np.bool_)
-    start = (width - columns) // 2 + round(width * heading_deg / 360.0)
-    at = (np.arange(columns) + start) % width
-    out[:, at], mask[:, at] = small, True
-    return out, mask
-
-
-def _sphere(size_hw: tuple[int, int]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    """Return the (H, W, 3) directions of a whole equirectangular panorama."""
-    height, width = size_hw
-    azimuth = ((np.arange(width) + 0.5) / width - 0.5) * 2.0 * math.pi
-    elevation = (0.5 - (np.arange(height) + 0.5) / height)[:, None] * math.pi
-    flat = np.cos(elevation)
-    return np.stack([np.sin(azimuth) * flat, np.cos(azimuth) * flat, np.broadcast_to(np.sin(elevation), (height, width))], axis=-1)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from crossgeo.models.panorama import PanoramaView
-from crossgeo.training.evaluation.shots import on_panorama, take_shot, through_lens
+from crossgeo.training.evaluation.shots import Shot, take_shot, through_lens
+
+
+def on_panorama(shot: Shot, heading_deg: float, size_hw: tuple[int, int]) -> tuple[Any, Any]:
+    """The paper's canvas of a shot."""
+    return PanoramaView(ground_hw=size_hw).canvas(shot.pixels, shot.geometry(heading_deg))
 
 
 def around(width_px: int = 720) -> np.ndarray:
