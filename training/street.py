@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from crossgeo.models.panorama import sphere_directions
 from crossgeo.models.street import StreetGeometry, directions_to_pixels
 from crossgeo.models.street_view import canvas_directions, street_ahead_m
 from crossgeo.models.views import DroneView
@@ -123,6 +124,24 @@ class StreetCameras:
         return StreetGeometry(1024, round(1024 / aspect), "perspective", heading, hfov, pitch, height_m=height_m)
 
 
+class PanoramaCameras:
+    """Takes the same photos for the paper's presets: on a panorama's canvas instead of the ground."""
+
+    def __init__(self, cameras: StreetCameras, size_hw: tuple[int, int]) -> None:
+        self.cameras, self.size_hw = cameras, size_hw
+
+    def sites(self, ground: Ground, view: DroneView) -> NDArray[np.float32]:
+        """Return the (N, 2) pixels of a ground where a camera may stand."""
+        return self.cameras.sites(ground, view)
+
+    def shoot(
+        self, world: World, site_px: tuple[float, float], view: DroneView, rng: np.random.Generator
+    ) -> tuple[Image, Mask, tuple[float, float]]:
+        """Return the canvas (H, W, 3) of a photo taken at a site, its mask, and (0, 0): its tile lies around the camera."""
+        shot = self.cameras.aim(world, site_px, float(rng.uniform(0.0, 360.0)), rng)
+        return (*shot.panorama(self.size_hw, rng), (0.0, 0.0))
+
+
 @dataclass(frozen=True)
 class Shot:
     """A camera set up in a scenery, as it stands and as the engine takes it to stand."""
@@ -148,6 +167,16 @@ class Shot:
         to_px = self.world.to_pixels((0.0, 0.0), gsd_m)[:2, :2] * gsd_m  # turned east, north -> metres east, south
         to_local = np.array([[to_px[0, 0], -to_px[1, 0], 0.0], [to_px[0, 1], -to_px[1, 1], 0.0], [0.0, 0.0, 1.0]])
         return np.asarray(_tilted(_turned(directions, self.turn_rad), self.tilts_rad) @ to_local)
+
+    def panorama(self, size_hw: tuple[int, int], rng: np.random.Generator) -> tuple[Image, Mask]:
+        """Return the photo on the paper's north-aligned canvas (H, W, 3), a whole sphere, and its mask."""
+        directions = sphere_directions(*size_hw)
+        shown = directions_to_pixels(self.geometry, directions)[2]
+        seen = np.zeros((*size_hw, 3), np.uint8)
+        seen[shown] = self.scenery.look(self.origin_m, self.rays(directions[shown]), rng)
+        seen = change_photo(seen, rng, self.errors.strength)
+        seen[~shown] = 0
+        return seen, shown
 
     def canvas(self, size_px: int, extent_m: float, centre_m: tuple[float, float], rng: np.random.Generator) -> tuple[Image, Mask]:
         """Return the canvas (S, S, 3) that the engine would make of the photo, around an offset from the camera, and its mask."""

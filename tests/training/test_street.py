@@ -9,7 +9,7 @@ from crossgeo.models.views import DroneView
 from crossgeo.training.grounds import Ground, make_ground
 from crossgeo.training.render import World, render_tile
 from crossgeo.training.sampling import SiteSampler, SiteSampling
-from crossgeo.training.street import StreetCameras, StreetErrors, Thing, through_photo
+from crossgeo.training.street import PanoramaCameras, StreetCameras, StreetErrors, Thing, through_photo
 from crossgeo.training.street_objects import StreetObjectSampler
 
 GSD_M = 0.25
@@ -40,12 +40,13 @@ class Flat:
         return found
 
     def look(self, origin_m: np.ndarray, directions: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        assert (directions[..., 2] < 0.0).all()
+        below = directions[..., 2] < -1e-3
+        directions = np.where(below[..., None], directions, (0.0, 0.0, -1.0))
         at = origin_m[:2] + directions[..., :2] * (-origin_m[2] / directions[..., 2:])
         rows, columns = self.ground.usable.shape
         x = np.clip(at[..., 0] / GSD_M, 0, columns - 1).astype(int)
         y = np.clip(rows - at[..., 1] / GSD_M, 0, rows - 1).astype(int)
-        return self.ground.scenes[0][y, x]
+        return np.where(below[..., None], self.ground.scenes[0][y, x], np.uint8(255))
 
 
 def flat() -> Flat:
@@ -126,3 +127,14 @@ def test_things_of_no_wanted_kind_are_not_clicked() -> None:
     scenery = Flat(flat().ground, flat().places_m, (Thing("building", house),))
     sampler = StreetObjectSampler([scenery], StreetObjectView(), {"tree": 1.0})
     assert sampler._click(scenery, (480.0, 440.0), np.random.default_rng(1)) is None
+
+
+def test_the_same_photo_lies_on_a_panorama_with_north_in_its_middle() -> None:
+    scenery, view = flat(), DroneView()
+    cameras = PanoramaCameras(StreetCameras([scenery], EXACT), (64, 256))
+    canvas, mask, ahead = cameras.shoot(World(scenery.ground, 0, 0, 0.0, False), (480.0, 480.0), view, np.random.default_rng(1))
+    assert canvas.shape == (64, 256, 3) and mask.all() and ahead == (0.0, 0.0)
+    assert canvas[:30].mean() > canvas[36:].mean() + 20.0  # sky above the horizon
+    narrow = PanoramaCameras(StreetCameras([scenery], StreetErrors(panorama_share=0.0)), (64, 256))
+    canvas, mask, _ = narrow.shoot(World(scenery.ground, 0, 0, 0.0, False), (480.0, 480.0), view, np.random.default_rng(1))
+    assert 0.02 < mask.mean() < 0.3 and not canvas[~mask].any()

