@@ -96,6 +96,7 @@ def retrieval(
     heading: Annotated[Heading, typer.Option(help="Whether questions give the heading.")] = Heading.BOTH,
     headings_tried: Annotated[int, typer.Option(min=1, max=360, help="Headings tried around the circle where it is unknown.")] = 24,
     against: Against = None,
+    aerial_weights: Annotated[str | None, typer.Option(help="The aerial branch that street weights go with, unless shipped.")] = None,
     device: Device = "cpu",
 ) -> None:
     """Judge place models: each photo against every aerial picture of a data set."""
@@ -116,8 +117,8 @@ def retrieval(
     if not isinstance(every, PairSet):
         raise InputError(f"{folder}: {every.name} is a set of clicked objects; judge it with `geo eval objects`")
     pairs = every.split(split or _split_of(every.splits, every.layout))
-    models = [PairModel.load(name, device) for name in weights]
-    other = PairModel.load(against, device) if against else None
+    models = [PairModel.load(name, device, aerial_weights) for name in weights]
+    other = PairModel.load(against, device, aerial_weights) if against else None
     protocols = tuple(cast("list[ProtocolName]", protocol)) if protocol else protocols_of(pairs)
     fovs = tuple(sorted(set(fov), reverse=True)) if fov else FOVS_DEG
     settings = RetrievalSettings(protocols, fovs, heading.known, headings_tried, shown.controls, shown.seed)

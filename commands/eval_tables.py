@@ -13,7 +13,7 @@ Json = Mapping[str, Any]
 
 METRES = {"median_m": "median", "within_1_m": "1 m", "within_5_m": "5 m", "within_25_m": "25 m", "within_50_m": "50 m"}
 HEADING = {"median_deg": "turned", "within_10_deg": "10°"}
-RECALLS = ("R@1", "R@5", "R@10", "R@1%", "AP")
+RECALLS = ("R@1", "R@5", "R@10", "R@1%")
 
 
 def retrieval_tables(report: Json) -> list[Table]:
@@ -23,7 +23,7 @@ def retrieval_tables(report: Json) -> list[Table]:
               for name, says in report["protocols"].items() if name != "place-back"]  # fmt: skip
     if report["place-back"] is not None:
         tables.append(_recalls(f"protocol place-back: {report['protocols']['place-back']}", "place-back", [report["place-back"]], report))
-    return [*tables, *_metres(cells, "Best aerial picture against the photo's place")]
+    return [*tables, *_metres(report, "Best aerial picture against the photo's place")]
 
 
 def places_tables(report: Json) -> list[Table]:
@@ -36,7 +36,7 @@ def places_tables(report: Json) -> list[Table]:
     for cell in report["cells"]:
         status = cell["models"][0]["status"]
         table.add_row(_cell(cell), *(f"{status.get(name, 0)}, {status.get(f'{name}_within_25_m', 0)} right" for name in names))
-    return [*_metres(report["cells"], f"{report['photos']} photos in {report['index']} ({report['tiles']} tiles)"), table]
+    return [*_metres(report, f"{report['photos']} photos in {report['index']} ({report['tiles']} tiles)"), table]
 
 
 def objects_tables(report: Json) -> list[Table]:
@@ -68,30 +68,31 @@ def _recalls(title: str, protocol: str, cells: list[Json], report: Json) -> Tabl
     table = _table(title)
     table.add_column("photos")
     table.add_column("")
-    for name in RECALLS:
+    names = [*RECALLS, "AP"] if any("AP" in model.get(protocol, {}) for cell in cells for model in cell["models"]) else RECALLS
+    for name in names:
         table.add_column(name, justify="right")
     for cell in cells:
         for label, groups, style in _lines(cell, report):
             figures = groups.get(protocol, {})
-            if any(name in figures for name in RECALLS):
-                table.add_row(_cell(cell), label, *(_figure(figures.get(name), name) for name in RECALLS), style=style)
+            if any(name in figures for name in names):
+                table.add_row(_cell(cell), label, *(_figure(figures.get(name), name) for name in names), style=style)
     for line in report["published"]:
         if line["protocol"] == protocol:
             values = ("-" if value is None else f"{value:.2f}" for value in line["recalls"])
-            table.add_row("360°, known", f"published: {line['method']}", *values, "")
+            table.add_row("360°, known", f"published: {line['method']}", *values)
     return table
 
 
-def _metres(cells: list[Json], title: str) -> list[Table]:
-    if not any("metres" in model for cell in cells for model in cell["models"]):
+def _metres(report: Json, title: str) -> list[Table]:
+    if not any("metres" in model for cell in report["cells"] for model in cell["models"]):
         return []
     table = _table(f"{title}: metres, and headings where they are found")
     table.add_column("photos")
     table.add_column("")
     for name in (*METRES.values(), *HEADING.values()):
         table.add_column(name, justify="right")
-    for cell in cells:
-        for label, groups, style in _lines(cell, {"models": [{"name": "model"}] * len(cell["models"])}):
+    for cell in report["cells"]:
+        for label, groups, style in _lines(cell, report):
             values = [_figure(groups.get("metres", {}).get(name), name) for name in METRES]
             values += [_figure(groups.get("heading", {}).get(name), name) for name in HEADING]
             if any(str(value) != "-" for value in values):
@@ -124,24 +125,12 @@ def _figure(figure: Json | None, name: str) -> Text:
         return Text("-")
     if figure["value"] is None:
         return Text("none")
-    form = _metric if name.endswith("_m") and name.startswith("median") else _turn if name.endswith("median_deg") else _percent
-    text = Text(form(figure["value"]))
+    scale, unit = (1.0, " m") if name == "median_m" else (1.0, "°") if name == "median_deg" else (100.0, "")
+    text = Text(f"{scale * figure['value']:.1f}")
     if figure["low"] is not None or figure["high"] is not None:
-        low, high = (form(figure[end]) if figure[end] is not None else "∞" for end in ("low", "high"))
+        low, high = (f"{scale * figure[end]:.1f}" if figure[end] is not None else "∞" for end in ("low", "high"))
         text.append(f" ({low}–{high})", style="dim")
-    return text
-
-
-def _percent(value: float) -> str:
-    return f"{100.0 * value:.1f}"
-
-
-def _metric(value: float) -> str:
-    return f"{value:.1f} m"
-
-
-def _turn(value: float) -> str:
-    return f"{value:.1f}°"
+    return text.append(unit)
 
 
 def _table(title: str) -> Table:

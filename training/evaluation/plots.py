@@ -10,8 +10,8 @@ import numpy as np
 
 from crossgeo.errors import UsageError
 from crossgeo.training.evaluation.cells import JudgedCell
-from crossgeo.training.evaluation.places import Answered, place_figures, recall_figures
-from crossgeo.training.evaluation.statistics import Figure
+from crossgeo.training.evaluation.places import NEAR_M, Answered, recall_figures
+from crossgeo.training.evaluation.statistics import Figure, share
 
 MOST_K = 100
 SHOWN_M = (0.5, 1000.0)
@@ -48,7 +48,7 @@ def _recall(path: Path, cell: JudgedCell, protocol: str, references: int, title:
     for name, answered in cell.controls.items():
         line(answered, name, linestyle="--", linewidth=1)
     axes.plot(at, 100.0 * at / references, ":", color="grey", label="chance, one right reference")
-    axes.set(xscale="log", xlabel="k", ylabel="questions with a right reference among the first k (%)", ylim=(0, 100))
+    axes.set(xscale="log", xlabel="k", ylabel="questions with a right reference among the first k (%)", ylim=(0, 102))
     return _saved(figure, axes, path)
 
 
@@ -59,7 +59,7 @@ def _errors(path: Path, cells: Sequence[JudgedCell], title: str) -> Path:
         shares = 100.0 * np.arange(1, len(metres) + 1) / len(metres)
         kept = np.isfinite(metres)
         axes.step([SHOWN_M[0], *metres[kept], SHOWN_M[1]], [0.0, *shares[kept], 100.0 * kept.mean()], where="post", label=_says(cell))
-    axes.set(xscale="log", xlabel="metres", ylabel="photos placed within (%)", xlim=SHOWN_M, ylim=(0, 100))
+    axes.set(xscale="log", xlabel="metres", ylabel="photos placed within (%)", xlim=SHOWN_M, ylim=(0, 102))
     for limit in (1.0, 5.0, 25.0, 50.0):
         axes.axvline(limit, color="grey", linewidth=0.5)
     return _saved(figure, axes, path)
@@ -67,16 +67,16 @@ def _errors(path: Path, cells: Sequence[JudgedCell], title: str) -> Path:
 
 def _by_fov(path: Path, cells: Sequence[JudgedCell], protocol: str | None, references: int | None, title: str) -> Path:
     def value(answered: Sequence[Answered]) -> Figure:
-        places = place_figures(answered)
-        if places is not None:
-            return places["within_25_m"]
+        if metric:
+            return share([one.metres is not None and one.metres <= NEAR_M for one in answered])
         assert protocol is not None and references is not None
         return recall_figures(answered, references)[protocol]["R@1"]
 
-    metric = any(place_figures(cell.models[0]) is not None for cell in cells)
-    what = "photos within 25 m (%)" if metric else f"R@1 (%), protocol {protocol}"
+    metric = any(one.metres is not None for cell in cells for one in cell.models[0])
+    what = f"photos within {NEAR_M:g} m (%)" if metric else f"R@1 (%), protocol {protocol}"
     figure, axes = _axes(f"{title}: by field of view")
     fovs = list(dict.fromkeys(cell.fov_deg for cell in cells))
+    marks = dict(zip(dict.fromkeys(name for cell in cells for name in cell.controls), "sdv", strict=False))
     for turn, heading in enumerate(dict.fromkeys(cell.heading for cell in cells)):
         own = [cell for cell in cells if cell.heading == heading]
         found = [value(cell.models[0]) for cell in own]
@@ -84,7 +84,11 @@ def _by_fov(path: Path, cells: Sequence[JudgedCell], protocol: str | None, refer
         middle = np.array([100.0 * one.value for one in found])
         reach = [[100.0 * (one.value - (one.low or 0.0)) for one in found], [100.0 * ((one.high or 1.0) - one.value) for one in found]]
         axes.bar(at, middle, width=0.3, yerr=reach, capsize=3, label=f"heading {heading}")
-    axes.set(ylabel=what, ylim=(0, 100))
+        for name, mark in marks.items():
+            shown = [(place, value(cell.controls[name])) for place, cell in zip(at, own, strict=True) if name in cell.controls]
+            label = name if turn == 0 else None
+            axes.plot([place for place, _ in shown], [100.0 * one.value for _, one in shown], mark, color="black", label=label)
+    axes.set(ylabel=what, ylim=(0, 102))
     axes.set_xticks(np.arange(len(fovs)) + 0.175, [f"{fov:g}°" if fov else "unknown" for fov in fovs])
     return _saved(figure, axes, path)
 
@@ -111,6 +115,8 @@ def _axes(title: str) -> tuple[Any, Any]:
 
 
 def _saved(figure: Any, axes: Any, path: Path) -> Path:
-    axes.legend(frameon=False, fontsize=8)
+    if axes.get_xscale() == "log":
+        axes.xaxis.set_major_formatter("{x:g}")
+    figure.legend(loc="outside lower left", ncols=3, frameon=False, fontsize=8)
     figure.savefig(path, dpi=130)
     return path

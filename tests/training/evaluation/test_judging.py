@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from crossgeo.errors import InputError, MismatchError
+from crossgeo.errors import InputError, MismatchError, WeightsError
+from crossgeo.models.checkpoint import save_weights
+from crossgeo.models.egotr import EgoTR, EgoTRBranch, EgoTRConfig
 from crossgeo.models.panorama import PanoramaView
+from crossgeo.models.street_view import StreetView
 from crossgeo.models.views import DroneView
 from crossgeo.training.datasets.cvact import read_cvact
 from crossgeo.training.evaluation.describing import PairModel, middle_of
@@ -108,6 +113,27 @@ def test_weights_whose_view_does_not_fit_the_set_are_refused(test_pairs: PairSet
         ModelJudge.of(Questions.of(test_pairs, ("id",)), drone, quiet)
     with pytest.raises(MismatchError, match="'sonar'"):
         PairModel.load(str(save_tiny("odd", {"kind": "sonar"})))
+
+
+def test_street_weights_are_read_with_the_aerial_branch_they_were_trained_with(test_pairs: PairSet, tmp_path: Path, quiet: Quiet) -> None:
+    config = EgoTRConfig("tiny", "efficientnet-lite0", (32, 32), (32, 32), 16, 1, 2, 32, dropout=0.0)
+    paths, digests = [tmp_path / "above.safetensors", tmp_path / "other.safetensors"], []
+    for seed, path in enumerate(paths):
+        torch.manual_seed(seed)
+        card = {"name": path.stem, "kind": "egotr", "config": config.to_dict(), "view": DroneView(32).to_dict()}
+        digests.append(save_weights(path, EgoTR(config).state_dict(), card))
+    own = {"name": "street", "kind": "egotr-street", "config": config.to_dict(), "view": StreetView(32, 40.0).to_dict()}
+    street = tmp_path / "street.safetensors"
+    save_weights(street, EgoTRBranch(config, (32, 32)).state_dict(), {**own, "aerial": {"name": "above", "sha256": digests[0]}})
+    model = PairModel.load(str(street), aerial_weights=str(paths[0]))
+    questions = Questions.of(test_pairs, ("id",), headings=2)
+    found = DescriptorAnswers(questions, ModelJudge.of(questions, model, quiet))(test_pairs.pairs, 90.0, False)
+    assert model.kind == "street" and len(found) == len(test_pairs)
+    with pytest.raises(WeightsError, match="goes with other weights than the other"):
+        PairModel.load(str(street), aerial_weights=str(paths[1]))
+    without = PairSet("made", "cvact", test_pairs.root, tuple(replace(p, aerial_gsd_m=None) for p in test_pairs))
+    with pytest.raises(MismatchError, match="how many metres a pixel covers"):
+        model.check_fits(without)
 
 
 def test_the_middle_of_a_picture_is_cut_to_what_the_model_reads() -> None:
