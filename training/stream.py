@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from crossgeo.errors import GeoError
+
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 _ENDLESS = range(2**62)
@@ -74,7 +76,7 @@ def _draw(source: Source[T], seed: int, rank: int, ranks: int, step: int) -> T:
 
 
 def drawn(draw: Callable[[int], T], numbers: range, workers: int) -> Iterator[T]:
-    """Yield `draw(number)` for each number in order, drawn ahead by `workers` processes."""
+    """Yield `draw(number)` for each number in order, drawn ahead by `workers` processes; a GeoError comes as it was raised."""
     loader = DataLoader(
         _Drawn(draw),
         batch_size=None,
@@ -84,15 +86,24 @@ def drawn(draw: Callable[[int], T], numbers: range, workers: int) -> Iterator[T]
         prefetch_factor=4 if workers else None,
         generator=torch.Generator(),  # the loader's own draws leave the model's alone
     )
-    return iter(loader)
+    return map(_good, loader)
 
 
-class _Drawn(Dataset[T], Generic[T]):
+class _Drawn(Dataset[T | GeoError], Generic[T]):
     def __init__(self, draw: Callable[[int], T]) -> None:
         self.draw = draw
 
-    def __getitem__(self, number: int) -> T:
-        return self.draw(number)
+    def __getitem__(self, number: int) -> T | GeoError:
+        try:
+            return self.draw(number)
+        except GeoError as error:  # raised in a worker it would come with the worker's traceback in its message
+            return error
+
+
+def _good(batch: T | GeoError) -> T:
+    if isinstance(batch, GeoError):
+        raise batch
+    return batch
 
 
 def _as_it_is(batch: Any) -> Any:
