@@ -90,8 +90,17 @@ class EgoTRDescriber:
 
     @classmethod
     def load(cls, weights: str = "egotr-s-drone", precision: Precision = "auto", batch: int = 16) -> EgoTRDescriber:
-        """Load both branches by shipped name or path, for drone photos; raise WeightsError when they are missing or damaged."""
+        """Load both branches by shipped name or path, for drone photos.
+
+        Raises WeightsError when they are missing or damaged, MismatchError for weights of another view than a drone's.
+        """
         model = load_egotr(weights)
+        kind = model.card["view"].get("kind", "drone")
+        if kind != "drone":
+            raise MismatchError(
+                f"{model.card['name']} has a {kind} view, and an index goes with weights of a drone view; choose such weights, "
+                "or judge these on pairs with `geo eval retrieval`"
+            )
         view = DroneView.from_dict(model.card["view"])
         ground, aerial = fold_branch(model.module.ground), fold_branch(model.module.aerial)
         identity = ModelIdentity(model.identity[0], model.identity[1], view.digest)

@@ -24,11 +24,12 @@ from crossgeo.engine.place import Answer, FoundObject, Place, Status
 from crossgeo.engine.pose import Pose
 from crossgeo.engine.poses import PoseSettings, StreetPoseSettings, poses_to_try, street_poses_to_try
 from crossgeo.engine.status import status_of
-from crossgeo.errors import InputError, UsageError
+from crossgeo.errors import InputError, MismatchError, UsageError
 from crossgeo.geodesy import grid_convergence_deg, to_lat_lon
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.models.checkpoint import shipped_weights, street_partner
 from crossgeo.models.street import DEFAULT_STREET_FOV_DEG
+from crossgeo.models.street_view import StreetObjectView
 
 DEFAULT_NEAR_RADIUS_M = 250.0
 AUTO = "auto"  # street weights: the shipped ones that go with the aerial branch, where there are any
@@ -231,7 +232,10 @@ class GeoSearch:
         if known is None:
             raise UsageError(f"no object weights for {kind} photos were opened; give them to ask for a point")
         if isinstance(known, str):
-            known = self._objects[kind] = ObjectFinder.load(self.index, known)
+            finder = ObjectFinder.load(self.index, known)
+            if isinstance(finder.view, StreetObjectView) != (kind == "street"):
+                raise MismatchError(f"the object weights {known} are not for {kind} photos; choose others")
+            known = self._objects[kind] = finder
         return known
 
     def _answer(

@@ -61,8 +61,7 @@ def start_from(weights: str) -> Start:
     card = read_card(weights)
     if card["kind"] != STREET_KIND:
         model = load_egotr(weights)
-        view: View = PanoramaView.from_dict(card["view"]) if card["view"]["kind"] == "panorama" else DroneView.from_dict(card["view"])
-        return Start(model.module.config, view, dict(model.module.state_dict()), card)
+        return Start(model.module.config, _view_of(card["view"]), dict(model.module.state_dict()), card)
     street = load_street_branch(weights)
     aerial = dict(card["aerial"])
     partner = load_egotr(aerial["name"])
@@ -81,6 +80,13 @@ def start_fresh(preset: str, layout: str) -> Start:
     if config.stem == "resnetv2":
         return Start(config, PanoramaView.of(config)).for_pairs(layout)
     return Start(config, DroneView()).for_pairs(layout)
+
+
+def _view_of(values: dict[str, Any]) -> View:
+    """Read the view of a card; a drone's where it names no kind."""
+    if values.get("kind") == "panorama":
+        return PanoramaView.from_dict(values)
+    return StreetView.from_dict(values) if values.get("kind") == "street" else DroneView.from_dict(values)
 
 
 def _on_the_street(view: DroneView | StreetView) -> StreetView:

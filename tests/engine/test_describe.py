@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -16,7 +18,12 @@ from crossgeo.engine.photo import Photo
 from crossgeo.engine.placing import DronePlacer
 from crossgeo.engine.pose import DronePose
 from crossgeo.engine.runtime.torch import FeatureRuntime
+from crossgeo.errors import MismatchError
 from crossgeo.indexer.manifest import ModelIdentity
+from crossgeo.models.checkpoint import save_weights
+from crossgeo.models.egotr import PRESETS, EgoTR
+from crossgeo.models.panorama import PanoramaView
+from crossgeo.models.street_view import StreetView
 from crossgeo.models.views import DroneView
 
 VIEW = DroneView(size_px=96)
@@ -104,3 +111,12 @@ def test_a_photo_is_brought_down_once_a_scale_however_often_it_is_asked_about(mo
     assert len(widths) == 3
     made.photo(one, [DronePose(10.0, 80.0)])
     np.testing.assert_array_equal(on_ground.batches[0], on_ground.batches[-1])
+
+
+@pytest.mark.parametrize("view", [PanoramaView((32, 32), (32, 32)), StreetView(size_px=32)])
+def test_weights_whose_photos_are_placed_otherwise_are_refused(view: PanoramaView | StreetView, tmp_path: Path) -> None:
+    tiny = replace(PRESETS["egotr-s"], ground_hw=(32, 32), aerial_hw=(32, 32), width=32, layers=1, heads=2, hidden=32, descriptor=16)
+    card = {"name": "pairs", "kind": "egotr", "config": tiny.to_dict(), "view": view.to_dict()}
+    save_weights(tmp_path / "pairs.safetensors", EgoTR(tiny).state_dict(), card)
+    with pytest.raises(MismatchError, match=f"pairs has a {view.to_dict()['kind']} view"):
+        EgoTRDescriber.load(str(tmp_path / "pairs.safetensors"))

@@ -11,7 +11,7 @@ import pytest
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.pose import StreetPose
 from crossgeo.engine.search import GeoSearch
-from crossgeo.errors import UsageError
+from crossgeo.errors import MismatchError, UsageError
 from crossgeo.geodesy import distance_m, grid_convergence_deg, to_lat_lon
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.models.street import StreetGeometry, pixels_to_directions
@@ -69,6 +69,16 @@ def test_a_kind_without_weights_is_refused(street_search: GeoSearch, index_path:
     drone = street_search.matchers["drone"].describer
     with GeoSearch(GeoIndex.open(index_path), drone) as search, pytest.raises(UsageError, match="no weights for those"):
         search.query(ground.photo(X, Y, 0.0, 65.0), kind="street")
+
+
+def test_object_weights_of_the_other_kind_of_photo_are_refused_at_the_click(street_search: GeoSearch, index_path: Any, ground: Any) -> None:
+    drone, street = (street_search.matchers[kind].describer for kind in ("drone", "street"))
+    photo = stand(ground, X, Y, StreetGeometry(1024, 512, "panorama", 75.0, height_m=HEIGHT_M))
+    with (
+        GeoSearch(GeoIndex.open(index_path), drone, street=street, street_objects="attengeo-s-drone") as search,
+        pytest.raises(MismatchError, match="attengeo-s-drone are not for street photos"),
+    ):
+        search.query(photo, point=(500.0, 400.0), heading_deg=true_heading(search, 75.0))
 
 
 def test_every_kind_of_weights_is_named_for_the_journal(street_search: GeoSearch) -> None:
