@@ -15,7 +15,7 @@ from crossgeo.models.attengeo import AttenGeoConfig
 from crossgeo.models.views import Image
 from crossgeo.training.datasets.pictures import Pictures
 from crossgeo.training.objects import ObjectBatch
-from crossgeo.training.pair_checks import check_pictures
+from crossgeo.training.pair_checks import check_pictures, in_parts
 from crossgeo.training.pairs import ObjectPair
 
 
@@ -43,8 +43,7 @@ class ObjectPairSource:
 
     def in_order(self) -> list[ObjectPairBatch]:
         """Return all clicks once, for evaluation."""
-        rows = np.arange(len(self.pairs))
-        return [self.read(rows[start : start + self.size], None) for start in range(0, len(rows), self.size)]
+        return [self.read(part, None) for part in in_parts(np.arange(len(self.pairs)), self.size)]
 
     def read(self, rows: NDArray[np.int64], rng: np.random.Generator | None) -> ObjectPairBatch:
         """Read clicks; one whose pictures cannot be read is skipped and named, and with `rng` another is drawn in its place.
@@ -65,6 +64,8 @@ class ObjectPairSource:
                             f"most pictures cannot be read, the last: {error}; look at the data with `geo data check`"
                         ) from error
                     queue += [int(rng.integers(len(self.pairs)))] if rng is not None else []
+        if not read:
+            raise InputError(f"no picture can be read, {skipped[-1]}; look at the data with `geo data check`")
         photos, clicks, windows, boxes = zip(*read, strict=True)
         return ObjectPairBatch(
             torch.from_numpy(np.stack(photos)).permute(0, 3, 1, 2),

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from crossgeo.errors import InputError
 from crossgeo.training.pairs import ObjectPair, Pair
 
@@ -26,3 +29,8 @@ def check_placed(usable: int, given: int) -> None:
     """Raise InputError where too few photos can be placed."""
     if given and usable < LEAST_PAIRS:
         raise InputError(f"{usable} of {given} photos say where they looked, and {LEAST_PAIRS} are needed to tell any apart")
+
+
+def in_parts(rows: NDArray[np.int64], most: int) -> list[NDArray[np.int64]]:
+    """Split (n,) rows into parts of at most `most`, as even as can be: no part is one row alone, which might be unreadable."""
+    return np.array_split(rows, max(1, -(-len(rows) // most)))

@@ -12,6 +12,7 @@ from torch import nn
 
 from crossgeo.models.egotr import EgoTR
 from crossgeo.training.evaluation.retrieval import Matches, first_ranks
+from crossgeo.training.pair_checks import in_parts
 from crossgeo.training.pair_input import PairInput
 from crossgeo.training.pair_sampling import PairSampling, PairSource
 from crossgeo.training.pairs import Pair
@@ -36,8 +37,8 @@ class PairJudge:
         branches, rows = cast(EgoTR, model), np.arange(len(self.source.pairs))
         photos, aerials = [], []
         with torch.inference_mode():
-            for start in range(0, len(rows), _BATCH):
-                batch = self.source.read(rows[start : start + _BATCH], None)
+            for part in in_parts(rows, _BATCH):
+                batch = self.source.read(part, None)
                 views = self.source.as_input.normalise(batch.views, batch.masks)
                 tiles = self.source.as_input.normalise_tiles(batch.tiles)
                 photos.append(branches.ground(views.to(self.device)).float().cpu().numpy())

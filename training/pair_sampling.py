@@ -17,7 +17,7 @@ from crossgeo.errors import GeoError, InputError
 from crossgeo.training.datasets.pictures import Pictures
 from crossgeo.training.mining import hardest
 from crossgeo.training.pair_batch import Look, PairBatch, Places
-from crossgeo.training.pair_checks import check_pictures, check_placed
+from crossgeo.training.pair_checks import check_pictures, check_placed, in_parts
 from crossgeo.training.pair_input import WHOLE_DEG, PairInput, Turn, turned_offset
 from crossgeo.training.pairs import Pair
 from crossgeo.training.stream import drawn
@@ -77,8 +77,8 @@ class PairSource:
         count = len(self.pairs)
         asked = np.sort(np.random.default_rng([self.seed, step, 1]).permutation(count)[: self.how.mine_pairs])
         photos, aerials, read = [], [], []
-        parts = range(0, len(asked), _MINING_BATCH)
-        for part in drawn(partial(self._part, asked), parts, workers):
+        parts = in_parts(asked, _MINING_BATCH)
+        for part in drawn(partial(self._part, parts), range(len(parts)), workers):
             ground, aerial = describe(part)
             photos.append(ground.float().cpu().numpy())
             aerials.append(aerial.float().cpu().numpy())
@@ -119,6 +119,8 @@ class PairSource:
                 queue += [int(rng.choice(left))] if rng is not None and len(left) else []
                 continue
             read.append(row)
+        if not looks:
+            raise InputError(f"no picture can be read, {skipped[-1]}; look at the data with `geo data check`")
         at = np.array(read, np.int64)
         return PairBatch.of(looks, self.places[at], at, tuple(skipped))
 
@@ -144,8 +146,8 @@ class PairSource:
         apart = (east + ahead[0] - shift[0], north + ahead[1] - shift[1])
         return Look(canvas, mask, tile, ahead, shift, turned_offset(apart, turn))
 
-    def _part(self, asked: Rows, start: int) -> PairBatch:
-        return self.read(asked[start : start + _MINING_BATCH], None)
+    def _part(self, parts: Sequence[Rows], number: int) -> PairBatch:
+        return self.read(parts[number], None)
 
     def _beside(self, starts: Rows, rng: np.random.Generator) -> Rows:
         """Fill a batch up with neighbours of the pairs that it starts from, in place and mined, then with any."""

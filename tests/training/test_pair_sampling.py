@@ -138,6 +138,16 @@ def test_a_corrupt_photo_is_skipped_and_named_and_another_takes_its_place(make_p
     assert said.startswith("p3: ") and "photo3.png" in said
 
 
+def test_a_corrupt_photo_that_would_be_alone_in_the_last_part_of_a_pass_is_only_skipped(make_pairs: MakePairs) -> None:
+    pairs = make_pairs(65)  # a pass describes 64 at a time
+    pairs[64].photo.write_bytes(b"no picture")
+    source = PairSource(pairs, PANORAMA, PairSampling(batch=4, mined_share=0.5, neighbours=1), seed=0)
+    source.mine(lambda batch: (torch.eye(65)[batch.rows], torch.eye(65)[batch.rows]), 0, 0)
+    assert (source.mined[:64] >= 0).all() and (source.mined[64] == -1).all() and not (source.mined == 64).any()
+    with pytest.raises(InputError, match="no picture can be read, p64: "):
+        source.read(np.array([64]), None)
+
+
 def test_pictures_most_of_which_cannot_be_read_stop_training(make_pairs: MakePairs) -> None:
     pairs = make_pairs(8)
     for pair in pairs[1:]:
