@@ -170,8 +170,7 @@ class GeoSearch:
             # Compasses and barometers err: what the file says is a hint, not an order.
             for guess in (camera, free) if free != camera else (camera,):
                 if best is None or best.status != "located":
-                    found = self._look(picture, own, guess, ids, top, timings)
-                    best = found if best is None or self._lead(found) > self._lead(best) else best
+                    best = self._better(best, self._look(picture, own, guess, ids, top, timings))
         assert best is not None
         thing = None
         if click is not None and best.status in ("located", "ambiguous"):
@@ -197,6 +196,14 @@ class GeoSearch:
             poses = [*poses_to_try(camera, self.settings.poses, self._convergence_deg())]
         spots = matcher.match(photo, poses, ids, top, timings)
         return _Found(camera, spots, status_of([spot.merit for spot in spots], matcher.thresholds), kind)
+
+    def _better(self, best: _Found | None, found: _Found) -> _Found:
+        """The better of two ways to look at a photo; the less likely kind must convince, since scores of two kinds hardly compare."""
+        if best is None:
+            return found
+        if found.kind != best.kind:
+            return found if found.status in ("located", "ambiguous") else best
+        return found if self._lead(found) > self._lead(best) else best
 
     def _lead(self, found: _Found) -> float:
         """How far the best place lies above what its kind of photo needs."""

@@ -16,7 +16,7 @@ from crossgeo.engine import placing
 from crossgeo.engine.describe import AerialSide, EgoTRDescriber, GroundSide
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.placing import DronePlacer
-from crossgeo.engine.pose import DronePose
+from crossgeo.engine.pose import DronePose, StreetPose
 from crossgeo.engine.runtime.torch import FeatureRuntime
 from crossgeo.errors import MismatchError
 from crossgeo.indexer.manifest import ModelIdentity
@@ -120,3 +120,14 @@ def test_weights_whose_photos_are_placed_otherwise_are_refused(view: PanoramaVie
     save_weights(tmp_path / "pairs.safetensors", EgoTR(tiny).state_dict(), card)
     with pytest.raises(MismatchError, match=f"pairs has a {view.to_dict()['kind']} view"):
         EgoTRDescriber.load(str(tmp_path / "pairs.safetensors"))
+
+
+def test_street_weights_share_the_aerial_side_and_refuse_another() -> None:
+    drone = EgoTRDescriber.load(precision="fp32")
+    street = drone.for_street("egotr-s-street", precision="fp32")
+    assert street.identity == drone.identity and street.aerial is drone.aerial
+    panorama = Photo.from_pixels(np.full((64, 128, 3), 90, np.uint8))
+    assert street.photo(panorama, [StreetPose(30.0), StreetPose(200.0, 2.5)]).shape == (2, 768)
+    drone.identity = ModelIdentity("another", "1" * 64, drone.identity.view)
+    with pytest.raises(MismatchError, match="another"):
+        drone.for_street("egotr-s-street")

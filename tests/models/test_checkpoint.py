@@ -17,10 +17,12 @@ from crossgeo.models.checkpoint import (
     find_weights,
     load_attengeo,
     load_egotr,
+    load_street_branch,
     load_weights,
     read_card,
     save_weights,
     shipped_weights,
+    street_partner,
     tensors_digest,
 )
 from crossgeo.models.egotr import EgoTR, EgoTRConfig
@@ -224,4 +226,16 @@ def test_shipped_weights_are_whole_and_say_where_they_come_from(name: str) -> No
     assert find_weights(name).stat().st_size < 32e6
     assert card["name"] == name and card["licence"] and card["credits"]
     assert all(torch.isfinite(tensor).all() for tensor in state.values())
-    (load_egotr if card["kind"] == "egotr" else load_attengeo)(name)
+    {"egotr": load_egotr, "egotr-street": load_street_branch, "attengeo": load_attengeo}[card["kind"]](name)
+
+
+def test_shipped_street_weights_go_with_the_shipped_aerial_branch() -> None:
+    assert street_partner(load_egotr().sha256) == "egotr-s-street"
+    assert street_partner("0" * 64) is None
+
+
+def test_a_street_branch_without_a_partner_is_refused(tmp_path: Path) -> None:
+    card, state = load_weights("egotr-s-street")
+    save_weights(tmp_path / "lone.safetensors", state, {key: value for key, value in card.items() if key not in ("aerial", "digest")})
+    with pytest.raises(WeightsError, match="aerial branch"):
+        load_street_branch(tmp_path / "lone.safetensors")
