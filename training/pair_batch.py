@@ -74,7 +74,7 @@ class PairBatch(Batch):
             tile_xy=places.tile_xy + np.array([look.tile_m for look in looks]),
         )
         distance = _own_known(places.distance_m(places))
-        offset = np.full((*distance.shape, 2), np.inf, np.float32)  # each pair's world is turned by itself
+        offset = np.full((*distance.shape, 2), np.inf, np.float32)  # of a pair's own tile alone
         offset[np.arange(len(looks)), np.arange(len(looks))] = [look.offset_m for look in looks]
         canvases, masks, tiles = (np.stack(side) for side in zip(*((look.canvas, look.mask, look.tile) for look in looks), strict=True))
         return cls(canvases, masks, tiles, distance, offset, _off_diagonal(places.same(places)), places, rows, skipped)

@@ -39,7 +39,7 @@ class PairSampling:
     apart_m: float = 5.0  # what is nearer is one place, and no neighbour
     limited_share: float = 0.0  # of photos that are cut to a limited field of view, anywhere around
     limited_deg: tuple[float, float] = (70.0, 180.0)
-    turned: bool = False  # each pair's world by quarters, mirrored or not
+    turned: bool = False  # each batch's world by quarters, mirrored or not; all alike, as neighbours are right answers in part
     offset_m: float = 0.0  # standard deviation, along each axis, of how far a window lies off its photo, where one is cut from imagery
 
 
@@ -104,13 +104,14 @@ class PairSource:
         Without `rng` nothing is drawn: no other pair, nothing cut, shifted or turned. Raises InputError when most pictures that are
         tried cannot be read.
         """
+        turn: Turn = (int(rng.integers(4)), bool(rng.integers(2))) if rng is not None and self.how.turned else (0, False)
         queue, skipped = [int(row) for row in rows], []
         read: list[int] = []
         looks = []
         while queue:
             row = queue.pop(0)
             try:
-                looks.append(self._look(self.pairs[row], rng))
+                looks.append(self._look(self.pairs[row], rng, turn))
             except GeoError as error:
                 skipped.append(f"{self.pairs[row].id}: {error}")
                 if len(skipped) >= max(len(rows), 2):
@@ -124,16 +125,14 @@ class PairSource:
         at = np.array(read, np.int64)
         return PairBatch.of(looks, self.places[at], at, tuple(skipped))
 
-    def _look(self, pair: Pair, rng: np.random.Generator | None) -> Look:
-        """Read a pair and place it."""
+    def _look(self, pair: Pair, rng: np.random.Generator | None, turn: Turn) -> Look:
+        """Read a pair and place it in the turned world."""
         pictures, how = self._open(), self.how
         limits, off = (WHOLE_DEG, 0.0), np.zeros(2)
-        turn: Turn = (0, False)
         if rng is not None:
             limited, fov_deg, towards_deg = rng.random() < how.limited_share, rng.uniform(*how.limited_deg), rng.uniform(0.0, WHOLE_DEG)
             limits = (fov_deg, towards_deg) if limited else limits
             off = rng.normal(0.0, 1.0, 2) * how.offset_m
-            turn = (int(rng.integers(4)), bool(rng.integers(2))) if how.turned else turn
         canvas, mask, ahead = self.as_input.photo(pictures.photo(pair), pair, *limits)
         canvas, mask = self.as_input.turned(canvas, mask, turn)
         east, north = _off_middle(pair)

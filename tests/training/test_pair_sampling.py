@@ -61,6 +61,18 @@ def test_a_batch_is_the_same_whenever_it_is_drawn_and_its_pictures_are_its_pairs
         assert (tile == 110 + row).all()
 
 
+def test_all_of_a_batch_is_turned_alike_as_neighbours_are_right_answers_in_part(make_pairs: MakePairs) -> None:
+    pairs = make_pairs(12)
+    corner = np.full((64, 64, 3), 90, np.uint8)
+    corner[:20, 44:] = 250
+    for pair in pairs:
+        cv2.imwrite(str(pair.aerial), corner)
+    source = PairSource(pairs, PANORAMA, PairSampling(batch=4, turned=True), seed=3)
+    tiles = [source.batch_of(number).tiles for number in range(12)]
+    assert all((own == own[0]).all() for own in tiles)
+    assert len({own[0].tobytes() for own in tiles}) == 4  # the corner lies in each of them
+
+
 def test_a_batch_knows_its_metres(make_pairs: MakePairs) -> None:
     batch = PairSource(make_pairs(5), PANORAMA, PairSampling(batch=5), seed=1).batch_of(0)
     np.testing.assert_allclose(batch.distance_m, 30.0 * np.abs(batch.rows[:, None] - batch.rows[None]))
