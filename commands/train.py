@@ -46,6 +46,9 @@ def egotr(
     run.check()
     if photos is not None and (run.data is not None or run.recipe is not None or run.hold_out):
         raise UsageError("--photos goes with imagery alone: without --data, --recipe and --hold-out; it holds blocks out by itself")
+    if photos is not None and run.preset is not None:
+        raise UsageError("--photos fine-tunes weights; leave --preset out, and choose them with --start-from")
+    run.check_start(start_from)
     from crossgeo.commands import train_jobs
 
     with train_jobs.together():
@@ -54,7 +57,7 @@ def egotr(
         elif run.data is not None:
             train_jobs.egotr_on_pairs(run, start_from)
         else:
-            train_jobs.egotr_on_imagery(run, "egotr-s-drone" if start_from is None else start_from)
+            train_jobs.egotr_on_imagery(run, run.shipped("egotr-s-drone") if start_from is None else start_from)
 
 
 @app.command("attengeo")
@@ -71,10 +74,11 @@ def attengeo(
     run.check()
     if bool(outlines) == bool(run.data):
         raise UsageError("--outlines says what can be clicked on imagery; give both, or a data set with --data alone")
+    run.check_start(start_from)
     from crossgeo.commands import train_jobs
 
     with train_jobs.together():
         if run.data is not None:
             train_jobs.attengeo_on_pairs(run, start_from)
         else:
-            train_jobs.attengeo_on_imagery(run, outlines or [], "attengeo-s-drone" if start_from is None else start_from)
+            train_jobs.attengeo_on_imagery(run, outlines or [], run.shipped("attengeo-s-drone") if start_from is None else start_from)

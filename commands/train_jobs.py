@@ -13,6 +13,7 @@ from torch import nn
 from crossgeo.commands import console
 from crossgeo.commands.train_options import RENDERED_MINUTES, Run
 from crossgeo.errors import UsageError
+from crossgeo.models.views import DroneView
 from crossgeo.training import distributed
 from crossgeo.training.attengeo import AttenGeoTraining, ClickSource, train_attengeo
 from crossgeo.training.egotr import EgoTRTraining, train_egotr
@@ -21,6 +22,7 @@ from crossgeo.training.stream import Source
 
 if TYPE_CHECKING:
     from crossgeo.models.checkpoint import LoadedModel
+    from crossgeo.training.object_pairs import ObjectPairSource
     from crossgeo.training.pair_sampling import PairSource
     from crossgeo.training.pairs import Pair
     from crossgeo.training.starting import Start
@@ -40,7 +42,6 @@ def together() -> Iterator[None]:
 
 def egotr_on_imagery(run: Run, start_from: str) -> None:
     """Train on drone views rendered from orthophotos."""
-    from crossgeo.models.views import DroneView
     from crossgeo.training.render import Cameras
     from crossgeo.training.sampling import SiteSampler, SiteSampling
     from crossgeo.training.starting import start_fresh
@@ -80,11 +81,12 @@ def egotr_on_pairs(run: Run, start_from: str | None) -> None:
     how = replace(recipe.sampling, batch=run.batch or recipe.sampling.batch)
     source = PairSource(data.split(run.split).pairs, as_input, how, run.seed)
     _say_unplaced(source)
+    device = run.ready()
     settings = for_length(
-        recipe.training, epochs=run.epochs or recipe.epochs, epoch_steps=source.epoch_steps, warmup_steps=recipe.warmup_steps,
+        recipe.training, epochs=run.epochs or recipe.epochs, epoch_steps=_steps_of(source), warmup_steps=recipe.warmup_steps,
         steps=run.steps, minutes=run.minutes,
     )  # fmt: skip
-    settings = replace(_rates(run, settings), device=run.ready(), seed=run.seed, workers=run.workers)
+    settings = replace(_rates(run, settings), device=device, seed=run.seed, workers=run.workers)
     settings = replace(settings, trained="both" if begun.aerial is None else "ground")
     others = [pair for name in data.splits if name != run.split for pair in data.split(name).pairs]
     model = train_egotr(
@@ -112,7 +114,7 @@ def egotr_on_photos(run: Run, photos: Path, start_from: str | None) -> None:
             say(f"left out: {photo}: {reason}")
     source = city_source(city, as_input, run.batch, run.seed)
     settings = for_length(
-        FINE_TUNING, epochs=run.epochs or EPOCHS, epoch_steps=source.epoch_steps, warmup_steps=50, steps=run.steps, minutes=run.minutes
+        FINE_TUNING, epochs=run.epochs or EPOCHS, epoch_steps=_steps_of(source), warmup_steps=50, steps=run.steps, minutes=run.minutes
     )
     settings = replace(_rates(run, settings), device=device, seed=run.seed, workers=run.workers)
     before = EgoTR(begun.config).eval()
@@ -146,6 +148,7 @@ def attengeo_on_imagery(run: Run, outlines: Sequence[Path], start_from: str) -> 
     _no_epochs(run)
     start = load_attengeo(start_from) if start_from else None
     config = start.module.config if start else PRESETS[_preset(run.preset or "attengeo-s", PRESETS)]
+    _from_above(config)
     settings = AttenGeoTraining() if run.recipe is None else ATTENGEO[run.recipe.value].training
     settings = replace(_lengths(run, settings), device=run.ready(), seed=run.seed, workers=run.workers)
     settings = replace(_rates(run, settings), batch=run.batch or settings.batch)
@@ -168,14 +171,16 @@ def attengeo_on_pairs(run: Run, start_from: str | None) -> None:
         raise UsageError(f"{run.data} holds pairs without clicks; train EgoTR on it with `geo train egotr --data`")
     start = load_attengeo(start_from) if start_from else None
     config = start.module.config if start else PRESETS[_preset(run.preset or "attengeo", PRESETS)]
+    _from_above(config)
     recipe = ATTENGEO[run.recipe.value if run.recipe else "strong"]
     settings = replace(recipe.training, batch=run.batch or recipe.training.batch)
     source = ObjectPairSource(data.split(run.split).pairs, config, settings.batch, run.seed)
+    device = run.ready()
     settings = for_length(
-        settings, epochs=run.epochs or recipe.epochs, epoch_steps=source.epoch_steps, warmup_steps=recipe.warmup_steps,
+        settings, epochs=run.epochs or recipe.epochs, epoch_steps=_steps_of(source), warmup_steps=recipe.warmup_steps,
         steps=run.steps, minutes=run.minutes,
     )  # fmt: skip
-    settings = replace(_rates(run, settings), device=run.ready(), seed=run.seed, workers=run.workers)
+    settings = replace(_rates(run, settings), device=device, seed=run.seed, workers=run.workers)
     others = [pair for name in data.splits if name != run.split for pair in data.split(name).pairs]
     held_out = ObjectPairSource(others[:: max(1, len(others) // JUDGED)], config, settings.batch, 0).in_order() if others else []
     about = {"set": data.name, "layout": data.layout, "split": run.split, "clicks": len(source.pairs)}
@@ -196,7 +201,7 @@ def _train_attengeo(
     about["training"]["started_from"] = start.card["name"] if start else None
     path = run.out / "weights.safetensors"
     card = {"kind": "attengeo", "config": config.to_dict(), "view": config.view.to_dict(), **about}
-    _say_written(path, save_weights(path, model.state_dict(), card))
+    _say_written(path, save_weights(path, model.state_dict(), card), "--object-weights")
 
 
 def _save_egotr(run: Run, settings: EgoTRTraining, begun: Start, model: Any, data: Any) -> None:
@@ -205,11 +210,20 @@ def _save_egotr(run: Run, settings: EgoTRTraining, begun: Start, model: Any, dat
     about = run.about(settings, data)
     about["training"]["started_from"] = begun.card.get("name")
     path = run.out / "weights.safetensors"
-    _say_written(path, begun.save(path, model, about))
+    option = "--street-weights" if begun.aerial is not None else "--weights" if isinstance(begun.view, DroneView) else None
+    _say_written(path, begun.save(path, model, about), option)
 
 
-def _say_written(path: Path, digest: str) -> None:
-    console.say(f"{path}: written, SHA-256 {digest[:12]}; give it to `geo index build`, `geo query` or `geo eval` with --weights")
+def _say_written(path: Path, digest: str, option: str | None) -> None:
+    """Say where weights lie and what takes them; None are those of a view that no index is made with."""
+    takers = {None: "", "--weights": "`geo index build` and `geo query` with --weights, and to "}
+    takes = takers.get(option, f"`geo query` with {option}, and to ")
+    console.say(f"{path}: written, SHA-256 {digest[:12]}; give it to {takes}`geo eval` with --weights")
+
+
+def _steps_of(source: PairSource | ObjectPairSource) -> int:
+    """Return how many steps an epoch takes: each of several processes draws a batch of its own."""
+    return max(1, round(source.epoch_steps / distributed.ranks()))
 
 
 def _lengths(run: Run, settings: Any) -> Any:
@@ -234,6 +248,12 @@ def _preset(name: str, presets: dict[str, Any]) -> str:
     if name not in presets:
         raise UsageError(f"{name!r} is no preset; choose from {', '.join(presets)}")
     return name
+
+
+def _from_above(config: Any) -> None:
+    """Raise UsageError for a model whose photos are rolled out around a street camera: neither imagery nor pairs give such."""
+    if config.street:
+        raise UsageError(f"{config.name} reads street photos rolled out over the ground, which only scenery gives; choose another preset")
 
 
 def _stem(begun: Start) -> dict[str, Any] | None:

@@ -83,6 +83,15 @@ class Run:
             raise UsageError("--hold-out is for imagery; a data set has splits of its own, chosen with --split")
         outputs.check_folder(self.out, "--out")
 
+    def check_start(self, start_from: str | None) -> None:
+        """Raise UsageError where a run would start both anew and from weights."""
+        if self.preset is not None and start_from:
+            raise UsageError("--preset starts a model anew and --start-from goes on from weights; give one of them")
+
+    def shipped(self, weights: str) -> str:
+        """Return the shipped weights that a run on imagery starts from, none where a preset is asked for."""
+        return "" if self.preset is not None else weights
+
     def ready(self) -> str:
         """Set up the machine, join other processes where torchrun started several, and return the device."""
         import cv2

@@ -40,7 +40,7 @@ class Start:
     def for_pairs(self, layout: str) -> Start:
         """Return the same weights with the view for a layout's photos; UsageError for a street branch and photos from above."""
         if layout == DRONES and not isinstance(self.view, DroneView):
-            raise UsageError(f"{layout} holds photos from above; give weights of a drone view with --start-from, or --preset egotr-s")
+            raise UsageError("imagery and University-1652 show photos from above; give weights of a drone view, or --preset egotr-s")
         if layout == DRONES or isinstance(self.view, PanoramaView):
             return self
         return replace(self, view=_on_the_street(self.view))

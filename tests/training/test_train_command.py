@@ -53,6 +53,7 @@ def test_photos_and_imagery_fine_tune_weights_and_say_what_that_brought(street_c
     source = ["--imagery", street_city.ortho, "--photos", street_city.photos, "--start-from", street_city.weights]
     result = done("train", *source, "--out", out, *QUICK)  # without a command, as for egotr
     before, after = result.stdout.splitlines()
+    assert "`geo query` with --street-weights" in " ".join(result.stderr.split())
     assert before.startswith("held-out photos, before") and after.startswith("held-out photos, after")
     assert "within 25 m" in after
     card = read_card(out / "weights.safetensors")
@@ -75,7 +76,8 @@ def test_pairs_train_a_preset_by_either_recipe(street_city: Any, panoramas: Path
 
 def test_imagery_still_trains_on_rendered_drone_views(street_city: Any, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    done("train", "egotr", street_city.ortho, "--start-from", street_city.weights, "--out", out, *QUICK)
+    result = done("train", "egotr", street_city.ortho, "--start-from", street_city.weights, "--out", out, *QUICK)
+    assert "`geo query` with --weights" in " ".join(result.stderr.split())
     assert load_egotr(out / "weights.safetensors").card["view"]["kind"] == "drone"
     assert geo("train", "egotr", street_city.ortho, "--start-from", street_city.weights, "--out", out, *QUICK, "--seed", "7").exit_code == 7
 
@@ -99,7 +101,8 @@ def test_clicks_train_attengeo(tmp_path: Path) -> None:
     save_weights(tmp_path / "tiny.safetensors", AttenGeo(config).state_dict(), card)
     out = tmp_path / "run"
     source = ["--data", tmp_path / "cvogl", "--recipe", "paper", "--start-from", tmp_path / "tiny.safetensors"]
-    done("train", "attengeo", *source, "--out", out, *QUICK)
+    result = done("train", "attengeo", *source, "--out", out, *QUICK)
+    assert "`geo query` with --object-weights" in " ".join(result.stderr.split())
     assert "accu_50" in json.loads((out / "log.jsonl").read_text().splitlines()[-1])
     assert load_attengeo(out / "weights.safetensors").card["training"]["data"]["clicks"] == 4
 
@@ -124,6 +127,9 @@ def test_a_damaged_photo_is_named_in_the_log(street_city: Any, panoramas: Path, 
         (["--data", "set", "--photos", "photos"], "--photos goes with imagery alone"),
         (["ortho.tif", "--photos", "photos", "--recipe", "paper"], "--photos goes with imagery alone"),
         (["ortho.tif", "--epochs", "3"], "no epochs"),
+        (["ortho.tif", "--preset", "egotr-b"], "give weights of a drone view, or --preset egotr-s"),
+        (["ortho.tif", "--preset", "egotr-s", "--start-from", "egotr-s-drone"], "give one of them"),
+        (["ortho.tif", "--photos", "photos", "--preset", "egotr-s"], "leave --preset out"),
         (["ortho.tif", "--device", "nowhere", "--steps", "1"], "--device nowhere"),
     ],
 )
@@ -131,6 +137,13 @@ def test_arguments_that_do_not_fit_are_refused(arguments: list[str], said: str, 
     result = geo("train", "egotr", *arguments, "--out", tmp_path / "run")
     assert result.exit_code == 2
     assert said in " ".join(result.stderr.split())
+
+
+def test_a_model_of_street_photos_is_not_trained_on_photos_from_above(tmp_path: Path) -> None:
+    source = ["ortho.tif", "--outlines", "houses.geojson", "--preset", "attengeo-s-street"]
+    result = geo("train", "attengeo", *source, "--out", tmp_path / "run")
+    assert result.exit_code == 2
+    assert "attengeo-s-street reads street photos" in " ".join(result.stderr.split())
 
 
 def test_data_of_the_other_model_and_data_that_is_not_there_are_refused(panoramas: Path, tmp_path: Path) -> None:
