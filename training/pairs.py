@@ -33,6 +33,7 @@ class Pair:
     also: tuple[str, ...] = ()  # `aerial_id` of other aerials that show the place, off their middle (VIGOR's semi-positives)
     place: str | None = None  # pairs of one place are right answers to each other (University-1652's buildings)
     window_m: float | None = None  # side of the square about `aerial_centre_xy` that is cut from `aerial`
+    horizon: float = 0.5  # where a panorama's horizon lies, as a share of its height
 
     @property
     def aerial_id(self) -> str:

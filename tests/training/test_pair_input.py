@@ -77,6 +77,16 @@ def test_a_perspective_photo_is_rolled_out_ahead_of_its_camera_where_a_window_ca
     assert about == (0.0, 0.0)
 
 
+def test_a_cropped_panorama_lies_on_the_ground_where_the_whole_one_does() -> None:
+    as_input, photo = PairInput(StreetView(size_px=64)), picture(256, 512)
+    whole, _, _ = as_input.photo(photo, pair())
+    band, mask, _ = as_input.photo(np.ascontiguousarray(photo[112:208]), pair(horizon=16 / 96))
+    assert 0.5 < mask.mean() < 1.0  # the ground at one's feet is cut off
+    assert np.abs(band.astype(float) - whole)[mask].mean() < 1.0
+    wrong, shown, _ = as_input.photo(np.ascontiguousarray(photo[112:208]), pair())
+    assert np.abs(wrong.astype(float) - whole)[shown].mean() > 10.0
+
+
 def test_black_is_no_imagery_on_the_ground_and_dark_in_the_papers_view() -> None:
     tiles = np.zeros((1, 160, 160, 3), np.uint8)
     assert not PairInput(StreetView()).normalise_tiles(tiles).any()

@@ -9,6 +9,7 @@ from pyproj import CRS
 
 from crossgeo import geodesy
 from crossgeo.engine.batch import photos_in
+from crossgeo.engine.camera import camera_of
 from crossgeo.engine.photo import Photo
 from crossgeo.errors import GeoError, InputError
 from crossgeo.indexer.imagery import Source, open_sources
@@ -52,6 +53,7 @@ def _pair(path: Path, name: str, grounds: Sequence[tuple[Source, CRS]], window_m
     exif = photo.exif
     if exif.lat is None or exif.lon is None:
         return "no position in its EXIF"
+    camera = camera_of(photo, kind="street")  # as a question about the photo takes it
     for source, crs in grounds:
         xy = geodesy.from_lat_lon(crs, exif.lat, exif.lon)
         if _covers(source, crs, xy):
@@ -61,13 +63,14 @@ def _pair(path: Path, name: str, grounds: Sequence[tuple[Source, CRS]], window_m
                 photo=path,
                 aerial=source.path,
                 split=split,
-                heading_deg=None if exif.heading_is_magnetic else exif.heading_deg,
-                fov_deg=exif.panorama_deg or exif.fov_deg,
+                heading_deg=None if camera.heading_is_magnetic else camera.heading_deg,
+                fov_deg=camera.fov_deg,
                 xy=xy,
                 crs=f"EPSG:{code}" if code else crs.to_wkt(),
                 aerial_gsd_m=source.gsd_m,
                 aerial_centre_xy=xy,
                 window_m=window_m,
+                horizon=camera.horizon,
             )
     return f"taken at {exif.lat:.6f}, {exif.lon:.6f}, where there is no imagery"
 

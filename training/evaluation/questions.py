@@ -42,9 +42,8 @@ class Questions:
     def shots(self, rows: Sequence[int], fov_deg: float, pictures: Pictures) -> list[Shot]:
         """Read photos and cut them; panoramas in directions that depend on the seed and the row alone."""
         towards = random_directions(len(self.pairs), self.seed)
-        return [
-            take_shot(pictures.photo(self.pairs.pairs[row]), self.pairs.pairs[row].fov_deg, fov_deg, float(towards[row])) for row in rows
-        ]
+        pairs = [(self.pairs.pairs[row], float(towards[row])) for row in rows]
+        return [take_shot(pictures.photo(pair), pair.fov_deg, fov_deg, towards_deg, pair.horizon) for pair, towards_deg in pairs]
 
     def rows_of(self, truths: Sequence[Pair]) -> list[int]:
         """Return the rows of some of the set's pairs."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crossgeo.models.street import Projection, StreetGeometry, look_along, pyramid
-from crossgeo.models.views import DEFAULT_HFOV_DEG, Image
+from crossgeo.models.street import DEFAULT_STREET_FOV_DEG, Projection, StreetGeometry, look_along, pyramid
+from crossgeo.models.views import Image
 
 WHOLE_DEG = 359.0  # a panorama of more closes
 WIDEST_LENS_DEG = 170.0  # a photo that shows more is a part of a panorama
@@ -22,22 +22,23 @@ class Shot:
     projection: Projection
     fov_deg: float
     turned_deg: float  # from the middle of the photo to the middle of the shot, clockwise
+    horizon: float = 0.5  # of a panorama: where its horizon lies, as a share of its height
 
     def geometry(self, heading_deg: float) -> StreetGeometry:
         """Return how the shot lies when its middle looks along a heading."""
         height_px, width_px = self.pixels.shape[:2]
-        return StreetGeometry(width_px, height_px, self.projection, heading_deg, self.fov_deg)
+        return StreetGeometry(width_px, height_px, self.projection, heading_deg, self.fov_deg, horizon=self.horizon)
 
 
-def take_shot(pixels: Image, photo_fov_deg: float | None, fov_deg: float, towards_deg: float) -> Shot:
+def take_shot(pixels: Image, photo_fov_deg: float | None, fov_deg: float, towards_deg: float, horizon: float = 0.5) -> Shot:
     """Cut an (H, W, 3) photo to a field of view; one that shows less stays as it is.
 
     A panorama is cut around the column `towards_deg` clockwise from its middle, anything else in its middle.
     """
-    own_deg = DEFAULT_HFOV_DEG if photo_fov_deg is None else photo_fov_deg
+    own_deg = DEFAULT_STREET_FOV_DEG if photo_fov_deg is None else photo_fov_deg
     projection: Projection = "panorama" if own_deg > WIDEST_LENS_DEG else "perspective"
     if fov_deg >= own_deg:
-        return Shot(pixels, projection, own_deg, 0.0)
+        return Shot(pixels, projection, own_deg, 0.0, horizon)
     width_px = pixels.shape[1]
     if projection == "perspective":
         kept = math.tan(math.radians(fov_deg) / 2.0) / math.tan(math.radians(own_deg) / 2.0)
@@ -47,7 +48,7 @@ def take_shot(pixels: Image, photo_fov_deg: float | None, fov_deg: float, toward
     turned_deg = towards_deg if own_deg > WHOLE_DEG else 0.0
     columns = max(1, round(width_px * fov_deg / own_deg))
     start = round(width_px * (0.5 + turned_deg / own_deg) - columns / 2)
-    return Shot(np.take(pixels, np.arange(start, start + columns), axis=1, mode="wrap"), projection, fov_deg, turned_deg)
+    return Shot(np.take(pixels, np.arange(start, start + columns), axis=1, mode="wrap"), projection, fov_deg, turned_deg, horizon)
 
 
 def through_lens(pixels: Image, fov_deg: float, towards_deg: float, horizon: float = 0.5) -> Image:

@@ -31,7 +31,14 @@ def ortho(tmp_path: Path, blobs: Callable[[int, int, int], NDArray[np.uint8]]) -
     return tmp_path / "ortho.tif"
 
 
-def write_photo(path: Path, xy: tuple[float, float] | None, heading: float | None = None, reference: str = "T", xmp: bytes = b"") -> None:
+def write_photo(
+    path: Path,
+    xy: tuple[float, float] | None,
+    heading: float | None = None,
+    reference: str = "T",
+    xmp: bytes = b"",
+    size: tuple[int, int] = (64, 48),
+) -> None:
     """Write a grey photo taken at a place of the imagery's CRS."""
     exif = Image.Exif()
     gps = exif.get_ifd(0x8825)
@@ -41,7 +48,7 @@ def write_photo(path: Path, xy: tuple[float, float] | None, heading: float | Non
     if heading is not None:
         gps[16], gps[17] = reference, heading
     path.parent.mkdir(exist_ok=True)
-    Image.new("RGB", (64, 48), (90, 90, 90)).save(path, exif=exif, xmp=xmp)
+    Image.new("RGB", size, (90, 90, 90)).save(path, exif=exif, xmp=xmp)
 
 
 def test_a_photo_is_paired_with_the_ground_about_its_place(tmp_path: Path, ortho: Path) -> None:
@@ -70,6 +77,21 @@ def test_a_panorama_says_its_field_of_view_in_xmp(tmp_path: Path, ortho: Path) -
     write_photo(tmp_path / "photos" / "a.jpg", (WEST + 30.0, NORTH - 40.0), xmp=xmp)
     (pair,) = read_folder(tmp_path / "photos", ortho)
     assert (pair.fov_deg, pair.heading_deg) == (360.0, 33.0)
+
+
+def test_a_panorama_that_says_nothing_is_known_by_its_shape_and_a_cropped_one_by_its_horizon(tmp_path: Path, ortho: Path) -> None:
+    at = (WEST + 30.0, NORTH - 40.0)
+    cropped = (
+        b'<x GPano:ProjectionType="equirectangular" GPano:FullPanoWidthPixels="400" GPano:CroppedAreaImageWidthPixels="400" '
+        b'GPano:FullPanoHeightPixels="200" GPano:CroppedAreaImageHeightPixels="80" GPano:CroppedAreaTopPixels="80"/>'
+    )
+    write_photo(tmp_path / "photos" / "a.jpg", at, heading=10.0, size=(128, 64))
+    write_photo(tmp_path / "photos" / "b.jpg", at, heading=10.0, size=(128, 26), xmp=cropped)
+    write_photo(tmp_path / "photos" / "c.jpg", at, heading=10.0)
+    whole, band, ordinary = read_folder(tmp_path / "photos", ortho)
+    assert (whole.fov_deg, whole.horizon) == (360.0, 0.5)
+    assert (band.fov_deg, band.horizon) == (360.0, 0.25)
+    assert ordinary.fov_deg is None
 
 
 def test_a_heading_against_magnetic_north_is_not_taken_for_a_true_one(tmp_path: Path, ortho: Path) -> None:

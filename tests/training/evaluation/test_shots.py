@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from crossgeo.models.panorama import PanoramaView
+from crossgeo.models.street import DEFAULT_STREET_FOV_DEG
 from crossgeo.training.evaluation.shots import Shot, take_shot, through_lens
 
 
@@ -41,6 +42,15 @@ def test_a_photo_is_cut_in_its_middle_by_its_lens_and_never_widened() -> None:
     assert (shot.pixels.shape[1], shot.projection, shot.turned_deg) == (50, "perspective", 0.0)
     assert take_shot(photo, 67.0, 180.0, 200.0).pixels is photo
     assert take_shot(photo, 67.0, 180.0, 200.0).fov_deg == 67.0
+
+
+def test_a_photo_of_unknown_field_of_view_is_taken_for_what_a_question_takes_it_for() -> None:
+    assert take_shot(np.zeros((60, 100, 3), np.uint8), None, 180.0, 0.0).fov_deg == DEFAULT_STREET_FOV_DEG
+
+
+def test_a_panorama_keeps_its_horizon_when_it_is_cut() -> None:
+    for fov_deg in (360.0, 90.0):
+        assert take_shot(around(), 360.0, fov_deg, 0.0, 0.3).geometry(0.0).horizon == 0.3
 
 
 def test_a_whole_panorama_facing_north_is_the_published_input() -> None:
