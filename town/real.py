@@ -111,7 +111,7 @@ def _raise(
     size_m = side * gsd_m
     if size_m > _LARGEST_M:
         raise LimitError(f"{path}: the footprints reach over {size_m:.0f} m; give bounds of at most {_LARGEST_M:.0f} m")
-    check_memory(size_m, gsd_m)
+    check_memory(size_m, gsd_m, street=True)  # there is nothing else to take in it
     rgb, valid = _read(sources, crs, (origin[0], origin[1], origin[0] + size_m, origin[1] + size_m), side)
     if bounds is not None:  # a box of degrees lies turned in the town's square: what lies past it stays empty
         px = np.stack([(corners[:, 0] - origin[0]) / gsd_m - 0.5, (origin[1] + size_m - corners[:, 1]) / gsd_m - 0.5], 1)

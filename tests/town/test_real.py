@@ -9,8 +9,9 @@ import rasterio
 from shapely import Point
 
 from crossgeo import geodesy
-from crossgeo.errors import InputError, UsageError
+from crossgeo.errors import InputError, LimitError, UsageError
 from crossgeo.indexer.imagery import open_source
+from crossgeo.town import memory
 from crossgeo.town.aerial import render_ortho
 from crossgeo.town.layout import Town
 from crossgeo.town.plan import Material
@@ -135,6 +136,16 @@ def test_the_written_folder_holds_imagery_that_ends_at_the_bounds(files: tuple[P
     x, y = geodesy.from_lat_lon(written.crs, lat, lon)
     assert 0.0 < x - written.origin_xy[0] < written.size_m
     assert 0.0 < y - written.origin_xy[1] < written.size_m
+
+
+def test_ground_that_fits_without_its_street_photos_alone_is_refused(
+    files: tuple[Path, Path], real: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    least = memory.BYTES_PER_PIXEL * real.layers.height.size + 2e8
+    monkeypatch.setattr(memory, "free_bytes", lambda: (least + 0.5 * memory.STREET_BYTES_PER_M2 * real.size_m**2) / 0.9)
+    memory.check_memory(real.size_m, real.layers.gsd_m)
+    with pytest.raises(LimitError, match="of memory"):
+        make_real_town([files[0]], files[1], seed=4)
 
 
 def test_footprints_elsewhere_and_empty_files_are_refused(files: tuple[Path, Path], tmp_path: Path) -> None:
