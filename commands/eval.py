@@ -170,8 +170,8 @@ def places(
     heading: Annotated[Heading, typer.Option(help="Whether questions give the heading.")] = Heading.BOTH,
     weights: Annotated[str, typer.Option(help="Place model: a name that `geo weights list` shows, or a file.")] = "egotr-s-drone",
     street_weights: Annotated[
-        str | None, typer.Option(help="Model of street photos: likewise; without it all are taken for a drone's.")
-    ] = None,
+        str, typer.Option(help='The same for street photos; "auto" takes what goes with --weights, "" none.')
+    ] = "auto",
 ) -> None:
     """Judge the whole engine: photos of known places, searched for in an index."""
     shown.check()
@@ -181,7 +181,7 @@ def places(
     from crossgeo.training.evaluation.places_report import evaluate_places
 
     truths = read_truth(truth)
-    with GeoSearch.open(index, weights, None, street_weights=street_weights) as search, console.Stages() as stages:
+    with GeoSearch.open(index, weights, None, street_weights=street_weights or None) as search, console.Stages() as stages:
         report = evaluate_places(
             search, truths, stages, fovs_deg=sorted(set(fov or ()), reverse=True), headings_known=heading.known,
             controls=shown.controls, seed=shown.seed,

@@ -11,13 +11,16 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from typer.testing import Result
 
+from crossgeo.engine import search
 from crossgeo.geodesy import parse_crs, to_lat_lon
 from crossgeo.models.attengeo import PRESETS, AttenGeo
-from crossgeo.models.checkpoint import save_weights
+from crossgeo.models.checkpoint import load_egotr, save_weights
 from crossgeo.models.egotr import EgoTR, EgoTRConfig
 from crossgeo.models.panorama import PanoramaView
+from crossgeo.models.street_view import StreetView
 from crossgeo.training.datasets.records import ObjectRecord, PanoramaRecord
 from crossgeo.training.datasets.write import unroll, write_cvact, write_cvogl
 
@@ -120,6 +123,25 @@ def test_places_are_judged_through_the_engine(geo: Geo, city: Any, tmp_path: Pat
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["cells"][0]["models"][0]["metres"]["median_m"]["value"] < 200.0
     assert report["models"] == [{"name": "untrained-egotr"}]
+
+
+def test_places_are_asked_about_with_the_street_weights_that_go_with_the_index(
+    geo: Geo, city: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    above = load_egotr(city.folder / "egotr.safetensors")
+    card = {"name": "beside", "kind": "egotr-street", "config": above.module.config.to_dict(), "view": StreetView().to_dict()}
+    branch, partner = tmp_path / "beside.safetensors", {"name": above.card["name"], "sha256": above.sha256}
+    save_weights(branch, above.module.ground.state_dict(), {**card, "aerial": partner})
+    monkeypatch.setattr(search, "street_partner", lambda sha256: str(branch) if sha256 == above.sha256 else None)
+    Image.new("RGB", (128, 64), (90, 110, 80)).save(tmp_path / "around.jpg")
+    lat, lon = to_lat_lon(parse_crs("EPSG:32645"), 363_060.0, 3_057_545.0)
+    facts = {"file": "around.jpg", "lat": lat, "lon": lon, "heading_deg": 0.0, "hfov_deg": 360.0}
+    (tmp_path / "truth.geojson").write_text(json.dumps({"features": [{"properties": facts}]}))
+    asked = ("eval", "places", city.index, tmp_path / "truth.geojson", *city.place_weights, "--heading", "known", "--no-controls", "--json")
+    done = geo(*asked)
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["models"] == [{"name": "untrained-egotr and beside"}]
+    assert "no weights for those" in geo(*asked, "--street-weights", "").stderr
 
 
 def test_what_does_not_fit_is_refused_in_one_line(refused: Refused, sets: Path, city: Any, tmp_path: Path) -> None:
