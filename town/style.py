@@ -128,7 +128,6 @@ _STYLES = (
         walled=0.05,
     ),
 )  # fmt: skip
-STYLE_NAMES = tuple(style.name for style in _STYLES)
 
 
 def draw_style(rng: np.random.Generator) -> Style:

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossgeo.town.canvas import Layers
-from crossgeo.town.geometry import rectangle
-from crossgeo.town.layout import Town, TownObject
+from crossgeo.town.layout import Town
 from crossgeo.town.noise import Float32
 from crossgeo.town.plan import Material
 
@@ -69,11 +68,6 @@ def _car(rng: np.random.Generator, x: float, y: float, angle: float, driving: bo
     if rng.uniform() < 0.1:
         return Car(x, y, angle, float(rng.uniform(4.8, 5.5)), 1.95, 2.1, paint)
     return Car(x, y, angle, float(rng.uniform(3.7, 4.8)), float(rng.uniform(1.65, 1.85)), float(rng.uniform(1.4, 1.7)), paint)
-
-
-def car_object(car: Car) -> TownObject:
-    """Return a car as something that can be clicked."""
-    return TownObject("car", rectangle(car.x, car.y, car.length_m / 2.0, car.width_m / 2.0, car.angle), car.height_m)
 
 
 def park_cars(

@@ -27,11 +27,6 @@ class Ground:
     origin_xy: tuple[float, float] = (0.0, 0.0)  # of its upper left corner in that CRS
     levels: tuple[tuple[Image, ...], ...] = field(default=(), compare=False)  # scenes at 1.5 x the GSD
 
-    @property
-    def area_m2(self) -> float:
-        """Usable area in square metres."""
-        return float(self.usable.mean()) * self.usable.size * self.gsd_m**2
-
     def level(self, scene: int, pixel_m: float) -> tuple[Image, float]:
         """Return the scene averaged down for sampling at about `pixel_m`, and its GSD in metres."""
         if pixel_m < 1.4 * self.gsd_m or not self.levels:
