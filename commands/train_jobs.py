@@ -107,7 +107,8 @@ def egotr_on_photos(run: Run, photos: Path, start_from: str | None) -> None:
     name = start_from or next(name for name in ("egotr-s-street", "egotr-s-drone") if name in shipped_weights())
     begun, device = start(name).for_street(), run.ready()
     as_input = PairInput(begun.view)
-    city = read_city(photos, run.imageries(), as_input.extent_m, seed=run.seed)
+    with console.Progress("looking at photos", "photos") as looked:
+        city = read_city(photos, run.imageries(), as_input.extent_m, seed=run.seed, progress=looked)
     if say := run.say():
         say(f"{len(city.train)} photos to train on, {len(city.held_out)} held out by blocks, {len(city.left_out)} left out")
         for photo, reason in city.left_out[:SHOWN]:

@@ -20,7 +20,7 @@ from crossgeo.training.evaluation.statistics import Figure, median, share
 from crossgeo.training.pair_input import PairInput
 from crossgeo.training.pair_sampling import PairSampling, PairSource
 from crossgeo.training.pairs import Pair, PairSet
-from crossgeo.training.splits import resplit
+from crossgeo.training.splits import deduplicate, resplit
 
 HELD_OUT = "held-out"
 STRIDE_M = 15.0  # of the grid of tiles that held-out photos are looked for in, as an index has it
@@ -44,18 +44,26 @@ class City:
 
 
 def read_city(
-    photos: Path, imagery: Sequence[Path], window_m: float, *, held_share: float = 0.25, block_m: float = 120.0, seed: int = 0
+    photos: Path,
+    imagery: Sequence[Path],
+    window_m: float,
+    *,
+    held_share: float = 0.25,
+    block_m: float = 120.0,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> City:
     """Pair photos with the imagery of their places and hold out about `held_share` of them, by whole blocks of `block_m`.
 
-    Photos whose ground overlaps held-out ground are left out, as are those that say no position or no heading. Raises InputError when
-    too few are left.
+    Photos whose ground overlaps held-out ground are left out, as are those that say no position or no heading, that cannot be read or
+    that come twice. progress: called with photos looked at and in all. Raises InputError when too few are left.
     """
     data = read_folder(photos, imagery, window_m)
     headless = tuple((pair.id, "no heading in its EXIF") for pair in data if pair.heading_deg is None)
     data = replace(data, pairs=tuple(pair for pair in data if pair.heading_deg is not None), left_out=data.left_out + headless)
     if not len(data):
         raise InputError(f"{photos}: none of the photos says where it looked (EXIF GPSImgDirection), and training needs that")
+    data = deduplicate(data, progress=progress)
     split = resplit(data, {"train": 1.0 - held_share, HELD_OUT: held_share}, block_m, window_m, seed)
     if not {"train", HELD_OUT} <= set(split.splits):
         raise InputError(

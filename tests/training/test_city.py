@@ -1,5 +1,6 @@
 """training/city.py: photos of a city become pairs, whole blocks are held out, and answers there are counted in metres."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,15 @@ def test_held_out_photos_share_no_ground_with_training_and_every_photo_is_accoun
     assert 4 <= len(held) <= 16
     assert (np.abs(train[:, None] - held[None]).max(axis=2) > 59.9).all()
     assert {reason for _, reason in city.left_out} <= {"its aerial overlaps held-out ground"}
+
+
+def test_a_photo_that_comes_twice_is_taken_once_and_one_that_is_damaged_not_at_all(street_city: Any, tmp_path: Path) -> None:
+    photos = shutil.copytree(street_city.photos, tmp_path / "photos")
+    shutil.copy(photos / "p07.jpg", photos / "q.jpg")
+    whole = (photos / "p03.jpg").read_bytes()
+    (photos / "p03.jpg").write_bytes(whole[: len(whole) // 2])
+    left_out = dict(read_city(photos, [street_city.ortho], 60.0, seed=1).left_out)
+    assert left_out["q.jpg"] == "repeats p07.jpg" and "damaged" in left_out["p03.jpg"]
 
 
 def test_photos_that_show_the_ground_are_found_on_the_grid(city: City) -> None:
