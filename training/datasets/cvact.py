@@ -50,12 +50,13 @@ def read_cvact(root: Path, part: Part | None = None) -> PairSet:
         wanted = FOLDERS[part] if part else "ANU_data_small nor ANU_data_test"
         raise InputError(f"{root}: no {wanted} beside {MAT}; unpack the pictures there")
     sidecar = read_sidecar(root)
-    crs, gsds = (sidecar.crs, None) if sidecar else _canberra(xy)
+    canberra, gsds = (None, None) if sidecar else _canberra(xy)
     pairs: list[Pair] = []
     for name in parts:
         for index in _indices(data, name, len(ids), root / MAT):
             at = (float(xy[index, 0]), float(xy[index, 1]))
             gsd_m = sidecar.aerial_gsd_m if sidecar else None if gsds is None else float(gsds[index])
+            crs = sidecar.crs_at(ids[index]) if sidecar else canberra
             photo, aerial = photo_path(root, name, ids[index]), aerial_path(root, name, ids[index])
             pairs.append(Pair(ids[index], photo, aerial, name, 0.0, 360.0, at, crs, gsd_m, at))
     if not pairs:

@@ -40,7 +40,7 @@ def read_cvusa(root: Path) -> PairSet:
                     heading_deg=0.0,
                     fov_deg=360.0,
                     xy=xy,
-                    crs=sidecar.crs if sidecar and xy else None,
+                    crs=sidecar.crs_at(photo.stem) if sidecar and xy else None,
                     aerial_gsd_m=sidecar.aerial_gsd_m if sidecar else None,
                     aerial_centre_xy=xy,
                 )

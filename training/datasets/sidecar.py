@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,16 @@ class Sidecar:
     crs: str | None = None
     aerial_gsd_m: float | None = None
     positions: Mapping[str, Point] = field(default_factory=dict)  # of photos by id, where the layout holds none
+    crs_of: Mapping[str, str] = field(default_factory=dict)  # by id, where photos lie in several
+
+    def crs_at(self, name: str) -> str | None:
+        """Return the CRS of a photo's position."""
+        return self.crs_of.get(name, self.crs)
+
+    def with_crs(self, systems: Mapping[str, str]) -> Sidecar:
+        """Return it with the CRS of each photo by id: the one of all, or each its own."""
+        only = set(systems.values())
+        return replace(self, crs=only.pop()) if len(only) == 1 else replace(self, crs_of=dict(systems))
 
 
 def write_sidecar(folder: Path, sidecar: Sidecar) -> None:
@@ -33,7 +43,7 @@ def write_sidecar(folder: Path, sidecar: Sidecar) -> None:
     content = {
         "format": "crossgeo-dataset", "version": VERSION, "layout": sidecar.layout, "source": sidecar.source,
         "photo_px": sidecar.photo_px, "aerial_px": sidecar.aerial_px, "crs": sidecar.crs, "aerial_gsd_m": sidecar.aerial_gsd_m,
-        "positions": sidecar.positions,
+        "positions": sidecar.positions, "crs_of": sidecar.crs_of,
     }  # fmt: skip
     (folder / NAME).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
@@ -55,6 +65,7 @@ def read_sidecar(folder: Path) -> Sidecar | None:
             crs=content["crs"],
             aerial_gsd_m=content["aerial_gsd_m"],
             positions={str(name): (float(x), float(y)) for name, (x, y) in content["positions"].items()},
+            crs_of={str(name): str(crs) for name, crs in content.get("crs_of", {}).items()},
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: damaged ({type(error).__name__}: {error}); write the data set again") from error

@@ -31,20 +31,21 @@ def write_cvusa(rows: Iterable[PanoramaRecord], root: Path, source: str = WRITTE
     kept = Kept("CVUSA", tuple(cvusa.LISTS))
     lines: dict[str, list[str]] = {split: [] for split in cvusa.LISTS}
     positions: dict[str, Point] = {}
+    systems: dict[str, str] = {}
     with new_folder(root) as folder:
         for row in rows:
-            kept.add(row, row.panorama, (row.crs, row.aerial_gsd_m))
+            kept.add(row, row.panorama, row.aerial_gsd_m)
             aerial, photo = f"bingmap/19/{row.id}.jpg", f"streetview/panos/{row.id}.jpg"
             save(folder / aerial, row.aerial)
             save(folder / photo, row.panorama)
             save(folder / cvusa.POLAR / f"{row.id}.png", unroll(row.aerial))
             lines[row.split].append(f"{aerial},{photo},streetview/annotations/{row.id}.png\n")
-            positions[row.id] = row.xy
-        photo_px, aerial_px, (crs, gsd_m) = kept.shared
+            positions[row.id], systems[row.id] = row.xy, row.crs
+        photo_px, aerial_px, gsd_m = kept.shared
         (folder / "splits").mkdir()
         for split, name in cvusa.LISTS.items():
             (folder / "splits" / name).write_text("".join(lines[split]), encoding="utf-8")
-        write_sidecar(folder, Sidecar("cvusa", source, photo_px, aerial_px, crs, gsd_m, positions))
+        write_sidecar(folder, Sidecar("cvusa", source, photo_px, aerial_px, None, gsd_m, positions).with_crs(systems))
     return len(positions)
 
 
@@ -57,9 +58,10 @@ def write_cvact(rows: Iterable[PanoramaRecord], root: Path, source: str = WRITTE
     ids: list[str] = []
     splits: list[str] = []
     utm: list[Point] = []
+    systems: dict[str, str] = {}
     with new_folder(root) as folder:
         for row in rows:
-            kept.add(row, row.panorama, (row.crs, row.aerial_gsd_m))
+            kept.add(row, row.panorama, row.aerial_gsd_m)
             if ids and len(row.id) != len(ids[0]):
                 raise InputError(f"{row.id}: the ids of CVACT have one length, and {ids[0]} another; fill them up with zeros")
             for part in _CVACT_PARTS[row.split]:
@@ -68,11 +70,12 @@ def write_cvact(rows: Iterable[PanoramaRecord], root: Path, source: str = WRITTE
             ids.append(row.id)
             splits.append(row.split)
             utm.append(row.xy)
-        photo_px, aerial_px, (crs, gsd_m) = kept.shared
+            systems[row.id] = row.crs
+        photo_px, aerial_px, gsd_m = kept.shared
         for name in cvact.FOLDERS.values():
             (folder / name).mkdir(exist_ok=True)
         _save_mat(folder / cvact.MAT, np.array(ids), np.array(utm, np.float64), np.array(splits))
-        write_sidecar(folder, Sidecar("cvact", source, photo_px, aerial_px, crs, gsd_m))
+        write_sidecar(folder, Sidecar("cvact", source, photo_px, aerial_px, None, gsd_m).with_crs(systems))
     return len(ids)
 
 

@@ -20,32 +20,34 @@ from crossgeo.indexer.imagery import open_source
 from crossgeo.training.datasets.check import check
 from crossgeo.training.datasets.cvact import read_cvact
 from crossgeo.training.datasets.cvogl import read_cvogl
+from crossgeo.training.datasets.cvusa import read_cvusa
 from crossgeo.training.datasets.from_town import write_from_towns
 from crossgeo.training.datasets.sidecar import read_sidecar
 from crossgeo.training.datasets.town_objects import about_click
 from crossgeo.training.datasets.town_panoramas import PanoramaShape, to_north, true_north_up
+from crossgeo.training.pairs import PairSet
 
 CRS = geodesy.parse_crs("EPSG:32645")
 WEST, NORTH, SIDE_M, GSD_M = 200_000.0, 3_057_600.0, 700.0, 1.0  # three degrees west of the zone's middle: grid north is 1.4 degrees off
 Blobs = Callable[[int, int, int], NDArray[np.uint8]]
 
 
-def write_ortho(folder: Path, blobs: Blobs, west: float = WEST) -> NDArray[np.uint8]:
+def write_ortho(folder: Path, blobs: Blobs, west: float = WEST, code: str = "EPSG:32645") -> NDArray[np.uint8]:
     """Write a town's orthophoto, 700 m wide."""
     folder.mkdir(exist_ok=True)
     pixels, count = blobs(1, int(SIDE_M), int(SIDE_M)), int(SIDE_M)
-    profile = {"driver": "GTiff", "width": count, "height": count, "count": 3, "dtype": "uint8", "crs": "EPSG:32645"}
+    profile = {"driver": "GTiff", "width": count, "height": count, "count": 3, "dtype": "uint8", "crs": code}
     with rasterio.open(folder / "ortho.tif", "w", transform=from_origin(west, NORTH, GSD_M, GSD_M), **profile) as file:
         file.write(pixels.transpose(2, 0, 1))
     (folder / "town.json").write_text(json.dumps({"seed": 7, "simulated": True}))
     return pixels
 
 
-def write_panorama(path: Path, xy: tuple[float, float], heading_deg: float) -> None:
+def write_panorama(path: Path, xy: tuple[float, float], heading_deg: float, code: str = "EPSG:32645") -> None:
     """Write a dark panorama with a white stripe where true north is."""
     exif = Image.Exif()
     gps = exif.get_ifd(0x8825)
-    lat, lon = geodesy.to_lat_lon(CRS, *xy)
+    lat, lon = geodesy.to_lat_lon(geodesy.parse_crs(code), *xy)
     for tag, value in ((2, lat), (4, lon)):
         minutes = value % 1.0 * 60.0
         gps[tag] = (math.floor(value), math.floor(minutes), round(minutes % 1.0 * 60.0, 4))
@@ -80,6 +82,24 @@ def test_a_town_becomes_a_whole_cvact_with_held_out_ground(tmp_path: Path, town:
     assert (counts["train"], counts["val"]) == (len(found.split("train")), len(found.split("val")))
     sidecar = read_sidecar(tmp_path / "set")
     assert sidecar is not None and sidecar.source == "simulated: towns that crossgeo made from the seeds 7"
+
+
+@pytest.mark.parametrize(("layout", "read"), [("cvact", read_cvact), ("cvusa", read_cvusa)])
+def test_towns_of_several_zones_keep_their_places(
+    layout: str, read: Callable[[Path], PairSet], tmp_path: Path, town: Path, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(write_from_towns.__globals__["SHAPES"], layout, PanoramaShape((256, 128), 64, 40.0))
+    other = tmp_path / "other"
+    write_ortho(other, blobs, code="EPSG:32646")
+    write_panorama(other / "panoramas" / "pano_0000.jpg", (WEST + 300.0, NORTH - 200.0), 10.0, "EPSG:32646")
+    counts, _ = write_from_towns([town, other], layout, tmp_path / "set")
+    assert sum(counts.values()) == 34 and counts["train"] == 33
+    found = read(tmp_path / "set")
+    assert {pair.crs for pair in found.split("train")} == {"EPSG:32645"}
+    (last,) = (pair for pair in found if pair.crs == "EPSG:32646")
+    assert last.id == "t01-pano_0000" and last.split != "train"
+    assert last.xy == pytest.approx((WEST + 300.0, NORTH - 200.0), abs=0.1)
+    assert check(tmp_path / "set").problems == []
 
 
 def test_written_panoramas_have_true_north_in_the_middle(tmp_path: Path, town: Path, monkeypatch: pytest.MonkeyPatch) -> None:
