@@ -63,8 +63,12 @@ class ObjectModel:
         return ObjectModel("untrained", "", module, self.device)
 
     def check_fits(self, objects: ObjectSet) -> None:
-        """Raise MismatchError where the weights read windows of another size than the set's pictures show."""
+        """Raise MismatchError where the weights read photos or windows of another kind or size than the set's pictures show."""
         config = self.module.config
+        if config.street:
+            raise MismatchError(
+                f"{self.name} reads street photos rolled out over the ground, not as {objects.name} has them; choose others"
+            )
         reads_m = config.window_px * config.window_gsd_m
         for pair in objects:
             if pair.aerial_gsd_m is None or objects.aerial_px is None:

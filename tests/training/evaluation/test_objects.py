@@ -50,6 +50,13 @@ def test_iou_is_that_of_pixels_wherever_the_box_lies() -> None:
     assert iou_of((3, 3, 3, 9), (3, 3, 3, 9)) == 0.0
 
 
+def test_weights_whose_photos_are_rolled_out_are_not_asked_about_whole_photos(objects: ObjectSet) -> None:
+    unplaced = replace(objects, pairs=tuple(replace(pair, aerial_gsd_m=None) for pair in objects))
+    network().check_fits(unplaced)
+    with pytest.raises(MismatchError, match="rolled out over the ground"):
+        network(replace(TINY, street=True)).check_fits(unplaced)
+
+
 def test_the_error_of_the_middle_is_in_metres_on_the_ground(objects: ObjectSet) -> None:
     pair = objects.pairs[3]
     x0, y0, x1, y1 = pair.box_px
