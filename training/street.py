@@ -69,12 +69,12 @@ class StreetErrors:
     height_error: float = 0.1  # standard deviation of ln(assumed / true height)
     heading_error_deg: float = 9.0  # half the step at which unknown headings are tried, and some more
     settled_share: float = 0.5  # of photos with only a third of both, as registration sees them
-    tilt_error_deg: float = 0.8  # standard deviation of pitch and of roll
+    tilt_error_deg: float = 0.9  # standard deviation of pitch and of roll from what the engine takes them to be; it tries pitches by steps
     panorama_share: float = 0.45
     hfov_deg: tuple[float, float] = (55.0, 125.0)  # of the others
     coarse_share: float = 0.35  # of photos whose own pixels are coarser than the canvas where it lies far from the camera
     photo_px: tuple[int, int] = (600, 1300)  # a whole turn's pixels, of those
-    pitch_deg: float = 3.0  # standard deviation of where a photo looks; the engine takes it for level
+    pitch_deg: tuple[float, float] = (2.5, 3.0)  # mean and standard deviation of how far above the horizon a photo looks
     strength: float = 0.6  # of changes by the camera; the day has changed the light already
     oversample: float = 1.15  # rays along a canvas's side, in its pixels
 
@@ -120,7 +120,7 @@ class StreetCameras:
             return StreetGeometry(1024, 512, "panorama", heading, height_m=height_m)
         hfov = float(rng.uniform(*self.errors.hfov_deg))
         aspect = float(rng.choice([4 / 3, 3 / 2, 16 / 9, 1.0, 3 / 4]))
-        pitch = float(rng.normal(0.0, self.errors.pitch_deg))
+        pitch = float(rng.normal(*self.errors.pitch_deg))
         return StreetGeometry(1024, round(1024 / aspect), "perspective", heading, hfov, pitch, height_m=height_m)
 
 
