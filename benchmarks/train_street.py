@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import argparse
 import math
-from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-import torch
+from shipping import lengths, recipe_options, set_up, ship_weights
 from town_scenery import TownScenery
 
 from crossgeo.models.attengeo import PRESETS as ATTENGEO
-from crossgeo.models.checkpoint import load_attengeo, load_egotr, load_street_branch, read_card, save_weights
+from crossgeo.models.checkpoint import load_attengeo, load_egotr, load_street_branch, read_card
 from crossgeo.models.street_view import StreetObjectView, StreetView
 from crossgeo.models.views import DroneView
 from crossgeo.town.style import draw_style
@@ -29,7 +27,6 @@ from crossgeo.training.saving import trained_model
 from crossgeo.training.street import StreetCameras
 from crossgeo.training.street_objects import StreetObjectSampler
 
-WEIGHTS = Path(__file__).resolve().parents[1] / "models" / "weights"
 AERIAL = "egotr-s-drone"
 HELD_OUT_STYLES = ("temperate", "nordic")  # of the towns that are asked about; the aerial branch has never seen the first
 HELD_OUT_TOWN = 9008
@@ -73,15 +70,15 @@ def train_objects(args: argparse.Namespace, towns: list[TownScenery]) -> None:
 
 
 def ship(args: argparse.Namespace) -> None:
-    """Write the shipped file of a run; thresholds are kept from the file that it replaces unless given."""
+    """Write the shipped file of a run."""
     state, saved = trained_model(args.out / "checkpoint.pt")
-    name, partner = f"{args.kind}-s-street", read_card(AERIAL)
+    partner = read_card(AERIAL)
     card: dict[str, Any] = {
-        "name": name, "licence": "Apache-2.0", "credits": partner["credits"],
+        "credits": partner["credits"],
         "training": {
             "data": f"street photos of simulated towns from seed {args.first_town}",
-            "held_out": f"towns from seed 9000 and of the styles {', '.join(HELD_OUT_STYLES)}", "steps": saved["step"],
-            "minutes": round(saved["elapsed_s"] / 60, 1), "recipe": "benchmarks/train_street.py",
+            "held_out": f"towns from seed 9000 and of the styles {', '.join(HELD_OUT_STYLES)}", **lengths(saved),
+            "recipe": "benchmarks/train_street.py",
         },
     }  # fmt: skip
     if args.kind == "egotr":
@@ -91,39 +88,20 @@ def ship(args: argparse.Namespace) -> None:
     else:
         config = ATTENGEO["attengeo-s-street"]
         card |= {"kind": "attengeo", "config": config.to_dict(), "view": config.view.to_dict()}
-    if args.start_from:
-        card["training"]["went_on_from"] = read_card(args.start_from)["training"]
-    path = WEIGHTS / f"{name}.safetensors"
-    if args.thresholds:
-        card["thresholds"] = {"score": args.thresholds[0], "margin": args.thresholds[1]}
-    elif path.exists() and "thresholds" in (old := read_card(path)):
-        card["thresholds"] = old["thresholds"]
-    print(path.name, save_weights(path, state, card), card["training"])
+    ship_weights(f"{args.kind}-s-street", state, card, args.thresholds, args.start_from)
 
 
 def main() -> None:
     """Train or ship."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("egotr", "attengeo", "ship"))
-    parser.add_argument("--kind", choices=("egotr", "attengeo"), default="egotr")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=80.0)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--seed", type=int, default=1)
+    parser = recipe_options(__doc__, threads=1)
     parser.add_argument("--lr", type=float, default=4e-4)
     parser.add_argument("--first-town", type=int, default=201)
     parser.add_argument("--towns", type=int, default=12)
-    parser.add_argument("--start-from", help="weights, by shipped name or path, to go on from")
-    parser.add_argument("--thresholds", type=float, nargs=2, metavar=("SCORE", "MARGIN"))
     args = parser.parse_args()
     if args.what == "ship":
         ship(args)
         return
-    torch.set_flush_denormal(True)
-    torch.set_num_threads(args.threads)
-    cv2.setNumThreads(1)
+    set_up(args.threads)
     towns = sceneries(args.first_town, args.towns)
     (train_branch if args.what == "egotr" else train_objects)(args, towns)
 
