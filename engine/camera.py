@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from crossgeo.engine.levelling import Level, level_of
 from crossgeo.engine.photo import Photo
 from crossgeo.errors import UsageError
+from crossgeo.models.street import DEFAULT_STREET_FOV_DEG
 
 Kind = Literal["drone", "street"]
 MAX_TILT_DEG = 60.0  # past it a drone photo shows too little ground at one scale; it is tried as if its tilt were unknown
@@ -26,6 +28,14 @@ class Camera:
     kind: Kind | None = None
     panorama: bool = False  # its columns are azimuths, all the way round or `fov_deg` of it
     horizon: float = 0.5  # where a panorama's horizon lies, as a share of its height
+    level: Level | None = None  # how a street camera was held
+
+    def levelled(self, photo: Photo) -> Camera:
+        """Return the camera with its level measured in a street photo that says nothing of it, where enough stands upright there."""
+        if self.level is not None or self.panorama:
+            return self
+        fov = self.fov_deg if self.fov_deg is not None else DEFAULT_STREET_FOV_DEG
+        return replace(self, level=level_of(photo.pixels, fov))
 
 
 def camera_of(
@@ -39,7 +49,7 @@ def camera_of(
     """Join what the caller says with what EXIF says; the caller wins. Raise UsageError for values out of range."""
     for name, value, low, high in (
         ("heading", heading_deg, -360.0, 360.0), ("field of view", fov_deg, 1.0, 360.0), ("height", height_m, 0.3, 10_000.0),
-        ("tilt", tilt_deg, 0.0, 90.0),
+        ("tilt", tilt_deg, 0.0, 90.0 if kind != "street" else 180.0),
     ):  # fmt: skip
         if value is not None and not low <= value <= high:
             unit = "m" if name == "height" else "degrees"
@@ -60,7 +70,15 @@ def camera_of(
         kind or ("street" if around else _kind_of(photo, tilt_deg)),
         around,
         exif.horizon,
+        _level(photo, tilt_deg, kind, around),
     )
+
+
+def _level(photo: Photo, tilt_deg: float | None, kind: Kind | None, panorama: bool) -> Level | None:
+    """What the caller's tilt says of a street camera, which looks level at 90 degrees, or GPano of a panorama's."""
+    if tilt_deg is not None and kind == "street":
+        return Level(tilt_deg - 90.0, photo.exif.roll_deg)
+    return Level(photo.exif.pitch_deg, photo.exif.roll_deg) if panorama else None
 
 
 def _kind_of(photo: Photo, tilt_deg: float | None) -> Kind | None:

@@ -16,6 +16,7 @@ _FOCAL_MM, _FOCAL_35MM, _PIXELS_X, _PIXELS_Y = 0x920A, 0xA405, 0xA002, 0xA003
 _GPS_LAT_REF, _GPS_LAT, _GPS_LON_REF, _GPS_LON, _GPS_DIRECTION_REF, _GPS_DIRECTION = 1, 2, 3, 4, 16, 17
 _FULL_FRAME_DIAGONAL_MM = 43.2666
 _XMP_LIMIT_BYTES = 1 << 20
+_MOST_TILT_DEG = 45.0  # of a panorama's camera; more is another convention, or a mistake
 _XMP_NUMBER = rb"""\b%s:%s\s*(?:=\s*["']|>)\s*([+-]?\d+(?:\.\d+)?)"""
 _EQUIRECTANGULAR = re.compile(rb"""\bGPano:ProjectionType\s*(?:=\s*["']|>)\s*equirectangular""", re.IGNORECASE)
 
@@ -40,6 +41,8 @@ class PhotoExif:
     tilt_deg: float | None = None  # of the optical axis from straight down, 0 to 90
     panorama_deg: float | None = None  # how far round an equirectangular panorama goes
     horizon: float = 0.5  # where its horizon lies, as a share of its height
+    pitch_deg: float = 0.0  # by which the camera of a panorama looked above the horizon
+    roll_deg: float = 0.0  # and was turned clockwise, as seen from behind it
 
 
 def read_exif(image: Image.Image, width_px: int, height_px: int) -> PhotoExif:
@@ -52,7 +55,9 @@ def read_exif(image: Image.Image, width_px: int, height_px: int) -> PhotoExif:
     heading, magnetic = _heading(gps, xmp)
     height = _drone_number(xmp, b"RelativeAltitude")
     pitch = _drone_number(xmp, b"GimbalPitchDegree")
-    around, horizon = _panorama(xmp)
+    around = _panorama(xmp)
+    if heading is not None:
+        heading = (heading + around.offset_deg) % 360.0
     return PhotoExif(
         lat=lat,
         lon=lon,
@@ -61,8 +66,10 @@ def read_exif(image: Image.Image, width_px: int, height_px: int) -> PhotoExif:
         fov_deg=_fov_deg(main, detail, width_px, height_px),
         height_m=height if height is not None and 1.0 <= height <= 10_000.0 else None,
         tilt_deg=min(abs(90.0 + pitch), 90.0) if pitch is not None and -135.0 <= pitch <= 90.0 else None,
-        panorama_deg=around,
-        horizon=horizon,
+        panorama_deg=around.width_deg,
+        horizon=around.horizon,
+        pitch_deg=around.pitch_deg,
+        roll_deg=around.roll_deg,
     )
 
 
@@ -150,19 +157,37 @@ def _xmp(image: Image.Image) -> bytes:
     return packet[:_XMP_LIMIT_BYTES] if isinstance(packet, bytes) else b""
 
 
-def _panorama(xmp: bytes) -> tuple[float | None, float]:
-    """How far round a GPano panorama goes in degrees, None for other photos, and where its horizon lies as a share of its height."""
+@dataclass(frozen=True)
+class _Panorama:
+    """What GPano says; nothing for other photos."""
+
+    width_deg: float | None = None
+    horizon: float = 0.5
+    offset_deg: float = 0.0  # of the middle column from where PoseHeadingDegrees points, the middle of the whole turn
+    pitch_deg: float = 0.0  # of the middle column's view
+    roll_deg: float = 0.0
+
+
+def _panorama(xmp: bytes) -> _Panorama:
     if not _EQUIRECTANGULAR.search(xmp):
-        return None, 0.5
-    full_px, cropped_px = (_xmp_number(xmp, b"GPano", name) for name in (b"FullPanoWidthPixels", b"CroppedAreaImageWidthPixels"))
-    full_rows, rows = (_xmp_number(xmp, b"GPano", name) for name in (b"FullPanoHeightPixels", b"CroppedAreaImageHeightPixels"))
-    top = _xmp_number(xmp, b"GPano", b"CroppedAreaTopPixels")
-    around, horizon = 360.0, 0.5
+        return _Panorama()
+    full_px, cropped_px, left, full_rows, rows, top, pitch, roll = (
+        _xmp_number(xmp, b"GPano", name)
+        for name in (
+            b"FullPanoWidthPixels", b"CroppedAreaImageWidthPixels", b"CroppedAreaLeftPixels", b"FullPanoHeightPixels",
+            b"CroppedAreaImageHeightPixels", b"CroppedAreaTopPixels", b"PosePitchDegrees", b"PoseRollDegrees",
+        )
+    )  # fmt: skip
+    around, horizon, offset = 360.0, 0.5, 0.0
     if full_px and cropped_px and 0.0 < cropped_px <= full_px:
         around = 360.0 * cropped_px / full_px
+        if left is not None and 0.0 <= left <= full_px - cropped_px:
+            offset = 360.0 * ((left + 0.5 * cropped_px) / full_px - 0.5)
     if full_rows and rows and top is not None and 0.0 < rows <= full_rows and 0.0 <= top <= full_rows:
         horizon = (0.5 * full_rows - top) / rows
-    return around, horizon if -1.0 < horizon < 2.0 else 0.5
+    pitch, roll = (angle if angle is not None and abs(angle) <= _MOST_TILT_DEG else 0.0 for angle in (pitch, roll))
+    cos, sin = math.cos(math.radians(offset)), math.sin(math.radians(offset))
+    return _Panorama(around, horizon if -1.0 < horizon < 2.0 else 0.5, offset, pitch * cos - roll * sin, pitch * sin + roll * cos)
 
 
 def _drone_number(xmp: bytes, name: bytes) -> float | None:

@@ -128,7 +128,8 @@ class StreetPose:
     height_m: float = DEFAULT_HEIGHT_M  # of the camera above the ground
     projection: Projection = "panorama"
     fov_deg: float = 360.0
-    pitch_deg: float = 0.0
+    pitch_deg: float = 0.0  # of the optical axis above the horizon
+    roll_deg: float = 0.0  # clockwise, as seen from behind the camera
     horizon: float = 0.5  # where a panorama's horizon lies, as a share of its height
 
     @property
@@ -148,7 +149,7 @@ class StreetPose:
         """Return the view's geometry of the photo as decoded."""
         height_px, width_px = photo.pixels.shape[:2]
         return StreetGeometry(
-            width_px, height_px, self.projection, self.heading_deg, self.fov_deg, self.pitch_deg, 0.0, self.height_m, self.horizon
+            width_px, height_px, self.projection, self.heading_deg, self.fov_deg, self.pitch_deg, self.roll_deg, self.height_m, self.horizon
         )
 
     def offset_m(self, photo: Photo, part: Part = MIDDLE) -> tuple[float, float]:

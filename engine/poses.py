@@ -33,6 +33,12 @@ class StreetPoseSettings:
     known_heading_deg: tuple[float, ...] = (-8.0, 0.0, 8.0)
     magnetic_heading_deg: tuple[float, ...] = (-30.0, -20.0, -10.0, 0.0, 10.0, 20.0, 30.0)
     known_scale: tuple[float, ...] = (0.9, 1.1)
+    pitches_deg: tuple[float, ...] = (
+        -2.0,
+        1.0,
+        4.0,
+        7.0,
+    )  # of ordinary photos in which nothing upright tells; people look up rather than down
 
 
 def poses_to_try(camera: Camera, settings: PoseSettings, convergence_deg: float) -> list[DronePose]:
@@ -49,9 +55,12 @@ def street_poses_to_try(camera: Camera, settings: StreetPoseSettings, convergenc
     fov = camera.fov_deg if camera.fov_deg is not None else DEFAULT_STREET_FOV_DEG
     known = camera.height_m is not None and camera.height_m < 10.0  # what drones and receivers write is no height in a street
     heights = [camera.height_m * scale for scale in settings.known_scale] if known and camera.height_m else settings.heights_m
+    level = camera.level
+    tilts = [(level.pitch_deg, level.roll_deg)] if level is not None else [(pitch, 0.0) for pitch in settings.pitches_deg]
     return [
-        StreetPose(heading, height, projection, fov, horizon=camera.horizon)
+        StreetPose(heading, height, projection, fov, *tilt, horizon=camera.horizon)
         for height in heights
+        for tilt in tilts
         for heading in _headings(camera, settings, convergence_deg)
     ]
 

@@ -191,6 +191,8 @@ class GeoSearch:
         matcher = self.matchers[kind]
         poses: list[Pose]
         if kind == "street":
+            with timed(timings, "level"):
+                camera = camera.levelled(photo)
             poses = [*street_poses_to_try(camera, self.settings.street_poses, self._convergence_deg())]
         else:
             poses = [*poses_to_try(camera, self.settings.poses, self._convergence_deg())]

@@ -13,6 +13,7 @@ from crossgeo.engine.exif import PhotoExif
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.poses import StreetPoseSettings, street_poses_to_try
 from crossgeo.errors import UsageError
+from crossgeo.models.street import StreetGeometry, pixels_to_directions
 
 GPANO = (
     '<x:xmpmeta><rdf:Description GPano:ProjectionType="equirectangular" GPano:PoseHeadingDegrees="123.5" '
@@ -49,6 +50,19 @@ def test_a_panorama_says_how_far_round_it_goes_and_where_its_horizon_lies() -> N
     assert (pose.projection, pose.fov_deg, pose.horizon) == ("panorama", 180.0, exif.horizon)
 
 
+@pytest.mark.parametrize("left_px", [0, 400, 1000, 2000])
+def test_a_tilted_panorama_that_was_cropped_looks_where_the_whole_one_does(left_px: int) -> None:
+    said = f'GPano:CroppedAreaLeftPixels="{left_px}" GPano:PosePitchDegrees="2.0" GPano:PoseRollDegrees="-1.5" GPano:CroppedAreaTopPixels='
+    file = io.BytesIO()
+    Image.new("RGB", (200, 80)).save(file, "JPEG", xmp=GPANO.replace("GPano:CroppedAreaTopPixels=", said).encode())
+    pose = street_poses_to_try(camera_of(Photo.read(file.getvalue()), height_m=2.0), StreetPoseSettings(known_heading_deg=(0.0,)), 0.0)[0]
+    whole = StreetGeometry(400, 200, "panorama", 123.5, 360.0, 2.0, -1.5)
+    east, north, up = pixels_to_directions(whole, np.array((left_px + 1000) / 10.0), np.array(130.0)).tolist()
+    column, row = pose.geometry(photo(200, 80)), 1300 - 700
+    seen = pixels_to_directions(column, np.array(100.0), np.array(row / 10.0))
+    assert seen == pytest.approx((east, north, up), abs=0.002)
+
+
 def test_what_the_caller_says_of_the_kind_wins_but_no_drone_takes_panoramas() -> None:
     assert camera_of(photo(tilt_deg=10.0), kind="street").kind == "street"
     with pytest.raises(UsageError, match="panorama"):
@@ -58,7 +72,7 @@ def test_what_the_caller_says_of_the_kind_wins_but_no_drone_takes_panoramas() ->
 def test_street_poses_leave_open_what_is_not_known() -> None:
     settings = StreetPoseSettings()
     free = street_poses_to_try(Camera(None, False, None, None, None), settings, 0.0)
-    assert len(free) == settings.headings * len(settings.heights_m)
+    assert len(free) == settings.headings * len(settings.heights_m) * len(settings.pitches_deg)
     assert {pose.fov_deg for pose in free} == {67.0} and {pose.projection for pose in free} == {"perspective"}
     known = street_poses_to_try(Camera(10.0, False, 90.0, 1.7, None), settings, 2.0)
     assert {round(pose.heading_deg, 6) for pose in known} == {0.0, 8.0, 16.0}
