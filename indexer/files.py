@@ -1,4 +1,4 @@
-"""All writing of an index to disk: whole files or none (temporary, fsync, rename, fsync of the folder), checksums, and points for faults.
+"""All writing to disk, whole or not at all: files (temporary, fsync, rename, fsync of the folder), folders, checksums, points for faults.
 
 A kill, a full disk or a power cut leaves the old file or the new one, never half of one.
 """
@@ -136,6 +136,28 @@ def make_folder(path: Path) -> None:
             except FileNotFoundError as error:  # parents and all: this file system has no room for folders, like /proc
                 raise InputError(f"{path}: no folder can be made there; choose another path") from error
             sync(path.parent)
+
+
+@contextmanager
+def new_folder(path: Path, what: str) -> Iterator[Path]:
+    """Yield a folder beside `path` to fill, which takes that name at the end and is gone after an error; `what` says what is written.
+
+    Raises InputError when `path` exists or cannot be made, LimitError when the disk does not take what is written.
+    """
+    if what_is(path) is not None:
+        raise InputError(f"{path}: exists already; name a folder that does not, or remove it")
+    part = path.with_name(path.name + ".part")
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        yield part
+        part.rename(path)
+    except OSError as error:
+        raise named(path, error) or LimitError(
+            f"{path}: the {what} could not be written: {error.strerror or error}; give a folder with room that you may write to"
+        ) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def move_folder(source: Path, target: Path) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from crossgeo.errors import UsageError
+from crossgeo.indexer.files import new_folder
 from crossgeo.town.layout import Town
 from crossgeo.town.real import LatLonBox, make_real_town
 from crossgeo.town.street_write import write_street
-from crossgeo.town.whole import whole_folder
 from crossgeo.town.write import write_ortho
 
 
@@ -36,7 +36,7 @@ def write_real_town(
     if min(panoramas, street, objects_per_photo) < 0:
         raise UsageError("the number of photos and of objects in each cannot be below 0")
     total = panoramas + street
-    with whole_folder(Path(out)) as folder:
+    with new_folder(Path(out), "town") as folder:
         town = make_real_town(ortho, footprints, bounds, seed)
         gsd_m = town.layers.gsd_m
         write_ortho(folder / "ortho.tif", town, town.layers.ground_albedo, gsd_m)

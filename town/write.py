@@ -16,6 +16,7 @@ from rasterio.transform import from_origin
 
 from crossgeo import geodesy
 from crossgeo.errors import UsageError
+from crossgeo.indexer.files import new_folder
 from crossgeo.town.aerial import render_ortho
 from crossgeo.town.camera import Camera, Pose
 from crossgeo.town.drone import take_photo
@@ -25,7 +26,6 @@ from crossgeo.town.layout import Town, make_town
 from crossgeo.town.memory import check_memory
 from crossgeo.town.scene import Scene, draw_scene
 from crossgeo.town.street_write import object_feature, write_street
-from crossgeo.town.whole import whole_folder
 
 Json = dict[str, Any]
 _TAKEN = {
@@ -62,7 +62,7 @@ def write_town(
         check_memory(size_m, gsd_m, street=True)
     total = photos + panoramas + street
     count = (lambda done: progress(done, total)) if progress is not None else (lambda done: None)
-    with whole_folder(Path(out)) as folder:
+    with new_folder(Path(out), "town") as folder:
         (folder / "photos").mkdir()
         return _write(folder, seed, size_m, photos, objects_per_photo, camera or Camera(), gsd_m, plain, count, (panoramas, street))
 

@@ -95,3 +95,32 @@ def test_a_folder_that_may_not_be_looked_into_is_an_input_error(monkeypatch: pyt
     monkeypatch.setattr(Path, "stat", refuse)
     with pytest.raises(InputError, match="Permission denied"):
         files.what_is(tmp_path)
+
+
+def test_a_new_folder_appears_once_it_is_whole(tmp_path: Path) -> None:
+    with files.new_folder(tmp_path / "deep" / "town", "town") as folder:
+        (folder / "note.txt").write_text("whole")
+        assert [path.name for path in (tmp_path / "deep").iterdir()] == [folder.name] != ["town"]
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["town"]
+    assert (tmp_path / "deep" / "town" / "note.txt").read_text() == "whole"
+
+
+def test_a_new_folder_that_fails_half_way_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), files.new_folder(tmp_path / "town", "town") as folder:
+        (folder / "note.txt").write_text("half")
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_folder_takes_the_place_of_nothing(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("keep")
+    with pytest.raises(InputError, match="exists already"), files.new_folder(tmp_path / "mine", "town"):
+        pass
+    assert (tmp_path / "mine").read_text() == "keep"
+
+
+@pytest.mark.parametrize(("number", "says"), [(errno.ENOSPC, "free some room"), (errno.EIO, "the data set could not be written: ")])
+def test_a_new_folder_that_the_disk_does_not_take_says_what_could_not_be_written(number: int, says: str, tmp_path: Path) -> None:
+    with pytest.raises(LimitError, match=says), files.new_folder(tmp_path / "set", "data set"):
+        raise OSError(number, os.strerror(number))
+    assert list(tmp_path.iterdir()) == []

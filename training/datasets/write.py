@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from crossgeo.errors import InputError
+from crossgeo.indexer.files import new_folder
 from crossgeo.kernels.polar import polar_transform
 from crossgeo.training.datasets import cvact, cvogl, cvusa
 from crossgeo.training.datasets.records import ObjectRecord, PanoramaRecord
 from crossgeo.training.datasets.sidecar import Sidecar, write_sidecar
-from crossgeo.training.datasets.writing import Kept, new_folder, save
+from crossgeo.training.datasets.writing import Kept, save
 from crossgeo.training.pairs import Point, Task
 
 WRITTEN = "written by crossgeo"
@@ -32,7 +33,7 @@ def write_cvusa(rows: Iterable[PanoramaRecord], root: Path, source: str = WRITTE
     lines: dict[str, list[str]] = {split: [] for split in cvusa.LISTS}
     positions: dict[str, Point] = {}
     systems: dict[str, str] = {}
-    with new_folder(root) as folder:
+    with new_folder(root, "data set") as folder:
         for row in rows:
             kept.add(row, row.panorama, row.aerial_gsd_m)
             aerial, photo = f"bingmap/19/{row.id}.jpg", f"streetview/panos/{row.id}.jpg"
@@ -59,7 +60,7 @@ def write_cvact(rows: Iterable[PanoramaRecord], root: Path, source: str = WRITTE
     splits: list[str] = []
     utm: list[Point] = []
     systems: dict[str, str] = {}
-    with new_folder(root) as folder:
+    with new_folder(root, "data set") as folder:
         for row in rows:
             kept.add(row, row.panorama, row.aerial_gsd_m)
             if ids and len(row.id) != len(ids[0]):
@@ -115,7 +116,7 @@ def _save_mat(path: Path, ids: NDArray[np.str_], utm: NDArray[np.float64], split
 def _write_objects(rows: Iterable[ObjectRecord], root: Path, layout: str, task: Task, source: str) -> int:
     kept = Kept(root.name, cvogl.SPLITS)
     lists: dict[str, list[tuple[Any, ...]]] = {split: [] for split in cvogl.SPLITS}
-    with new_folder(root) as folder:
+    with new_folder(root, "data set") as folder:
         for row in rows:
             if row.task != task:
                 raise InputError(f"{row.id}: a record of the task {row.task!r} does not belong in {root.name}")

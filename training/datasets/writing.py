@@ -1,12 +1,10 @@
-"""What the writers share: a folder that appears once it is whole, pictures, and records held against each other."""
+"""What the writers share: pictures, and records held against each other."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,35 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from crossgeo.errors import InputError, LimitError
-from crossgeo.indexer.files import named, what_is
+from crossgeo.errors import InputError
 from crossgeo.training.datasets.records import ObjectRecord, PanoramaRecord
 from crossgeo.training.pairs import Size
 
 JPEG_QUALITY = 92
 _NAME = re.compile(r"[A-Za-z0-9-][A-Za-z0-9_-]*")
-
-
-@contextmanager
-def new_folder(root: Path) -> Iterator[Path]:
-    """Yield a folder beside `root` to fill, which takes that name at the end and is gone after an error.
-
-    Raises InputError when `root` exists or cannot be made, LimitError when the disk does not take what is written.
-    """
-    if what_is(root) is not None:
-        raise InputError(f"{root}: exists already; name a folder that does not, or remove it")
-    part = root.with_name(root.name + ".part")
-    try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        yield part
-        part.rename(root)
-    except OSError as error:
-        raise named(root, error) or LimitError(
-            f"{root}: could not be written: {error.strerror or error}; give a folder with room that you may write to"
-        ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def save(path: Path, picture: NDArray[np.uint8]) -> None:
