@@ -1,4 +1,4 @@
-"""Option values that are pairs of numbers: a pixel `x,y`, a place `lat,lon`."""
+"""Option values that are several numbers: a pixel `x,y`, a place `lat,lon`, an area `west,south,east,north`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,17 @@ def lat_lon(text: str | None) -> tuple[float, float] | None:
     if not (-90.0 <= lat <= 90.0 and -180.0 <= lon <= 180.0):
         raise UsageError(f"--near {text} is not on the earth; give lat,lon in degrees, latitude first")
     return lat, lon
+
+
+def area(text: str, option: str) -> tuple[float, float, float, float]:
+    """Read `west,south,east,north` in degrees; raise UsageError, which names the option, for what is no area on the earth."""
+    try:
+        west, south, east, north = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"{option} {text!r} is not four numbers; give west,south,east,north in degrees") from error
+    if not (-180.0 <= west < east <= 180.0 and -90.0 <= south < north <= 90.0):  # also refuses NaN
+        raise UsageError(f"{option} {text!r} is no area on the earth; give west,south,east,north in degrees")
+    return west, south, east, north
 
 
 def _pair(text: str, option: str, wanted: str) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from crossgeo.commands import console, outputs
+from crossgeo.commands import console, outputs, parse
 from crossgeo.errors import UsageError
 
 app = typer.Typer(no_args_is_help=True, help="Make simulated towns with known truth, to try things on.")
@@ -67,7 +67,7 @@ def _over_real_ground(
         raise UsageError("street photos over real ground need --ortho and --footprints; leave all three out to make a town")
     if photos:
         raise UsageError("no drone photos are taken over real ground; leave --photos out, or out --ortho")
-    box = None if bounds is None else _box(bounds)
+    box = None if bounds is None else parse.area(bounds, "--bounds")
     from crossgeo.town.real_write import write_real_town
 
     with console.Stages() as stages:
@@ -82,13 +82,3 @@ def _over_real_ground(
             plain=plain,
             progress=lambda done, total: stages("taking photos", done, total),
         )
-
-
-def _box(text: str) -> tuple[float, float, float, float]:
-    try:
-        west, south, east, north = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise UsageError(f"--bounds {text!r} is not four numbers; give west,south,east,north in degrees") from error
-    if not (-180.0 <= west < east <= 180.0 and -90.0 <= south < north <= 90.0):  # also refuses NaN
-        raise UsageError(f"--bounds {text!r} is no area on the earth; give west,south,east,north in degrees")
-    return west, south, east, north

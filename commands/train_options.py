@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crossgeo.commands import console, outputs
+from crossgeo.commands import console, outputs, parse
 from crossgeo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Run:
 
     def grounds(self, outlines: Sequence[Path] = ()) -> list[Ground]:
         """Read the imagery."""
-        held_out = boxes(self.hold_out)
+        held_out = [parse.area(text, "--hold-out") for text in self.hold_out or ()]
         from crossgeo.training.ground_sources import load_grounds
 
         return load_grounds(self.imageries(), outlines, held_out=held_out)
@@ -132,17 +132,3 @@ class Run:
         training |= {name: value for name, value in lengths.items() if value != float("inf")}
         owner = "the imagery's owner" if self.data is None else "the data set's owner"
         return {"name": self.out.name, "licence": f"as {owner} says", "training": training}
-
-
-def boxes(texts: list[str] | None) -> list[tuple[float, float, float, float]]:
-    """Return (west, south, east, north) of each --hold-out; raise UsageError for what is no area on the earth."""
-    found = []
-    for text in texts or []:
-        try:
-            west, south, east, north = (float(part) for part in text.split(","))
-        except ValueError as error:
-            raise UsageError(f"--hold-out {text!r} is not four numbers; give west,south,east,north in degrees") from error
-        if not (-180.0 <= west < east <= 180.0 and -90.0 <= south < north <= 90.0):  # also refuses NaN
-            raise UsageError(f"--hold-out {text!r} is no area on the earth; give west,south,east,north in degrees")
-        found.append((west, south, east, north))
-    return found

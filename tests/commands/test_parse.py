@@ -1,4 +1,4 @@
-"""Pairs of numbers as people type them."""
+"""Several numbers as people type them."""
 
 import pytest
 
@@ -24,3 +24,13 @@ def test_a_place_is_latitude_first_and_on_the_earth() -> None:
         parse.lat_lon("139.24,-6.04")
     with pytest.raises(UsageError, match="latitude first"):
         parse.lat_lon("6.04,181")
+
+
+def test_an_area_is_west_south_east_north() -> None:
+    assert parse.area("85.1,27.1,85.2,27.2", "--bounds") == (85.1, 27.1, 85.2, 27.2)
+
+
+@pytest.mark.parametrize("text", ["1,2,3", "a,b,c,d", "nan,nan,nan,nan", "3,2,1,4", "1,4,3,2", "1,2,1,4", "-200,2,3,4", "1,2,3,95", ""])
+def test_what_is_no_area_is_refused_and_never_ignored(text: str) -> None:
+    with pytest.raises(UsageError, match="--hold-out"):
+        parse.area(text, "--hold-out")

@@ -1,23 +1,27 @@
 """`geo train` refuses what is no area before it reads imagery, and counts the epochs of all processes together."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from crossgeo.commands import train_jobs
-from crossgeo.commands.train_options import boxes
+from crossgeo.commands.train_options import Run
 from crossgeo.errors import UsageError
 
 
-def test_held_out_ground_is_west_south_east_north() -> None:
-    assert boxes(["85.1,27.1,85.2,27.2", "1,2,3,4"]) == [(85.1, 27.1, 85.2, 27.2), (1.0, 2.0, 3.0, 4.0)]
-    assert boxes(None) == []
+def test_held_out_ground_is_west_south_east_north(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr("crossgeo.training.ground_sources.load_grounds", lambda imagery, outlines, held_out: seen.append(held_out))
+    for hold_out in (["85.1,27.1,85.2,27.2", "1,2,3,4"], None):
+        Run(Path("run"), hold_out=hold_out).grounds()
+    assert seen == [[(85.1, 27.1, 85.2, 27.2), (1.0, 2.0, 3.0, 4.0)], []]
 
 
-@pytest.mark.parametrize("text", ["1,2,3", "a,b,c,d", "nan,nan,nan,nan", "3,2,1,4", "1,4,3,2", "1,2,1,4", "-200,2,3,4", "1,2,3,95", ""])
-def test_what_is_no_area_is_refused_and_never_ignored(text: str) -> None:
+@pytest.mark.parametrize("text", ["1,2,3", "nan,nan,nan,nan", "3,2,1,4", ""])
+def test_what_is_no_area_is_refused_before_imagery_is_read(text: str) -> None:
     with pytest.raises(UsageError, match="--hold-out"):
-        boxes([text])
+        Run(Path("run"), orthophotos=[Path("not there.tif")], hold_out=[text]).grounds()
 
 
 @pytest.mark.parametrize(("ranks", "steps"), [(1, 9), (2, 4), (4, 2), (32, 1)])
