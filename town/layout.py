@@ -74,6 +74,10 @@ class Town:
         """Return (lat, lon) of a local point."""
         return geodesy.to_lat_lon(self.crs, *self.to_crs(x, y))
 
+    def true_heading_deg(self, x: float, y: float, heading_deg: float) -> float:
+        """Return a heading at a local point, against the grid, as one against true north."""
+        return (heading_deg + geodesy.grid_convergence_deg(self.crs, *self.to_crs(x, y))) % 360.0
+
 
 def make_town(seed: int, size_m: float = 600.0, gsd_m: float = 0.2) -> Town:
     """Lay out and raise the town of a seed; the same seed, size and GSD give the same town, byte for byte.

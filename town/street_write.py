@@ -15,11 +15,12 @@ from PIL import Image
 
 from crossgeo import geodesy
 from crossgeo.errors import UsageError
+from crossgeo.town.exif import Tags
 from crossgeo.town.flight import inner_point
 from crossgeo.town.layout import Town, TownObject
 from crossgeo.town.scene import Scene, draw_scene
 from crossgeo.town.street_camera import Panorama, StreetLens, StreetPose
-from crossgeo.town.street_exif import StreetTags, panorama_xmp, street_exif, taken_at
+from crossgeo.town.street_exif import panorama_xmp, street_exif, taken_at
 from crossgeo.town.street_photo import StreetHits, take_street_photo
 from crossgeo.town.street_poses import draw_street_poses
 from crossgeo.town.street_world import StreetWorld
@@ -148,14 +149,14 @@ def draw_street_clicks(
     return chosen
 
 
-def _tags(town: Town, shot: _Shot, ground_m: float, rng: np.random.Generator) -> StreetTags:
-    lat, lon = town.to_lat_lon(shot.pose.x, shot.pose.y)
-    turn = geodesy.grid_convergence_deg(town.crs, *town.to_crs(shot.pose.x, shot.pose.y))
-    heading_deg = (shot.pose.heading_deg + turn) % 360.0
-    return StreetTags(lat, lon, ground_m + shot.pose.height_m, heading_deg, taken_at(shot.scene, lat, int(rng.integers(28))))
+def _tags(town: Town, shot: _Shot, ground_m: float, rng: np.random.Generator) -> Tags:
+    pose = shot.pose
+    lat, lon = town.to_lat_lon(pose.x, pose.y)
+    heading_deg = town.true_heading_deg(pose.x, pose.y, pose.heading_deg)
+    return Tags(lat, lon, ground_m + pose.height_m, heading_deg, taken_at(shot.scene, lat, int(rng.integers(28))))
 
 
-def _place(shot: _Shot, tags: StreetTags) -> Json:
+def _place(shot: _Shot, tags: Tags) -> Json:
     camera, pose = shot.camera, shot.pose
     kind, hfov_deg = ("panorama", 360.0) if isinstance(camera, Panorama) else ("street", round(camera.hfov_deg, 4))
     lat, lon = round(tags.lat, 8), round(tags.lon, 8)

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from rasterio.transform import from_origin
 
-from crossgeo import geodesy
 from crossgeo.errors import UsageError
 from crossgeo.indexer.files import new_folder
 from crossgeo.town.aerial import render_ortho
 from crossgeo.town.camera import Camera, Pose
 from crossgeo.town.drone import take_photo
-from crossgeo.town.exif import Tags, exif_of, xmp_of
+from crossgeo.town.drone_exif import drone_exif, drone_xmp
+from crossgeo.town.exif import Tags
 from crossgeo.town.flight import draw_clicks, draw_poses
 from crossgeo.town.layout import Town, make_town
 from crossgeo.town.memory import check_memory
@@ -90,9 +90,9 @@ def _write(
         name = f"photo_{number:04d}.jpg"
         scene = draw_scene(rng)
         picture, hits = take_photo(town, pose, camera, scene)
-        tags = tags_of(town, pose, camera, scene, ground_m)
-        xmp = b"" if plain else xmp_of(tags)
-        Image.fromarray(picture).save(folder / "photos" / name, quality=int(rng.integers(82, 96)), exif=exif_of(tags, plain), xmp=xmp)
+        tags = _tags(town, pose, scene, ground_m)
+        exif, xmp = drone_exif(tags, camera, plain), b"" if plain else drone_xmp(tags, pose)
+        Image.fromarray(picture).save(folder / "photos" / name, quality=int(rng.integers(82, 96)), exif=exif, xmp=xmp)
         places.append(_place_feature(town, pose, camera, tags, name))
         clicks = draw_clicks(town, pose, camera, hits, objects_per_photo, rng)
         objects.extend(object_feature(town, click.item, click.point_px, name, gsd_m) for click in clicks)
@@ -138,18 +138,9 @@ def write_ortho(path: Path, town: Town, picture: NDArray[np.uint8], gsd_m: float
             sink.write_mask(town.valid)
 
 
-def tags_of(town: Town, pose: Pose, camera: Camera, scene: Scene, ground_m: float) -> Tags:
-    """Return what the drone knows at a pose."""
-    lat, lon = town.to_lat_lon(pose.x, pose.y)
-    return Tags(
-        lat, lon, ground_m + pose.height_m, pose.height_m, true_heading_deg(town, pose), pose.tilt_deg, camera.focal_px, camera.width_px,
-        camera.height_px, _TAKEN[scene.season],
-    )  # fmt: skip
-
-
-def true_heading_deg(town: Town, pose: Pose) -> float:
-    """Return the heading of a pose against true north."""
-    return (pose.heading_deg + geodesy.grid_convergence_deg(town.crs, *town.to_crs(pose.x, pose.y))) % 360.0
+def _tags(town: Town, pose: Pose, scene: Scene, ground_m: float) -> Tags:
+    heading_deg = town.true_heading_deg(pose.x, pose.y, pose.heading_deg)
+    return Tags(*town.to_lat_lon(pose.x, pose.y), ground_m + pose.height_m, heading_deg, _TAKEN[scene.season])
 
 
 def _place_feature(town: Town, pose: Pose, camera: Camera, tags: Tags, name: str) -> Json:

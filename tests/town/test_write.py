@@ -15,7 +15,7 @@ from crossgeo.engine.photo import Photo
 from crossgeo.errors import InputError, UsageError
 from crossgeo.town.camera import Camera, Pose, project
 from crossgeo.town.layout import Town
-from crossgeo.town.write import true_heading_deg, write_town
+from crossgeo.town.write import write_town
 
 CAMERA = Camera(60.0, 480, 360)
 
@@ -56,9 +56,8 @@ def test_truth_has_one_point_for_each_photo_with_position_height_heading_and_til
 
 def test_headings_are_against_true_north(written: tuple[Path, Town]) -> None:
     _, town = written
-    pose = Pose(80.0, 80.0, 50.0, 33.0)
     turn = geodesy.grid_convergence_deg(town.crs, *town.to_crs(80.0, 80.0))
-    assert true_heading_deg(town, pose) == pytest.approx((33.0 + turn) % 360.0)
+    assert town.true_heading_deg(80.0, 80.0, 33.0) == pytest.approx((33.0 + turn) % 360.0)
     assert abs(turn) > 0.01  # else the test above says nothing
 
 
