@@ -18,7 +18,7 @@ from crossgeo.town.light import shade, sunlit
 from crossgeo.town.noise import Float32, smooth_noise
 from crossgeo.town.plan import Material
 from crossgeo.town.scene import Scene
-from crossgeo.town.sensor import finish, vignette
+from crossgeo.town.sensor import finish, photo_rng, vignette
 from crossgeo.town.traffic import draw_cars, park_cars
 
 __all__ = ["Camera", "Hits", "Pose", "ground_at", "project", "render_photo", "take_photo"]
@@ -73,7 +73,7 @@ def take_photo(town: Town, pose: Pose, camera: Camera, scene: Scene) -> tuple[ND
     z = _first_hits(view, pose, camera, rays)
     x, y = np.float32(pose.x) + rays[0] * (pose.height_m - z), np.float32(pose.y) + rays[1] * (pose.height_m - z)
     colour, building = _colours(town, view, scene, rays, x, y, z)
-    rng = np.random.default_rng([town.seed, scene.traffic_seed, round(pose.x * 100) & 0xFFFFFF, round(pose.y * 100) & 0xFFFFFF])
+    rng = photo_rng(town.seed, scene, pose.x, pose.y)
     air = (pose.height_m - z) * np.sqrt(1.0 + rays[0] ** 2 + rays[1] ** 2) / np.float32(160.0)
     picture = vignette(finish(colour, scene, rng, np.asarray(air, np.float32)), 0.18)
     return picture, Hits(x, y, z, building)

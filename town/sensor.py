@@ -11,6 +11,11 @@ from crossgeo.town.noise import Float32
 from crossgeo.town.scene import Scene
 
 
+def photo_rng(seed: int, scene: Scene, x: float, y: float) -> np.random.Generator:
+    """Return what draws the grain of a photo of town `seed`, taken at local (x, y): the same photo gets the same grain."""
+    return np.random.default_rng([seed, scene.traffic_seed, round(x * 100) & 0xFFFFFF, round(y * 100) & 0xFFFFFF])
+
+
 def finish(picture: NDArray[np.uint8], scene: Scene, rng: np.random.Generator, haze: Float32 | float) -> NDArray[np.uint8]:
     """Return a (H, W, 3) picture seen through haze, with noise; `haze` is the depth of air, (H, W) or one for all."""
     veil = np.minimum(np.sqrt(light_colours(scene)[1] / 0.32) * 196.0, 235.0).astype(np.float32)

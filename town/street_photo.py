@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from crossgeo.town.noise import Float32
 from crossgeo.town.scene import Scene
-from crossgeo.town.sensor import vignette
+from crossgeo.town.sensor import photo_rng, vignette
 from crossgeo.town.street_camera import Panorama, StreetLens, StreetPose
 from crossgeo.town.street_world import Look, StreetWorld
 
@@ -53,7 +53,7 @@ def take_street_photo(
     world: StreetWorld, pose: StreetPose, camera: Panorama | StreetLens, scene: Scene, samples: int = 2
 ) -> tuple[NDArray[np.uint8], StreetHits]:
     """Return a photo and what its pixels show, by the first of `samples` rays through each: with one ray, its middle."""
-    rng = np.random.default_rng([world.seed, scene.traffic_seed, round(pose.x * 100) & 0xFFFFFF, round(pose.y * 100) & 0xFFFFFF])
+    rng = photo_rng(world.seed, scene, pose.x, pose.y)
     shape = (camera.height_px, camera.width_px)
     count = max(1, samples)
     total = np.zeros((shape[0] * shape[1], 3), np.float32)
