@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from crossgeo.indexer.files import new_folder
 from crossgeo.town.layout import Town
 from crossgeo.town.real import LatLonBox, make_real_town
 from crossgeo.town.street_write import write_street
+from crossgeo.town.truth import write_json
 from crossgeo.town.write import write_ortho
 
 
@@ -48,5 +48,5 @@ def write_real_town(
             "origin_xy": list(town.origin_xy), "ground_m": ground_m, "simulated": True, "real_ground": True, "photos": 0,
             "panoramas": panoramas, "street": street, "objects": {"building": len(town.objects)},
         }  # fmt: skip
-        (folder / "town.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        write_json(folder / "town.json", about)
     return town

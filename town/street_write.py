@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 from PIL import Image
 
-from crossgeo import geodesy
 from crossgeo.errors import UsageError
 from crossgeo.town.exif import Tags
 from crossgeo.town.flight import inner_point
@@ -25,8 +22,8 @@ from crossgeo.town.street_photo import StreetHits, take_street_photo
 from crossgeo.town.street_poses import draw_street_poses
 from crossgeo.town.street_world import StreetWorld
 from crossgeo.town.triangles import Kind
+from crossgeo.town.truth import Json, object_feature, place_feature, write_features
 
-Json = dict[str, Any]
 PANORAMA = Panorama(512, 1024)
 _SIZES_PX = ((1024, 768), (1024, 768), (1024, 576), (768, 1024))
 _HFOV_DEG = (58.0, 96.0)  # of a photo across; upright ones see less
@@ -81,9 +78,8 @@ def write_street(
             objects.append(object_feature(town, item, point, shot.name, gsd_m))
         if progress is not None:
             progress(done)
-    for name, features in (("street.geojson", places), ("street_objects.geojson", objects)):
-        text = json.dumps({"type": "FeatureCollection", "features": features}, indent=1)
-        (folder / name).write_text(text + "\n", encoding="utf-8")
+    write_features(folder / "street.geojson", places)
+    write_features(folder / "street_objects.geojson", objects)
 
 
 def _shots(world: StreetWorld, panoramas: int, street: int, rng: np.random.Generator) -> Iterator[_Shot]:
@@ -166,19 +162,4 @@ def _place(shot: _Shot, tags: Tags) -> Json:
         "roll_deg": round(pose.roll_deg, 4), "hfov_deg": hfov_deg, "width_px": camera.width_px, "height_px": camera.height_px,
         "season": shot.scene.season,
     }  # fmt: skip
-    return {"type": "Feature", "properties": facts, "geometry": {"type": "Point", "coordinates": [lon, lat]}}
-
-
-def object_feature(town: Town, item: TownObject, point_px: tuple[float, float], name: str, gsd_m: float) -> Json:
-    """Return the GeoJSON feature of an object that was clicked in a photo: its outline from above, its box, the click."""
-    x0, y0, x1, y1 = item.footprint.bounds
-    corners = [town.to_crs(x, y) for x, y in ((x0, y0), (x1, y0), (x1, y1), (x0, y1))]
-    lat, lon = town.to_lat_lon((x0 + x1) / 2.0, (y0 + y1) / 2.0)
-    box_px = (x0 / gsd_m, (town.size_m - y1) / gsd_m, x1 / gsd_m, (town.size_m - y0) / gsd_m)
-    facts = {
-        "file": name, "kind": item.kind, "point_px": [round(v, 1) for v in point_px],
-        "lat": round(lat, 8), "lon": round(lon, 8), "height_m": round(item.height_m, 2),
-        "box": geodesy.geojson_polygon(town.crs, corners), "box_px": [round(v, 2) for v in box_px],
-    }  # fmt: skip
-    outline = [town.to_crs(float(x), float(y)) for x, y in item.corners]
-    return {"type": "Feature", "properties": facts, "geometry": geodesy.geojson_polygon(town.crs, outline)}
+    return place_feature(facts)

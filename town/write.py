@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import rasterio
@@ -25,9 +23,9 @@ from crossgeo.town.flight import draw_clicks, draw_poses
 from crossgeo.town.layout import Town, make_town
 from crossgeo.town.memory import check_memory
 from crossgeo.town.scene import Scene, draw_scene
-from crossgeo.town.street_write import object_feature, write_street
+from crossgeo.town.street_write import write_street
+from crossgeo.town.truth import Json, object_feature, place_feature, write_features, write_json
 
-Json = dict[str, Any]
 _TAKEN = {
     "spring": "2024:04:18 10:00:00",
     "summer": "2024:07:09 10:00:00",
@@ -97,8 +95,8 @@ def _write(
         clicks = draw_clicks(town, pose, camera, hits, objects_per_photo, rng)
         objects.extend(object_feature(town, click.item, click.point_px, name, gsd_m) for click in clicks)
         progress(number + 1)
-    _write_json(folder / "truth.geojson", {"type": "FeatureCollection", "features": places})
-    _write_json(folder / "objects.geojson", {"type": "FeatureCollection", "features": objects})
+    write_features(folder / "truth.geojson", places)
+    write_features(folder / "objects.geojson", objects)
     if sum(on_street):
         write_street(folder, town, *on_street, objects_per_photo, ground_m, gsd_m, plain, lambda done: progress(photos + done))
     kinds = [item.kind for item in town.objects]
@@ -109,7 +107,7 @@ def _write(
         "camera": {"hfov_deg": camera.hfov_deg, "width_px": camera.width_px, "height_px": camera.height_px},
         "objects": {kind: kinds.count(kind) for kind in sorted(set(kinds))},
     }  # fmt: skip
-    _write_json(folder / "town.json", about)
+    write_json(folder / "town.json", about)
     return town
 
 
@@ -151,8 +149,4 @@ def _place_feature(town: Town, pose: Pose, camera: Camera, tags: Tags, name: str
         "height_m": round(pose.height_m, 3), "heading_deg": round(tags.heading_deg, 4), "tilt_deg": round(pose.tilt_deg, 4),
         "hfov_deg": round(camera.hfov_deg, 4),
     }  # fmt: skip
-    return {"type": "Feature", "properties": facts, "geometry": {"type": "Point", "coordinates": [round(lon, 8), round(lat, 8)]}}
-
-
-def _write_json(path: Path, value: Json) -> None:
-    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    return place_feature(facts)
