@@ -56,7 +56,7 @@ class TownScenery:
         return np.array([self.numbers.get((kind, owner), -1) if at >= 0 else -1 for kind, owner, at in owners], np.int32)
 
     def _stands_in_car(self, origin_m: NDArray[np.float64], day: Scene) -> bool:
-        """Whether a car of that day is where the camera stands: taking it away would build all others anew."""
+        """Whether a car of that day is where the camera stands: the world leaves it away, but not the dark ground beneath."""
         middles = self.cars[day.traffic_seed]
         return bool(len(middles) and np.hypot(*(middles - origin_m[:2]).T).min() < CAR_M)
 
