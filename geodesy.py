@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -17,6 +18,7 @@ from pyproj.exceptions import CRSError
 from crossgeo.errors import InputError
 
 _WGS84 = Geod(ellps="WGS84")
+_EQUATOR_RADIUS_M = 6_378_137.0
 FloatArray = NDArray[np.float64]
 
 
@@ -77,6 +79,11 @@ def grid_convergence_deg(crs: CRS, x: float, y: float) -> float:
     lat_b, lon_b = to_lat_lon(crs, x, y + 50.0)
     azimuth = float(_WGS84.inv(lon_a, lat_a, lon_b, lat_b)[0])
     return (azimuth + 180.0) % 360.0 - 180.0
+
+
+def web_mercator_gsd_m(zoom: int, lat: FloatArray) -> FloatArray:
+    """Return the ground sample distance at (N,) latitudes of Web Mercator imagery in tiles of 256 px."""
+    return np.asarray(2 * math.pi * _EQUATOR_RADIUS_M / 256 / 2**zoom * np.cos(np.radians(lat)), np.float64)
 
 
 def geojson_polygon(crs: CRS, corners_xy: Sequence[tuple[float, float]]) -> dict[str, Any]:

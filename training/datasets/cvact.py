@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +21,6 @@ INDICES: dict[Part, tuple[str, str]] = {
 FOLDERS: dict[Part, str] = {"train": "ANU_data_small", "val": "ANU_data_small", "test": "ANU_data_test"}
 PHOTO_PX, AERIAL_PX = (1664, 832), (1200, 1200)
 _CANBERRA = "EPSG:32755", (-35.7, -34.9), (148.7, 149.6)  # its UTM zone, and where lat and lon must lie for that to be believed
-_ZOOM_20_M = 2 * math.pi * 6378137.0 / 256 / 2**20  # metres a pixel of Web Mercator's zoom 20 at the equator
 
 
 def photo_path(root: Path, part: Part, name: str) -> Path:
@@ -119,4 +117,4 @@ def _canberra(xy: NDArray[np.float64]) -> tuple[str | None, NDArray[np.float64] 
     name, lats, lons = _CANBERRA
     lon, lat = geodesy.transform(geodesy.parse_crs(name), geodesy.parse_crs("EPSG:4326"), xy[:, 0], xy[:, 1])
     inside = (lat > lats[0]) & (lat < lats[1]) & (lon > lons[0]) & (lon < lons[1])
-    return (name, _ZOOM_20_M * np.cos(np.radians(lat))) if inside.all() else (None, None)
+    return (name, geodesy.web_mercator_gsd_m(20, lat)) if inside.all() else (None, None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +17,6 @@ CITIES = ("NewYork", "Seattle", "SanFrancisco", "Chicago")
 TRAIN_CITIES = ("NewYork", "Seattle")  # of the cross-area protocol; the other two are its test
 PHOTO_PX, AERIAL_PX = (2048, 1024), (640, 640)
 _SPLIT_FOLDERS = ("splits", "splits__corrected")
-_ZOOM_20_M = 2 * math.pi * 6378137.0 / 256 / 2**20  # metres a pixel of Web Mercator's zoom 20 at the equator
 _WGS84 = geodesy.parse_crs("EPSG:4326")
 
 
@@ -53,7 +51,7 @@ def _read_city(root: Path, folder: Path, city: str, protocol: Protocol) -> tuple
     code = f"EPSG:{crs.to_epsg()}"
     x, y = geodesy.transform(_WGS84, crs, lat_lons[:, 1], lat_lons[:, 0])
     centres: dict[str, Point] = {name: (float(a), float(b)) for name, a, b in zip(names, x, y, strict=True)}
-    gsds = dict(zip(names, (_ZOOM_20_M * np.cos(np.radians(lat_lons[:, 0]))).tolist(), strict=True))
+    gsds = dict(zip(names, geodesy.web_mercator_gsd_m(20, lat_lons[:, 0]).tolist(), strict=True))
     rows: list[tuple[str, list[str], str]] = []
     for split, path in _lists(folder / city, city, protocol):
         for number, line in lines_of(path):
