@@ -213,6 +213,11 @@ def _save_egotr(run: Run, settings: EgoTRTraining, begun: Start, model: Any, dat
     path = run.out / "weights.safetensors"
     option = "--street-weights" if begun.aerial is not None else "--weights" if isinstance(begun.view, DroneView) else None
     _say_written(path, begun.save(path, model, about), option)
+    if option is not None:
+        whose = "the defaults" if begun.thresholds is None else f"those of {begun.thresholds['taken_from']}, or the defaults where stricter"
+        console.say(
+            f"its thresholds are not calibrated: they are {whose}, so do not rely on `located` before `geo eval places` shows that you can"
+        )
 
 
 def _say_written(path: Path, digest: str, option: str | None) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from crossgeo.engine.status import Thresholds
 from crossgeo.errors import UsageError, WeightsError
 from crossgeo.models.checkpoint import load_egotr, load_street_branch, read_card, save_weights
 from crossgeo.models.egotr import PRESETS, EgoTR, EgoTRConfig
@@ -45,14 +46,26 @@ class Start:
             return self
         return replace(self, view=_on_the_street(self.view))
 
+    @property
+    def thresholds(self) -> dict[str, Any] | None:
+        """Thresholds for what is trained from here: marked as not calibrated, and no laxer than those before or the defaults.
+
+        They were measured on scores of other weights, and to believe too little is the safer mistake. None where there were none.
+        """
+        if "thresholds" not in self.card:
+            return None
+        before, least = asdict(Thresholds.from_card(self.card)), asdict(Thresholds())
+        strictest = {name: max(value, least[name]) for name, value in before.items()}
+        return {**strictest, "calibrated": False, "taken_from": self.card["thresholds"].get("taken_from", self.card["name"])}
+
     def save(self, path: Path, model: EgoTR, about: dict[str, Any]) -> str:
         """Write the trained weights, of the ground branch alone where the aerial one was left; return their digest."""
         kind = "egotr" if self.aerial is None else STREET_KIND
         card = {"name": about["name"], "kind": kind, "config": self.config.to_dict(), "view": self.view.to_dict(), **about}
         if self.aerial is not None:
             card["aerial"] = self.aerial
-        if "thresholds" in self.card:
-            card["thresholds"] = self.card["thresholds"]
+        if self.thresholds is not None:
+            card["thresholds"] = self.thresholds
         return save_weights(path, (model if self.aerial is None else model.ground).state_dict(), card)
 
 

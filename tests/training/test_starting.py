@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from crossgeo.models.checkpoint import load_egotr, save_weights
+from crossgeo.engine.status import Thresholds
+from crossgeo.models.checkpoint import load_egotr, read_card, save_weights
 from crossgeo.models.panorama import PanoramaView
 from crossgeo.models.street_view import StreetView
 from crossgeo.models.views import DroneView
@@ -21,3 +22,25 @@ def test_weights_start_with_their_own_view(view: Any, street_city: Any, tmp_path
     begun = start_from(str(path))
     assert begun.view == view and begun.state is not None
     assert torch.equal(begun.state["ground.norm.weight"], model.module.ground.norm.weight)
+
+
+@pytest.mark.parametrize(("score", "kept"), [(0.65, 0.65), (0.2, 0.45)])
+def test_trained_weights_say_that_the_thresholds_before_were_not_measured_on_them(
+    score: float, kept: float, street_city: Any, tmp_path: Path
+) -> None:
+    model = load_egotr(street_city.weights)
+    measured = {"score": score, "margin": 0.05}
+    save_weights(tmp_path / "before.safetensors", model.module.state_dict(), {**model.card, "name": "measured", "thresholds": measured})
+    path = str(tmp_path / "before.safetensors")
+    for name in ("once", "twice"):
+        start_from(path).save(tmp_path / f"{name}.safetensors", model.module, {"name": name})
+        path = str(tmp_path / f"{name}.safetensors")
+        thresholds = read_card(path)["thresholds"]
+        assert (thresholds["calibrated"], thresholds["taken_from"]) == (False, "measured")
+        assert Thresholds.from_card(read_card(path)) == Thresholds(score=kept, margin=0.05)
+
+
+def test_weights_that_start_without_thresholds_end_without(street_city: Any, tmp_path: Path) -> None:
+    begun = start_from(str(street_city.weights))
+    begun.save(tmp_path / "after.safetensors", load_egotr(street_city.weights).module, {"name": "after"})
+    assert "thresholds" not in read_card(tmp_path / "after.safetensors")

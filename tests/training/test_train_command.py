@@ -53,7 +53,8 @@ def test_photos_and_imagery_fine_tune_weights_and_say_what_that_brought(street_c
     source = ["--imagery", street_city.ortho, "--photos", street_city.photos, "--start-from", street_city.weights]
     result = done("train", *source, "--out", out, *QUICK)  # without a command, as for egotr
     before, after = result.stdout.splitlines()
-    assert "`geo query` with --street-weights" in " ".join(result.stderr.split())
+    said = " ".join(result.stderr.split())
+    assert "`geo query` with --street-weights" in said and "its thresholds are not calibrated" in said
     assert before.startswith("held-out photos, before") and after.startswith("held-out photos, after")
     assert "within 25 m" in after
     card = read_card(out / "weights.safetensors")
