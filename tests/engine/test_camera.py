@@ -22,8 +22,11 @@ GPANO = (
 )
 
 
-def photo(width_px: int = 120, height_px: int = 80, **exif: float) -> Photo:
-    return Photo.from_pixels(np.zeros((height_px, width_px, 3), np.uint8), exif=PhotoExif(**exif))  # type: ignore[arg-type]
+def photo(
+    width_px: int = 120, height_px: int = 80, *, tilt_deg: float | None = None, height_m: float | None = None, fov_deg: float | None = None
+) -> Photo:
+    exif = PhotoExif(tilt_deg=tilt_deg, height_m=height_m, fov_deg=fov_deg)
+    return Photo.from_pixels(np.zeros((height_px, width_px, 3), np.uint8), exif=exif)
 
 
 def test_a_photo_with_gimbal_or_height_was_taken_by_a_drone() -> None:

@@ -39,11 +39,14 @@ class Recorder:
         self.batches.append(batch)
         return np.ones((len(batch), 4), np.float32)
 
+    def run_with_maps(self, images: torch.Tensor) -> tuple[NDArray[np.float32], list[torch.Tensor]]:
+        return self.run(images.numpy()), []
+
 
 def describer() -> tuple[EgoTRDescriber, Recorder, Recorder]:
     ground, aerial = Recorder(), Recorder()
     stem = FeatureRuntime(torch.nn.Identity(), "fp32")  # not called here
-    sides = GroundSide(VIEW, DronePlacer(), ground, stem), AerialSide(VIEW, aerial, stem)  # type: ignore[arg-type]
+    sides = GroundSide(VIEW, DronePlacer(), ground, stem), AerialSide(VIEW, aerial, stem)
     return EgoTRDescriber(*sides, ModelIdentity("m", "0" * 64, VIEW.digest), {}), ground, aerial
 
 

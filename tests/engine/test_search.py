@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pyproj import CRS
 
 from crossgeo.engine.exif import PhotoExif
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import FoundObject
-from crossgeo.engine.pose import DronePose
+from crossgeo.engine.pose import DronePose, Pose
 from crossgeo.engine.search import GeoSearch
 from crossgeo.errors import InputError, MismatchError, UsageError
 from crossgeo.geodesy import distance_m, from_lat_lon, grid_convergence_deg, to_lat_lon
@@ -61,12 +62,17 @@ def test_asking_for_one_place_does_not_hide_that_there_is_a_rival(search: GeoSea
     assert search.query(photo, top=1).status == search.query(photo, top=5).status
 
 
-def test_a_known_heading_in_true_north_is_enough(search: GeoSearch, ground: Any) -> None:
+def test_a_known_heading_in_true_north_is_enough(search: GeoSearch, ground: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     true_heading = 140.0 + grid_convergence_deg(UTM, X, Y)
     described: list[int] = []
     describer = search.matchers["drone"].describer
     plain = describer.photo
-    describer.photo = lambda photo, poses: (described.append(len(poses)), plain(photo, poses))[1]  # type: ignore[method-assign]
+
+    def counted(photo: Photo, poses: Sequence[Pose]) -> NDArray[np.float32]:
+        described.append(len(poses))
+        return plain(photo, poses)
+
+    monkeypatch.setattr(describer, "photo", counted)
     height = 95.0 / 2 / math.tan(math.radians(35))
     answer = search.query(ground.photo(X, Y, 140.0, 95.0), heading_deg=true_heading, fov_deg=70.0, height_m=height)
     assert distance_m(answer.places[0].lat, answer.places[0].lon, *HERE) < 2.0
@@ -150,12 +156,13 @@ def test_the_same_question_gets_the_same_answer(search: GeoSearch, ground: Any) 
     assert first == again
 
 
-def test_a_second_question_describes_no_cell_twice(search: GeoSearch, ground: Any) -> None:
-    photo = ground.photo(X, Y, 30.0, 95.0)
-    search.query(photo)
-    before = search.matchers["drone"].describer.tiles_described  # type: ignore[attr-defined]
-    search.query(photo)
-    assert search.matchers["drone"].describer.tiles_described == before  # type: ignore[attr-defined]
+def test_a_second_question_describes_no_cell_twice(index_path: Path, make_describer: Any, ground: Any) -> None:
+    photo, describer = ground.photo(X, Y, 30.0, 95.0), make_describer()
+    with GeoSearch(GeoIndex.open(index_path), describer) as search:
+        search.query(photo)
+        before = describer.tiles_described
+        search.query(photo)
+    assert describer.tiles_described == before
 
 
 class Pointer:

@@ -35,16 +35,21 @@ def true_heading(search: GeoSearch, heading_deg: float) -> float:
     return heading_deg + grid_convergence_deg(search.index.segments[0].crs, X, Y)
 
 
-@pytest.mark.parametrize(("fov", "heading"), [(360.0, 75.0), (100.0, 310.0)])
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        StreetGeometry(1024, 512, "panorama", 75.0, 360.0, height_m=HEIGHT_M),
+        StreetGeometry(900, 600, "perspective", 310.0, 100.0, height_m=HEIGHT_M),
+    ],
+)
 def test_a_street_photo_of_known_heading_is_found_where_its_camera_stood(
-    street_search: GeoSearch, ground: Any, fov: float, heading: float
+    street_search: GeoSearch, ground: Any, geometry: StreetGeometry
 ) -> None:
-    shape = (1024, 512, "panorama") if fov == 360.0 else (900, 600, "perspective")
-    photo = stand(ground, X, Y, StreetGeometry(*shape, heading, fov, height_m=HEIGHT_M))  # type: ignore[arg-type]
-    answer = street_search.query(photo, heading_deg=true_heading(street_search, heading), fov_deg=fov, kind="street")
+    heading = true_heading(street_search, geometry.heading_deg)
+    answer = street_search.query(stand(ground, X, Y, geometry), heading_deg=heading, fov_deg=geometry.hfov_deg, kind="street")
     best = answer.places[0]
     assert distance_m(best.lat, best.lon, *to_lat_lon(street_search.index.segments[0].crs, X, Y)) < 2.0
-    turned = abs((best.heading_deg - true_heading(street_search, heading) + 180.0) % 360.0 - 180.0)
+    turned = abs((best.heading_deg - heading + 180.0) % 360.0 - 180.0)
     assert turned < 6.0
     assert best.camera == (best.lat, best.lon)
 
