@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from crossgeo.engine.describe import Describer
 from crossgeo.engine.fine import FineSettings, FineStep, Spot
+from crossgeo.engine.map_search import MapSearch, MapSearchSettings
 from crossgeo.engine.parts import PartSearch, PartSettings
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.photo_maps import DenseDescriber, PhotoMaps
@@ -32,6 +33,9 @@ class MatchSettings:
 
     fine: FineSettings = field(default_factory=FineSettings)
     hits: int = 100  # tiles kept for each pose
+    maps: MapSearchSettings | None = None  # where maps are searched instead of descriptors
+    settled: int = 8  # of the rivals that maps suggest, registered once more by `settling`
+    settling: RegistrationSettings = field(default_factory=RegistrationSettings)
     min_rival_distance_m: float = 25.0
     registration: RegistrationSettings = field(default_factory=RegistrationSettings)
     registered_rivals: int = 12  # whose feature maps are compared with the photo's; the order is theirs from then on
@@ -51,7 +55,11 @@ class Matcher:
         self._fine = FineStep(index, describer, replace(settings.fine, temperature=self.thresholds.temperature))
         self._registration: Registration | None = None
         self._parts: PartSearch | None = None
+        self._maps: MapSearch | None = None
         if isinstance(describer, DenseDescriber):
+            if settings.maps is not None:
+                self._maps = MapSearch(index, describer, settings.maps)
+                self._settling = Registration(index, describer, settings.settling)
             self._registration = Registration(index, describer, settings.registration)
             if settings.parts is not None:
                 self._parts = PartSearch(index, describer, settings.parts)
@@ -63,10 +71,12 @@ class Matcher:
         """
         first = self.settings.registered_rivals
         maps = None if self._registration is None else self._registration.open(photo)
-        spots = self._retrieve(photo, poses, ids, max(top, 2, first), maps, timings)
-        if maps is not None:
-            with timed(timings, "register"):
-                spots = self._registered(photo, maps, poses, ids, spots, first)
+        spots = self._mapped(maps, poses, ids, timings) if maps is not None else []
+        if not spots:
+            spots = self._retrieve(photo, poses, ids, max(top, 2, first), maps, timings)
+            if maps is not None:
+                with timed(timings, "register"):
+                    spots = self._registered(photo, maps, poses, ids, spots, first)
         with timed(timings, "fine"):
             return self._refined(photo, maps, spots)
 
@@ -75,6 +85,20 @@ class Matcher:
         if self._registration is None or not self.settings.clicks_register:
             return spot
         return self._registration.register_click(photo, click_px, spot)
+
+    def _mapped(self, maps: PhotoMaps, poses: Sequence[Pose], ids: NDArray[np.int64] | None, timings: dict[str, float]) -> list[Spot]:
+        """The rivals that a search by maps finds, in the order of how well they fit finely; none where it is not made or finds nothing."""
+        if self._maps is None or self._registration is None:
+            return []
+        with timed(timings, "describe"):
+            maps.describe(poses)
+        with timed(timings, "search"):
+            spots = self._maps.rivals(maps, poses, ids)
+        with timed(timings, "register"):
+            spots = self._ranked(self._registration.register(maps, spots))
+            # Turn, height and pitch stand in for one another, so they are settled together, and twice.
+            settled = self._settling.register(maps, self._settling.register(maps, spots[: self.settings.settled]), shrink=0.5)
+            return self._ranked([*settled, *spots[self.settings.settled :]])
 
     def _retrieve(
         self,
@@ -137,7 +161,7 @@ class Matcher:
             # The descriptors' best cell may lie off the fit that was found: both are fitted finely, and the better stands.
             fits = self._registration.register(maps, [*refined, *leading], shrink=0.5)
             pairs = zip(leading, refined, fits[: len(refined)], fits[len(refined) :], strict=True)
-            refined = [_settled(*own) for own in pairs]
+            refined = [(_settled if self._parts is not None else _better)(*own) for own in pairs]
         return self._ranked([*refined, *spots[len(leading) :]])
 
     def _ranked(self, spots: list[Spot]) -> list[Spot]:
@@ -154,6 +178,13 @@ def _settled(judged: Spot, refined: Spot, *fits: Spot) -> Spot:
     best = max([judged, *near], key=lambda spot: spot.merit)
     apart_m = math.hypot(best.x - refined.x, best.y - refined.y)
     return replace(best, radius_m=min(best.radius_m, refined.radius_m + apart_m), score=judged.score, fit=judged.fit)
+
+
+def _better(spot: Spot, refined: Spot, *fits: Spot) -> Spot:
+    """The best fit around a placement that was judged by fits of the same kind."""
+    best = max([spot, *fits], key=lambda found: found.merit)
+    apart_m = math.hypot(best.x - refined.x, best.y - refined.y)
+    return replace(best, radius_m=min(spot.radius_m, refined.radius_m + apart_m))
 
 
 @contextmanager

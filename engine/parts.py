@@ -20,6 +20,7 @@ from crossgeo.engine.photo_maps import DenseDescriber, Look, PhotoMaps
 from crossgeo.engine.pose import Part, Pose
 from crossgeo.engine.registration import Registration, RegistrationSettings
 from crossgeo.engine.rivals import best_by_tile
+from crossgeo.engine.surfaces import Overlap
 from crossgeo.indexer.index import GeoIndex
 
 
@@ -35,7 +36,7 @@ class PartSettings:
     hypotheses: int = 3  # of each tile, that differ in turn or scale
     registered: int = 10  # of each part whose pose is found finely
     judged: int = 4  # of each part, by all of the photo
-    close: RegistrationSettings = field(default_factory=lambda: RegistrationSettings(reach_px=80, min_cells=10.0))
+    close: RegistrationSettings = field(default_factory=lambda: RegistrationSettings(reach_px=80, overlap=Overlap(min_cells=10.0)))
 
 
 class PartSearch:

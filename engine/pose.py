@@ -39,6 +39,10 @@ class Pose(Protocol):
         """Return the pose with the photo's ground `factor` times as large."""
         ...
 
+    def tilted(self, tilt_deg: float) -> Self:
+        """Return the pose looking higher, where photos of its kind rarely say how high they look."""
+        ...
+
     def geometry(self, photo: Photo) -> Any:
         """Return what the views of this kind of photo call its geometry: PhotoGeometry or StreetGeometry."""
         ...
@@ -86,6 +90,10 @@ class DronePose:
     def scaled(self, factor: float) -> DronePose:
         """Return the pose over `factor` times the width of ground."""
         return replace(self, width_m=self.width_m * factor)
+
+    def tilted(self, tilt_deg: float) -> DronePose:
+        """Return the pose itself: the weights bear tilts."""
+        return self
 
     def geometry(self, photo: Photo) -> PhotoGeometry:
         """Return the view's geometry of the photo as decoded."""
@@ -144,6 +152,10 @@ class StreetPose:
     def scaled(self, factor: float) -> StreetPose:
         """Return the pose with the camera `factor` times as high."""
         return replace(self, height_m=self.height_m * factor)
+
+    def tilted(self, tilt_deg: float) -> StreetPose:
+        """Return the pose with an ordinary photo's axis higher; a panorama's horizon is where the photo says."""
+        return self if self.projection == "panorama" else replace(self, pitch_deg=self.pitch_deg + tilt_deg)
 
     def geometry(self, photo: Photo) -> StreetGeometry:
         """Return the view's geometry of the photo as decoded."""

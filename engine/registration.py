@@ -7,25 +7,24 @@ their stems, and their masked correlation at strides 8 and 16 peaks where the ph
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from crossgeo.engine.fine import Spot, peak_of_line
 from crossgeo.engine.photo import Photo
-from crossgeo.engine.photo_maps import STRIDES, DenseDescriber, Look, PhotoMaps
+from crossgeo.engine.photo_maps import STRIDES, DenseDescriber, Look, PhotoMaps, Templates
 from crossgeo.engine.pose import Pose, part_at
+from crossgeo.engine.surfaces import Overlap, Scene, fit_surfaces
 from crossgeo.indexer.index import GeoIndex
-from crossgeo.kernels.correlation import masked_correlation, seen_cells
 
 CLICK_FIT = 0.3  # chance reaches less around a click; a placement that all of a photo agrees with is not moved by it
 _SCENES = 4  # read and sent through the stem at a time
-_TEMPLATES = 32  # correlated at a time with a scene that is cut: more overflow the caches
+Levels = tuple[Scene, ...]  # one imagery at each of STRIDES
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,8 @@ class RegistrationSettings:
     reach_px: int = 48  # to each side, a multiple of 16
     headings_deg: tuple[float, ...] = (-6.0, 0.0, 6.0)
     scales: tuple[float, ...] = (0.9, 1.0, 1.11)
-    min_cells: float = 5.0  # of stride 16 that photo and imagery must share
-    overlap_power: float = 0.25  # how much a fit loses that shares only part of the photo: little overlaps fit by chance
+    tilts_deg: tuple[float, ...] = (0.0,)
+    overlap: Overlap = field(default_factory=Overlap)
 
     def __post_init__(self) -> None:
         """Refuse a reach at which the strides' surfaces would not span the same shifts (ValueError)."""
@@ -52,14 +51,6 @@ class Fit:
     east_m: float
     north_m: float
     correlation: float  # mean over the strides, -1 to 1
-
-
-@dataclass(frozen=True)
-class Scene:
-    """The imagery around a point: maps (C, W / stride, W / stride) at each of STRIDES, and which pixels are imagery (W, W)."""
-
-    maps: tuple[Tensor, ...]
-    valid: NDArray[np.bool_]
 
 
 class Registration:
@@ -79,15 +70,14 @@ class Registration:
         A rival's pose is chosen by maps: descriptors hardly tell turns apart.
         """
         templates = photo.at(poses, STRIDES[-1:])
-        scenes = list(self._scenes(photo, spots))
-        surfaces = self._surfaces(STRIDES[-1], templates.maps[0], templates.cells[0], scenes)
+        surfaces = self._coarse(templates, list(self._scenes(photo, spots)))
         fits = [self._best(surface, STRIDES[-1], poses, photo.extent_m) for surface in surfaces]
         return [_moved(photo, spot, fit) for spot, fit in zip(spots, fits, strict=True)]
 
     def hypotheses(self, photo: PhotoMaps, spot: Spot, poses: Sequence[Pose], keep: int) -> list[Spot]:
         """Return up to `keep` coarse fits around one spot as `sweep` finds them, best first, of poses that differ plainly."""
         templates = photo.at(poses, STRIDES[-1:])
-        surface = self._surfaces(STRIDES[-1], templates.maps[0], templates.cells[0], list(self._scenes(photo, [spot])))[0]
+        surface = self._coarse(templates, list(self._scenes(photo, [spot])))[0]
         out: list[Spot] = []
         for row in surface.flatten(1).amax(dim=1).argsort(descending=True).tolist():
             if len(out) == keep:
@@ -101,7 +91,7 @@ class Registration:
     def register(self, photo: PhotoMaps, spots: Sequence[Spot], shrink: float = 1.0) -> list[Spot]:
         """Return the spots moved to where the photo fits at both strides, in the given order, with that fit.
 
-        Turns and scales are tried around each spot's pose; `shrink` narrows them.
+        Turns, scales and tilts are tried around each spot's pose; `shrink` narrows them.
         """
         if not spots:
             return []
@@ -126,7 +116,11 @@ class Registration:
             return spot
         return replace(spot, x=moved.x, y=moved.y, pose=moved.pose)
 
-    def _scenes(self, photo: PhotoMaps, spots: Sequence[Spot]) -> Iterator[Scene]:
+    def _coarse(self, templates: Templates, scenes: Sequence[Levels]) -> list[Tensor]:
+        coarsest = [scene[-1] for scene in scenes]
+        return fit_surfaces(templates.maps[0], templates.cells[0], coarsest, STRIDES[-1], self.settings.overlap)
+
+    def _scenes(self, photo: PhotoMaps, spots: Sequence[Spot]) -> Iterator[Levels]:
         """The imagery around what the look sees of each spot, at the look's scale."""
         size_px = self._describer.canvas_px + 2 * self.settings.reach_px
         size_m = photo.extent_m * size_px / self._describer.canvas_px
@@ -136,42 +130,19 @@ class Registration:
                 east_m, north_m = photo.look.offset_m(photo.photo, spot.pose)
                 read.append(self._index.read_window(spot.segment, spot.x + east_m, spot.y + north_m, size_m, size_px))
             levels = self._describer.scene_features(np.stack([rgb for rgb, _ in read]))
-            yield from (Scene(tuple(level[row] for level in levels), valid) for row, (_, valid) in enumerate(read))
+            yield from (tuple(Scene(level[row], valid) for level in levels) for row, (_, valid) in enumerate(read))
 
-    def _fit(self, photo: PhotoMaps, poses: Sequence[Pose], scene: Scene) -> Fit | None:
+    def _fit(self, photo: PhotoMaps, poses: Sequence[Pose], levels: Levels) -> Fit | None:
         """The best pose and shift over the mean of the strides' surfaces; None where nothing fits."""
         templates = photo.at(poses)
         total: Tensor | None = None
-        for stride, maps, cells in zip(templates.strides, templates.maps, templates.cells, strict=True):
-            part = self._surfaces(stride, maps, cells, [scene])[0]
+        for stride, maps, cells, scene in zip(templates.strides, templates.maps, templates.cells, levels, strict=True):
+            part = fit_surfaces(maps, cells, [scene], stride, self.settings.overlap)[0]
             if total is not None:
                 part = total + F.interpolate(part.unsqueeze(1), size=total.shape[1:], mode="bilinear", align_corners=True)[:, 0]
             total = part
         assert total is not None
         return self._best(total / len(templates.strides), templates.strides[0], poses, photo.extent_m)
-
-    def _surfaces(self, stride: int, templates: Tensor, cells: Tensor, scenes: Sequence[Scene]) -> list[Tensor]:
-        """Correlate P maps with each scene at each shift, (P, s, s): less where little of the photo overlaps, 0 where too little does."""
-        level = STRIDES.index(stride)
-        least = self.settings.min_cells * (STRIDES[-1] / stride) ** 2
-        seen = cells.sum(dim=(1, 2)).clamp_min(1.0)[:, None, None]
-
-        def weighed(surface: Tensor, overlap: Tensor) -> Tensor:
-            share = (overlap / seen).clamp(0.0, 1.0) ** self.settings.overlap_power
-            return torch.where(overlap >= least, surface * share, torch.zeros_like(surface))
-
-        whole = [number for number, scene in enumerate(scenes) if scene.valid.all()]
-        out: dict[int, Tensor] = {}
-        if whole:  # together, since they share what is made of the templates
-            surfaces, overlaps = masked_correlation(templates, cells, torch.stack([scenes[number].maps[level] for number in whole]), None)
-            out = {number: weighed(*pair) for number, *pair in zip(whole, surfaces, overlaps, strict=True)}
-        for number, scene in enumerate(scenes):
-            if number not in out:
-                valid = seen_cells(scene.valid[None], stride)
-                parts = zip(torch.split(templates, _TEMPLATES), torch.split(cells, _TEMPLATES), strict=True)
-                found = [masked_correlation(*part, scene.maps[level][None], valid) for part in parts]
-                out[number] = weighed(*(torch.cat([pair[side][0] for pair in found]) for side in (0, 1)))
-        return [out[number] for number in range(len(scenes))]
 
     def _best(self, surface: Tensor, stride: int, poses: Sequence[Pose], extent_m: float) -> Fit | None:
         table = surface.numpy()
@@ -192,10 +163,9 @@ class Registration:
         return Fit(pose, (column + right - middle) * cell_m, (middle - row - down) * cell_m, float(table[row, column]))
 
     def _poses(self, pose: Pose, shrink: float) -> list[Pose]:
-        return [
-            pose.turned(turn * shrink).scaled(1.0 + (scale - 1.0) * shrink)
-            for turn, scale in product(self.settings.headings_deg, self.settings.scales)
-        ]
+        ways = product(self.settings.headings_deg, self.settings.scales, self.settings.tilts_deg)
+        tried = (pose.turned(turn * shrink).scaled(1.0 + (scale - 1.0) * shrink).tilted(tilt * shrink) for turn, scale, tilt in ways)
+        return list(dict.fromkeys(tried))
 
 
 def _differ(pose: Pose, other: Pose) -> bool:
