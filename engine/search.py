@@ -24,6 +24,7 @@ from crossgeo.engine.place import Answer, FoundObject, Place, Status
 from crossgeo.engine.pose import Pose
 from crossgeo.engine.poses import PoseSettings, StreetPoseSettings, poses_to_try, street_poses_to_try
 from crossgeo.engine.status import status_of
+from crossgeo.engine.zones import Zone, merged, zones_of
 from crossgeo.errors import InputError, MismatchError, UsageError
 from crossgeo.geodesy import grid_convergence_deg, to_lat_lon
 from crossgeo.indexer.index import GeoIndex
@@ -189,15 +190,19 @@ class GeoSearch:
 
     def _look(self, photo: Photo, kind: Kind, camera: Camera, ids: NDArray[np.int64] | None, top: int, timings: dict[str, float]) -> _Found:
         matcher = self.matchers[kind]
-        poses: list[Pose]
         if kind == "street":
             with timed(timings, "level"):
                 camera = camera.levelled(photo)
-            poses = [*street_poses_to_try(camera, self.settings.street_poses, self._convergence_deg())]
-        else:
-            poses = [*poses_to_try(camera, self.settings.poses, self._convergence_deg())]
-        spots = matcher.match(photo, poses, ids, top, timings)
+        # Without a heading every direction is tried, whichever way a grid lies.
+        zones = [Zone(0.0, ids)] if camera.heading_deg is None else zones_of(self.index, ids)
+        found = [matcher.match(photo, self._poses(kind, camera, zone), zone.ids, top, timings) for zone in zones]
+        spots = found[0] if len(found) == 1 else merged(found, matcher.settings.min_rival_distance_m)
         return _Found(camera, spots, status_of([spot.merit for spot in spots], matcher.thresholds), kind)
+
+    def _poses(self, kind: Kind, camera: Camera, zone: Zone) -> list[Pose]:
+        if kind == "street":
+            return [*street_poses_to_try(camera, self.settings.street_poses, zone.convergence_deg)]
+        return [*poses_to_try(camera, self.settings.poses, zone.convergence_deg)]
 
     def _better(self, best: _Found | None, found: _Found) -> _Found:
         """The better of two ways to look at a photo; the less likely kind must convince, since scores of two kinds hardly compare."""
@@ -227,14 +232,6 @@ class GeoSearch:
         if radius_m is not None and not (0.0 < radius_m < math.inf):
             raise UsageError(f"the radius must be positive metres, not {radius_m:g}")
         return near, radius_m if radius_m is not None else DEFAULT_NEAR_RADIUS_M
-
-    def _convergence_deg(self) -> float:
-        """Grid against true north in the middle of the index's segments; exact within a degree, which the 5 m step takes up."""
-        angles = []
-        for segment in self.index.segments:
-            x_min, y_min, x_max, y_max = segment.bounds
-            angles.append(grid_convergence_deg(segment.crs, 0.5 * (x_min + x_max), 0.5 * (y_min + y_max)))
-        return float(np.mean(angles))
 
     def _locator(self, kind: Kind) -> Locator:
         known = self._objects[kind]

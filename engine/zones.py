@@ -1,0 +1,58 @@
+"""Zones: segments whose grids lie alike to true north; a heading that is known against it is tried in each zone by that zone's grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossgeo.engine.fine import Spot
+from crossgeo.engine.rivals import Rival, suppress
+from crossgeo.geodesy import grid_convergence_deg, to_lat_lon
+from crossgeo.indexer.index import GeoIndex, Segment
+
+ALIKE_DEG = 1.0  # grids that differ by no more are one zone; the finer steps take that up
+
+
+@dataclass(frozen=True)
+class Zone:
+    """A part of an index that can be searched with the same headings."""
+
+    convergence_deg: float  # heading_true = heading_grid + this
+    ids: NDArray[np.int64] | None  # of its tiles; None: all of the index
+
+
+def zones_of(index: GeoIndex, ids: NDArray[np.int64] | None = None) -> list[Zone]:
+    """Split the tiles to be searched, all unless given, into zones with at least one tile each."""
+    numbers = index.segment_numbers if ids is None else index.segment_numbers[ids]
+    turned = sorted((_convergence_deg(segment), segment.number) for segment in index.segments if (numbers == segment.number).any())
+    groups: list[list[tuple[float, int]]] = []
+    for own in turned:
+        if not groups or own[0] - groups[-1][0][0] > ALIKE_DEG:
+            groups.append([])
+        groups[-1].append(own)
+    if len(groups) == 1:
+        return [Zone(_mean_deg(groups[0]), ids)]
+    searched = np.arange(len(index), dtype=np.int64) if ids is None else ids
+    return [Zone(_mean_deg(group), searched[np.isin(numbers, [number for _, number in group])]) for group in groups]
+
+
+def merged(found: Sequence[Sequence[Spot]], min_distance_m: float) -> list[Spot]:
+    """Join the rivals of zones, best first, without those that lie on a better one: zones overlap where imagery does."""
+    spots = sorted(chain.from_iterable(found), key=lambda spot: -spot.merit)
+    places = np.array([to_lat_lon(spot.segment.crs, spot.x, spot.y) for spot in spots])
+    rivals = [Rival(number, 0, spot.merit) for number, spot in enumerate(spots)]
+    return [spots[kept.tile] for kept in suppress(rivals, places, min_distance_m, len(spots))]
+
+
+def _convergence_deg(segment: Segment) -> float:
+    """In the middle of the segment."""
+    x_min, y_min, x_max, y_max = segment.bounds
+    return grid_convergence_deg(segment.crs, 0.5 * (x_min + x_max), 0.5 * (y_min + y_max))
+
+
+def _mean_deg(group: list[tuple[float, int]]) -> float:
+    return float(np.mean([turn for turn, _ in group]))
