@@ -84,10 +84,12 @@ def run_batch(
     """Ask about every item and write the answers to `out` in the items' order, in the format of its suffix.
 
     A run that is stopped, by Ctrl-C or `kill -9`, leaves `OUT.partial.jsonl`; the same call goes on from there and retries failed items.
-    `progress(done, total, failed)` is called after each item. Raises UsageError when `out` exists and `overwrite` is not set,
-    MismatchError when the journal beside it is of another index, model or question.
+    `progress(done, total, failed)` is called after each item. Raises UsageError for options that fit no photo, or when `out` exists and
+    `overwrite` is not set, MismatchError when the journal beside it is of another index, model or question.
     """
     options = options or BatchOptions()
+    o = options
+    search.check(o.top, o.heading_deg, o.fov_deg, o.height_m, o.near, o.radius_m, o.use_exif_position, o.tilt_deg, o.kind)
     writer_for(out)
     if out.exists() and not overwrite:
         raise UsageError(f"{out}: exists already; choose another name or ask to overwrite it")

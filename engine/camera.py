@@ -12,7 +12,9 @@ from crossgeo.models.street import DEFAULT_STREET_FOV_DEG
 
 Kind = Literal["drone", "street"]
 MAX_TILT_DEG = 60.0  # past it a drone photo shows too little ground at one scale; it is tried as if its tilt were unknown
+STREET_BELOW_M = 10.0  # what is higher above the ground does not stand in a street
 _WIDEST_LENS_DEG = 170.0  # what sees more is a panorama
+_NO_DRONE = "which a drone's camera does not take of the ground; ask for it as a street photo"
 _PANORAMA_ASPECT = (1.95, 2.05)  # of a whole sphere; no common camera has it
 
 
@@ -38,6 +40,28 @@ class Camera:
         return replace(self, level=level_of(photo.pixels, fov))
 
 
+def check_known(
+    heading_deg: float | None = None,
+    fov_deg: float | None = None,
+    height_m: float | None = None,
+    tilt_deg: float | None = None,
+    kind: Kind | None = None,
+) -> None:
+    """Raise UsageError for what a caller can know of no camera: values out of range, or such as do not go together."""
+    for name, value, low, high in (
+        ("heading", heading_deg, -360.0, 360.0), ("field of view", fov_deg, 1.0, 360.0), ("height", height_m, 0.3, 10_000.0),
+        ("tilt", tilt_deg, 0.0, 90.0 if kind != "street" else 180.0),
+    ):  # fmt: skip
+        if value is not None and not low <= value <= high:
+            unit = "m" if name == "height" else "degrees"
+            raise UsageError(f"the {name} must be {low:g} to {high:g} {unit}, not {value:g}")
+    around = fov_deg is not None and fov_deg > _WIDEST_LENS_DEG
+    if around and kind == "drone":
+        raise UsageError(f"{fov_deg:g} degrees are those of a panorama, {_NO_DRONE}")
+    if kind == "street" or around:
+        _check_street_height(height_m)
+
+
 def camera_of(
     photo: Photo,
     heading_deg: float | None = None,
@@ -46,20 +70,15 @@ def camera_of(
     tilt_deg: float | None = None,
     kind: Kind | None = None,
 ) -> Camera:
-    """Join what the caller says with what EXIF says; the caller wins. Raise UsageError for values out of range."""
-    for name, value, low, high in (
-        ("heading", heading_deg, -360.0, 360.0), ("field of view", fov_deg, 1.0, 360.0), ("height", height_m, 0.3, 10_000.0),
-        ("tilt", tilt_deg, 0.0, 90.0 if kind != "street" else 180.0),
-    ):  # fmt: skip
-        if value is not None and not low <= value <= high:
-            unit = "m" if name == "height" else "degrees"
-            raise UsageError(f"the {name} must be {low:g} to {high:g} {unit}, not {value:g}")
+    """Join what the caller says with what EXIF says; the caller wins. Raise UsageError where `check_known` does, or for another photo."""
+    check_known(heading_deg, fov_deg, height_m, tilt_deg, kind)
     exif = photo.exif
     around = exif.panorama_deg is not None or (fov_deg is not None and fov_deg > _WIDEST_LENS_DEG)
-    if not around and kind != "drone" and fov_deg is None and exif.fov_deg is None:
-        around = _PANORAMA_ASPECT[0] <= photo.width_px / photo.height_px <= _PANORAMA_ASPECT[1]
+    around = around or (kind != "drone" and fov_deg is None and not _flew(height_m) and looks_like_panorama(photo))
     if around and kind == "drone":
-        raise UsageError(f"{photo.name} is a panorama, which a drone's camera does not take of the ground; ask for it as a street photo")
+        raise UsageError(f"{photo.name} is a panorama, {_NO_DRONE}")
+    if around:
+        _check_street_height(height_m)
     fov = fov_deg if fov_deg is not None else exif.panorama_deg or (360.0 if around else exif.fov_deg)
     return Camera(
         heading_deg if heading_deg is not None else exif.heading_deg,
@@ -67,11 +86,18 @@ def camera_of(
         fov,
         height_m if height_m is not None else exif.height_m,
         tilt_deg if tilt_deg is not None else exif.tilt_deg,
-        kind or ("street" if around else _kind_of(photo, tilt_deg)),
+        kind or ("street" if around else _kind_of(photo, height_m, tilt_deg)),
         around,
         exif.horizon,
         _level(photo, tilt_deg, kind, around),
     )
+
+
+def looks_like_panorama(photo: Photo) -> bool:
+    """Whether nothing but its shape says that a photo is a whole panorama."""
+    if photo.exif.panorama_deg is not None or photo.exif.fov_deg is not None:
+        return False
+    return _PANORAMA_ASPECT[0] <= photo.width_px / photo.height_px <= _PANORAMA_ASPECT[1]
 
 
 def _level(photo: Photo, tilt_deg: float | None, kind: Kind | None, panorama: bool) -> Level | None:
@@ -81,9 +107,21 @@ def _level(photo: Photo, tilt_deg: float | None, kind: Kind | None, panorama: bo
     return Level(photo.exif.pitch_deg, photo.exif.roll_deg) if panorama else None
 
 
-def _kind_of(photo: Photo, tilt_deg: float | None) -> Kind | None:
+def _kind_of(photo: Photo, height_m: float | None, tilt_deg: float | None) -> Kind | None:
     """What a drone alone writes, or the caller alone says of one, tells; nothing tells a street photo for sure."""
-    return "drone" if tilt_deg is not None or photo.exif.tilt_deg is not None or photo.exif.height_m is not None else None
+    written = photo.exif.tilt_deg is not None or photo.exif.height_m is not None
+    return "drone" if written or tilt_deg is not None or _flew(height_m) else None
+
+
+def _flew(height_m: float | None) -> bool:
+    return height_m is not None and height_m >= STREET_BELOW_M
+
+
+def _check_street_height(height_m: float | None) -> None:
+    if _flew(height_m):
+        raise UsageError(
+            f"a camera in the street stands lower than {STREET_BELOW_M:g} m, not {height_m:g} m up; give its own height, or none"
+        )
 
 
 def without_exif(camera: Camera, heading_deg: float | None, height_m: float | None) -> Camera:

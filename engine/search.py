@@ -14,7 +14,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from crossgeo.engine.camera import MAX_TILT_DEG, Camera, Kind, camera_of, without_exif
+from crossgeo.engine.camera import MAX_TILT_DEG, Camera, Kind, camera_of, check_known, without_exif
 from crossgeo.engine.describe import Describer, EgoTRDescriber
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.locate import Locator, ObjectFinder
@@ -129,6 +129,31 @@ class GeoSearch:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
+    def check(
+        self,
+        top: int = 5,
+        heading_deg: float | None = None,
+        fov_deg: float | None = None,
+        height_m: float | None = None,
+        near: tuple[float, float] | None = None,
+        radius_m: float | None = None,
+        use_exif_position: bool = False,
+        tilt_deg: float | None = None,
+        kind: Kind | None = None,
+    ) -> None:
+        """Raise UsageError for what can be asked of no photo, as `query` takes it: before many are asked about."""
+        if top < 1:
+            raise UsageError(f"top must be at least 1, not {top}")
+        if near is None and radius_m is not None and not use_exif_position:
+            raise UsageError("a radius needs a place to be around; give it with near")
+        if near is not None and not (-90.0 <= near[0] <= 90.0 and -180.0 <= near[1] <= 180.0):
+            raise UsageError(f"near {near[0]:g},{near[1]:g} is not a place: it is lat,lon with lat within 90 and lon within 180 degrees")
+        if radius_m is not None and not (0.0 < radius_m < math.inf):
+            raise UsageError(f"the radius must be positive metres, not {radius_m:g}")
+        check_known(heading_deg, fov_deg, height_m, tilt_deg, kind)
+        if kind is not None and kind not in self.matchers:
+            raise UsageError(f"{kind} photos are asked about, and no weights for those were opened; give street_weights")
+
     def query(
         self,
         photo: Photo | str | Path | bytes,
@@ -152,17 +177,18 @@ class GeoSearch:
         rim may lie beyond. use_exif_position takes near from the photo.
         Raises UsageError for arguments out of range or a point outside the photo, InputError or LimitError for a photo that we cannot read.
         """
+        self.check(top, heading_deg, fov_deg, height_m, near, radius_m, use_exif_position, tilt_deg, kind)
         timings: dict[str, float] = {}
         with timed(timings, "decode"):
             picture = photo if isinstance(photo, Photo) else Photo.read(photo)
-        if top < 1:
-            raise UsageError(f"top must be at least 1, not {top}")
         click = picture.check_point(point) if point is not None else None
-        near, radius_m = self._prior(picture, near, radius_m, use_exif_position)
+        if near is None and use_exif_position:
+            near = _position(picture)
         camera = camera_of(picture, heading_deg, fov_deg, height_m, tilt_deg, kind)
         kinds = self._kinds(picture, camera)
         # A circle between the centres of tiles still lies on imagery, so it is never taken smaller than the stride.
-        ids = self.index.ids_near(*near, max(radius_m, self.index.stride_m)) if near is not None and radius_m is not None else None
+        reach_m = max(radius_m or DEFAULT_NEAR_RADIUS_M, self.index.stride_m)
+        ids = self.index.ids_near(*near, reach_m) if near is not None else None
         if len(self.index) == 0 or (ids is not None and len(ids) == 0):
             return self._answer(picture, "outside_coverage", [], None, camera, kinds[0], timings)
         free = without_exif(camera, heading_deg, height_m)
@@ -216,23 +242,6 @@ class GeoSearch:
         """How far the best place lies above what its kind of photo needs."""
         return found.spots[0].merit - self.matchers[found.kind].thresholds.score
 
-    def _prior(
-        self, photo: Photo, near: tuple[float, float] | None, radius_m: float | None, use_exif_position: bool
-    ) -> tuple[tuple[float, float] | None, float | None]:
-        if use_exif_position and near is None:
-            if photo.exif.lat is None or photo.exif.lon is None:
-                raise InputError(f"{photo.name}: its EXIF holds no position to start from; give one, or search without it")
-            near = (photo.exif.lat, photo.exif.lon)
-        if near is None:
-            if radius_m is not None:
-                raise UsageError("a radius needs a place to be around; give it with near")
-            return None, None
-        if not (-90.0 <= near[0] <= 90.0 and -180.0 <= near[1] <= 180.0):
-            raise UsageError(f"near {near[0]:g},{near[1]:g} is not a place: it is lat,lon with lat within 90 and lon within 180 degrees")
-        if radius_m is not None and not (0.0 < radius_m < math.inf):
-            raise UsageError(f"the radius must be positive metres, not {radius_m:g}")
-        return near, radius_m if radius_m is not None else DEFAULT_NEAR_RADIUS_M
-
     def _locator(self, kind: Kind) -> Locator:
         known = self._objects[kind]
         if known is None:
@@ -261,6 +270,13 @@ class GeoSearch:
         if kind == "street" and camera.fov_deg is None:
             notes = (f"its field of view is not known and was taken for {DEFAULT_STREET_FOV_DEG:g} degrees",)
         return Answer(photo.name, status, places, found, self.index.manifest.generation, str(model), timings, notes)
+
+
+def _position(photo: Photo) -> tuple[float, float]:
+    """The position in a photo's EXIF, lat, lon; InputError without one."""
+    if photo.exif.lat is None or photo.exif.lon is None:
+        raise InputError(f"{photo.name}: its EXIF holds no position to start from; give one, or search without it")
+    return photo.exif.lat, photo.exif.lon
 
 
 def _place(spot: Spot, camera: Camera, kind: Kind) -> Place:

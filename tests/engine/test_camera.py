@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crossgeo.engine.camera import Camera, camera_of
+from crossgeo.engine.camera import Camera, camera_of, check_known
 from crossgeo.engine.exif import PhotoExif
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.poses import StreetPoseSettings, street_poses_to_try
@@ -70,6 +70,18 @@ def test_what_the_caller_says_of_the_kind_wins_but_no_drone_takes_panoramas() ->
     assert camera_of(photo(tilt_deg=10.0), kind="street").kind == "street"
     with pytest.raises(UsageError, match="panorama"):
         camera_of(photo(), fov_deg=360.0, kind="drone")
+
+
+def test_a_height_above_any_street_is_a_drones_or_refused_of_a_street_photo() -> None:
+    assert camera_of(photo(), height_m=57.0).kind == "drone"
+    assert camera_of(photo(200, 100), height_m=57.0).kind == "drone"  # its shape alone does not make it a panorama
+    assert camera_of(photo(), height_m=2.0).kind is None
+    for said in ({"kind": "street"}, {"fov_deg": 360.0}):
+        with pytest.raises(UsageError, match="lower than 10 m"):
+            check_known(height_m=57.0, **said)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="lower than 10 m"):
+        camera_of(Photo.from_pixels(np.zeros((80, 160, 3), np.uint8), exif=PhotoExif(panorama_deg=360.0)), height_m=57.0)
+    assert camera_of(photo(height_m=240.0), kind="street").height_m == 240.0  # what EXIF says is never refused
 
 
 def test_street_poses_leave_open_what_is_not_known() -> None:
