@@ -97,6 +97,7 @@ class Asked:
     use_exif_position: Annotated[
         bool, typer.Option("--use-exif-position", help="Search only around the position in the photo's EXIF.", rich_help_panel=WHERE)
     ] = False
+    anyway: Annotated[bool, typer.Option("--anyway", help="Also look for the object where the place is not to be relied on.")] = False
     weights: Weights = "egotr-s-drone"
     object_weights: ObjectWeights = "attengeo-s-drone"
     street_weights: StreetWeights = "auto"
@@ -111,7 +112,7 @@ class Asked:
 
         return BatchOptions(
             self.top, self.heading, self.fov, self.height_m, around, self.radius_m, self.use_exif_position, self.tilt,
-            None if self.kind is None else self.kind.value,
+            None if self.kind is None else self.kind.value, self.anyway,
         )  # fmt: skip
 
     def open(self) -> GeoSearch:

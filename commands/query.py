@@ -30,6 +30,10 @@ SAYS = {
     "low_confidence": "low confidence: the best place is not to be relied on",
     "outside_coverage": "outside coverage: nothing in this index looks like the photo",
 }
+NOT_LOOKED_FOR = {
+    "low_confidence": "not looked for: the place is too uncertain; --anyway looks there all the same",
+    "outside_coverage": "not looked for: there is no place to look at",
+}
 
 
 @spread
@@ -53,14 +57,16 @@ def query(
     if clicked is not None:
         picture.check_point(clicked)
     with asked.open() as search:
+        from crossgeo.engine.notes import FOV_GUESSED
+
         answer = search.query(picture, point=clicked, **asdict(options))
         found = answer.to_json()
         for note in answer.notes:
-            console.say(f"{picture.name}: {note}; give it with --fov")
+            console.say(f"{picture.name}: {note}{'; give it with --fov' if note == FOV_GUESSED else ''}")
         if json:
             console.print_json(found)
         else:
-            console.print_rows(describe(found, asked.index, clicked is not None))
+            console.print_rows(describe(found, asked.index, clicked is not None, asked.anyway))
         if save_plot is not None:
             from crossgeo.engine.plot import save_plot as draw
 
@@ -70,8 +76,8 @@ def query(
         raise NotLocatedError(f"{picture.name}: {SAYS[answer.status]}")
 
 
-def describe(answer: dict[str, Any], index: Path, clicked: bool) -> list[tuple[str, str]]:
-    """Return an answer's JSON as rows for people."""
+def describe(answer: dict[str, Any], index: Path, clicked: bool, anyway: bool = False) -> list[tuple[str, str]]:
+    """Return an answer's JSON as rows for people; `clicked` and `anyway` say what was asked."""
     rows = [("photo", answer["photo"]), ("status", SAYS[answer["status"]])]
     for rank, place in enumerate(answer["places"], start=1):
         quality = f"within {place['radius_m']:g} m, heading {place['heading_deg']:.0f}°, score {place['score']:.3f}"
@@ -81,7 +87,8 @@ def describe(answer: dict[str, Any], index: Path, clicked: bool) -> list[tuple[s
         size = f"{thing['width_m']:.1f} m east-west, {thing['height_m']:.1f} m north-south"
         rows.append(("object", f"{thing['lat']:.7f}, {thing['lon']:.7f}  {size}, confidence {thing['confidence']:.2f}"))
     elif clicked:
-        rows.append(("object", "not looked for: the place is too uncertain"))
+        looked = answer["status"] in ("located", "ambiguous") or (anyway and answer["places"])
+        rows.append(("object", "none: the index has no imagery under the point" if looked else NOT_LOOKED_FOR[answer["status"]]))
     rows.append(("index", f"{index}, generation {answer['index']['generation']}, model {answer['index']['model']}"))
     rows.append(("took", ", ".join(f"{stage} {took:.0f} ms" for stage, took in answer["timings_ms"].items())))
     return rows

@@ -61,6 +61,7 @@ class BatchOptions:
     use_exif_position: bool = False
     tilt_deg: float | None = None
     kind: Kind | None = None
+    anyway: bool = False
 
 
 def photos_in(folder: Path) -> list[BatchItem]:
@@ -138,7 +139,7 @@ def _decoded(todo: Sequence[tuple[BatchItem, str]]) -> Iterator[tuple[BatchItem,
 
 
 def _identity(search: GeoSearch, options: BatchOptions) -> Record:
-    return {"journal": 2, "index": search.index.manifest.hash, "models": search.models, "query": json.loads(json.dumps(asdict(options)))}
+    return {"journal": 3, "index": search.index.manifest.hash, "models": search.models, "query": json.loads(json.dumps(asdict(options)))}
 
 
 class Journal:

@@ -14,7 +14,7 @@ from crossgeo.errors import LimitError, UsageError
 Record = dict[str, Any]  # an answer's JSON, or {"photo", "error"}
 CSV_COLUMNS = (
     "photo", "status", "lat", "lon", "radius_m", "heading_deg", "score", "tile", "object_lat", "object_lon", "object_width_m",
-    "object_height_m", "object_confidence", "generation", "model", "error_type", "error_message",
+    "object_height_m", "object_confidence", "notes", "generation", "model", "error_type", "error_message",
 )  # fmt: skip
 
 
@@ -91,6 +91,7 @@ def flat(record: Record) -> Record:
         row[f"object_{key}"] = value
     for key, value in (record.get("error") or {}).items():
         row[f"error_{key}"] = value
+    row["notes"] = "; ".join(record.get("notes") or [])
     row.update(record.get("index") or {})
     return row
 

@@ -72,7 +72,7 @@ class Answer:
     generation: int
     model: str
     timings_ms: dict[str, float] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()  # what was guessed; for people, not in the JSON
+    notes: tuple[str, ...] = ()  # what was guessed, ignored or is not to be relied on, a line each for people
 
     def to_json(self) -> dict[str, Any]:
         """Return the one JSON of an answer (docs/formats.md, Answers)."""
@@ -81,6 +81,7 @@ class Answer:
             "status": self.status,
             "places": [place.to_json() for place in self.places],
             "object": self.found.to_json() if self.found else None,
+            "notes": list(self.notes),
             "index": {"generation": self.generation, "model": self.model},
             "timings_ms": {stage: round(took, 1) for stage, took in self.timings_ms.items()},
         }

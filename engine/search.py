@@ -19,6 +19,7 @@ from crossgeo.engine.describe import Describer, EgoTRDescriber
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.locate import Locator, ObjectFinder
 from crossgeo.engine.matcher import Matcher, MatchSettings, timed
+from crossgeo.engine.notes import NOT_BELIEVED, camera_notes, click_notes
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import Answer, FoundObject, Place, Status
 from crossgeo.engine.pose import Pose
@@ -29,7 +30,6 @@ from crossgeo.errors import InputError, MismatchError, UsageError
 from crossgeo.geodesy import grid_convergence_deg, to_lat_lon
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.models.checkpoint import shipped_weights, street_partner
-from crossgeo.models.street import DEFAULT_STREET_FOV_DEG
 from crossgeo.models.street_view import StreetObjectView
 
 DEFAULT_NEAR_RADIUS_M = 250.0
@@ -167,6 +167,7 @@ class GeoSearch:
         use_exif_position: bool = False,
         tilt_deg: float | None = None,
         kind: Kind | None = None,
+        anyway: bool = False,
     ) -> Answer:
         """Find where a photo was taken and, with a `point` (x, y) in its upright full-size pixels, the object there.
 
@@ -174,7 +175,8 @@ class GeoSearch:
         panorama; height_m: above ground; tilt_deg: 0 is straight down; each one given wins over EXIF, whose heading and height are dropped
         where they lead nowhere. kind: "drone" or "street"; a photo that does not tell is tried as both.
         near (lat, lon) with radius_m (250 unless given) keeps the imagery that is searched there; the centre of a photo that shows its
-        rim may lie beyond. use_exif_position takes near from the photo.
+        rim may lie beyond. use_exif_position takes near from the photo. anyway: the object is also looked for where the best place has
+        low confidence.
         Raises UsageError for arguments out of range or a point outside the photo, InputError or LimitError for a photo that we cannot read.
         """
         self.check(top, heading_deg, fov_deg, height_m, near, radius_m, use_exif_position, tilt_deg, kind)
@@ -190,7 +192,8 @@ class GeoSearch:
         reach_m = max(radius_m or DEFAULT_NEAR_RADIUS_M, self.index.stride_m)
         ids = self.index.ids_near(*near, reach_m) if near is not None else None
         if len(self.index) == 0 or (ids is not None and len(ids) == 0):
-            return self._answer(picture, "outside_coverage", [], None, camera, kinds[0], timings)
+            nowhere = _Found(camera, [], "outside_coverage", kinds[0])
+            return self._answer(picture, nowhere, top, None, camera_notes(picture, camera, kinds[0], fov_deg, height_m), timings)
         free = without_exif(camera, heading_deg, height_m)
         best: _Found | None = None
         for own in kinds:
@@ -199,12 +202,14 @@ class GeoSearch:
                 if best is None or best.status != "located":
                     best = self._better(best, self._look(picture, own, guess, ids, top, timings))
         assert best is not None
-        thing = None
-        if click is not None and best.status in ("located", "ambiguous"):
+        thing, notes = None, camera_notes(picture, best.camera, best.kind, fov_deg, height_m)
+        believed = best.status in ("located", "ambiguous")
+        if click is not None and best.spots and (believed or anyway):
             with timed(timings, "object"):
                 at = self.matchers[best.kind].at_click(picture, click, best.spots[0])
                 thing = self._locator(best.kind).find(picture, click, at)
-        return self._answer(picture, best.status, best.spots[:top], thing, best.camera, best.kind, timings)
+            notes += ([] if believed else [NOT_BELIEVED]) + click_notes(picture, click, at.pose)
+        return self._answer(picture, best, top, thing, notes, timings)
 
     def _kinds(self, photo: Photo, camera: Camera) -> list[Kind]:
         """The kinds of photo to try, the likelier first."""
@@ -254,22 +259,13 @@ class GeoSearch:
         return known
 
     def _answer(
-        self,
-        photo: Photo,
-        status: Status,
-        spots: list[Spot],
-        found: FoundObject | None,
-        camera: Camera,
-        kind: Kind,
-        timings: dict[str, float],
+        self, photo: Photo, found: _Found, top: int, thing: FoundObject | None, notes: list[str], timings: dict[str, float]
     ) -> Answer:
         timings["total"] = sum(timings.values())
-        places = tuple(_place(spot, camera, kind) for spot in spots)
-        model = self.matchers[kind].describer.card.get("name", self.matchers[kind].describer.identity.name)
-        notes: tuple[str, ...] = ()
-        if kind == "street" and camera.fov_deg is None:
-            notes = (f"its field of view is not known and was taken for {DEFAULT_STREET_FOV_DEG:g} degrees",)
-        return Answer(photo.name, status, places, found, self.index.manifest.generation, str(model), timings, notes)
+        places = tuple(_place(spot, found.camera, found.kind) for spot in found.spots[:top])
+        describer = self.matchers[found.kind].describer
+        model = str(describer.card.get("name", describer.identity.name))
+        return Answer(photo.name, found.status, places, thing, self.index.manifest.generation, model, timings, tuple(notes))
 
 
 def _position(photo: Photo) -> tuple[float, float]:

@@ -136,8 +136,9 @@ def test_a_folder_without_photos_or_without_itself_is_an_error(tmp_path: Path) -
 @pytest.mark.parametrize(
     "wrong",
     [
-        BatchOptions(top=0), BatchOptions(heading_deg=400.0), BatchOptions(fov_deg=0.5), BatchOptions(near=(91.0, 0.0)), BatchOptions(radius_m=9.0),
-        BatchOptions(radius_m=-1.0, use_exif_position=True), BatchOptions(kind="street"), BatchOptions(kind="drone", fov_deg=360.0),
+        BatchOptions(top=0), BatchOptions(heading_deg=400.0), BatchOptions(fov_deg=0.5), BatchOptions(near=(91.0, 0.0)),
+        BatchOptions(radius_m=9.0), BatchOptions(radius_m=-1.0, use_exif_position=True), BatchOptions(kind="street"),
+        BatchOptions(kind="drone", fov_deg=360.0),
     ],
 )  # fmt: skip
 def test_options_that_fit_no_photo_are_refused_before_the_first(

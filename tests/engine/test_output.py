@@ -22,7 +22,7 @@ OBJECT = FoundObject(27.05, 85.05, (10.04, 20.0, 30.0, 44.0), SQUARE, 12.345, 9.
 
 def answers() -> list[dict[str, Any]]:
     with_object = Answer("a.jpg", "located", (PLACE, PLACE), OBJECT, 3, "egotr", {"total": 12.34})
-    without = Answer("ä,b.jpg", "low_confidence", (PLACE,), None, 3, "egotr")
+    without = Answer("ä,b.jpg", "low_confidence", (PLACE,), None, 3, "egotr", notes=("one was guessed", "another, too"))
     nowhere = Answer("c.jpg", "outside_coverage", (), None, 3, "egotr")
     return [with_object.to_json(), without.to_json(), nowhere.to_json(), error_json("d.jpg", InputError("d.jpg: cut short"))]
 
@@ -36,10 +36,12 @@ def test_the_json_of_an_answer_is_the_documented_one() -> None:
             "lat": 27.05, "lon": 85.05, "box_px": [10.0, 20.0, 30.0, 44.0], "polygon": SQUARE, "width_m": 12.35, "height_m": 9.0,
             "confidence": 0.8765,
         },
+        "notes": [],
         "index": {"generation": 3, "model": "egotr"},
         "timings_ms": {"total": 12.3},
     }  # fmt: skip
-    assert answers()[1]["object"] is None
+    assert list(answers()[0]) == ["photo", "status", "places", "object", "notes", "index", "timings_ms"]
+    assert (answers()[1]["object"], answers()[1]["notes"]) == (None, ["one was guessed", "another, too"])
     assert answers()[3] == {"photo": "d.jpg", "error": {"type": "InputError", "message": "d.jpg: cut short"}}
 
 
@@ -63,7 +65,8 @@ def test_csv_has_a_row_an_answer_with_its_place_object_and_error(tmp_path: Path)
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == CSV_COLUMNS
     assert (rows[0]["lat"], rows[0]["object_lat"], rows[0]["object_confidence"]) == ("27.6123457", "27.05", "0.8765")
-    assert (rows[1]["photo"], rows[1]["object_lat"]) == ("ä,b.jpg", "")
+    assert (rows[1]["photo"], rows[1]["object_lat"], rows[1]["notes"]) == ("ä,b.jpg", "", "one was guessed; another, too")
+    assert (rows[0]["notes"], rows[3]["notes"]) == ("", "")
     assert (rows[3]["status"], rows[3]["error_type"], rows[3]["error_message"]) == ("error", "InputError", "d.jpg: cut short")
 
 

@@ -14,6 +14,7 @@ from pyproj import CRS
 
 from crossgeo.engine.exif import PhotoExif
 from crossgeo.engine.fine import Spot
+from crossgeo.engine.notes import NOT_BELIEVED
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import FoundObject
 from crossgeo.engine.pose import DronePose, Pose
@@ -194,6 +195,19 @@ def test_no_object_is_claimed_where_the_place_is_not_believed(search: GeoSearch,
     with GeoSearch(GeoIndex.open(index_path), search.matchers["drone"].describer, pointer) as with_objects:
         answer = with_objects.query(Photo.from_pixels(noise), point=(10.0, 10.0))
     assert (answer.status, answer.found, pointer.asked) == ("low_confidence", None, [])
+
+
+def test_the_object_is_looked_for_anyway_where_that_is_asked_and_the_status_stays(search: GeoSearch, index_path: Path) -> None:
+    noise = np.random.default_rng(9).integers(0, 255, (10, 14, 3), np.uint8).repeat(15, axis=0).repeat(15, axis=1)
+    pointer = Pointer()
+    with GeoSearch(GeoIndex.open(index_path), search.matchers["drone"].describer, pointer) as with_objects:
+        answer = with_objects.query(Photo.from_pixels(noise), point=(10.0, 10.0), heading_deg=0.0, anyway=True)
+        nowhere = with_objects.query(Photo.from_pixels(noise), point=(10.0, 10.0), near=(-6.0, 39.0), anyway=True)
+    assert answer.status == "low_confidence" and answer.found is not None
+    assert answer.notes == (NOT_BELIEVED,)
+    (_, spot), place = pointer.asked[0], answer.places[0]
+    assert len(pointer.asked) == 1 and distance_m(place.lat, place.lon, *to_lat_lon(spot.segment.crs, spot.x, spot.y)) < 3.0
+    assert (nowhere.status, nowhere.found, nowhere.notes) == ("outside_coverage", None, ())
 
 
 def test_a_point_without_object_weights_says_so(search: GeoSearch, ground: Any) -> None:

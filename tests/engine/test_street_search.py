@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from crossgeo.engine.fine import Spot
+from crossgeo.engine.notes import PANORAMA_GUESSED
 from crossgeo.engine.photo import Photo
+from crossgeo.engine.place import FoundObject
 from crossgeo.engine.pose import StreetPose
 from crossgeo.engine.search import GeoSearch
 from crossgeo.errors import MismatchError, UsageError
@@ -84,6 +87,22 @@ def test_object_weights_of_the_other_kind_of_photo_are_refused_at_the_click(stre
         pytest.raises(MismatchError, match="attengeo-s-drone are not for street photos"),
     ):
         search.query(photo, point=(500.0, 400.0), heading_deg=true_heading(search, 75.0))
+
+
+class Nothing:
+    """Stands in for object weights that find nothing."""
+
+    def find(self, photo: Photo, click_px: tuple[float, float], spot: Spot) -> FoundObject | None:
+        return None
+
+
+def test_what_was_guessed_of_a_photo_and_a_far_click_are_noted(street_search: GeoSearch, index_path: Any, ground: Any) -> None:
+    drone, street = (street_search.matchers[kind].describer for kind in ("drone", "street"))
+    photo = stand(ground, X, Y, StreetGeometry(1024, 512, "panorama", 75.0, height_m=HEIGHT_M))
+    with GeoSearch(GeoIndex.open(index_path), drone, street=street, street_objects=Nothing()) as search:
+        answer = search.query(photo, point=(512.0, 262.0), heading_deg=true_heading(search, 75.0), anyway=True)
+    assert answer.notes[0] == PANORAMA_GUESSED
+    assert "nothing farther than 30 m is looked for" in answer.notes[-1]
 
 
 def test_every_kind_of_weights_is_named_for_the_journal(street_search: GeoSearch) -> None:

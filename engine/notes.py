@@ -1,0 +1,48 @@
+"""Notes: what an answer guessed, left out or cannot vouch for, a line each for people."""
+
+from __future__ import annotations
+
+import math
+
+from crossgeo.engine.camera import STREET_BELOW_M, Camera, Kind, looks_like_panorama
+from crossgeo.engine.photo import Photo
+from crossgeo.engine.pose import Pose, StreetPose
+from crossgeo.models.street import DEFAULT_STREET_FOV_DEG, street_to_ground
+from crossgeo.models.street_view import REACH_M
+
+FOV_GUESSED = f"its field of view is not known and was taken for {DEFAULT_STREET_FOV_DEG:g} degrees"
+PANORAMA_GUESSED = "it is twice as wide as high and was taken for a panorama of 360 degrees"
+NOT_BELIEVED = "the object was looked for at a place that is not to be relied on"
+
+
+def camera_notes(photo: Photo, camera: Camera, kind: Kind, fov_deg: float | None, height_m: float | None) -> list[str]:
+    """Return what was guessed or ignored of a photo's camera; `fov_deg` and `height_m` are the caller's, None where not given."""
+    if kind != "street":
+        return []
+    notes = []
+    if camera.fov_deg is None:
+        notes.append(FOV_GUESSED)
+    if camera.panorama and fov_deg is None and looks_like_panorama(photo):
+        notes.append(PANORAMA_GUESSED)
+    written_m = photo.exif.height_m
+    if height_m is None and written_m is not None and written_m >= STREET_BELOW_M:
+        notes.append(f"the height in its EXIF, {written_m:g} m, is not that of a camera in the street and was ignored")
+    return notes
+
+
+def click_notes(photo: Photo, click_px: tuple[float, float], pose: Pose) -> list[str]:
+    """Return what is doubtful about a click (decoded pixels): a street photo's may show ground farther than objects are looked for.
+
+    It gets its box all the same: walls and trunks within reach are clicked as low in the photo as ground beyond it.
+    """
+    if not isinstance(pose, StreetPose):
+        return []
+    try:
+        away_m = math.hypot(*street_to_ground(pose.geometry(photo), *click_px))
+    except ValueError:  # at the horizon or above it, where it shows no ground
+        return []
+    if away_m <= REACH_M:
+        return []
+    return [
+        f"the point shows ground {away_m:.0f} m away unless something stands before it; nothing farther than {REACH_M:g} m is looked for"
+    ]
