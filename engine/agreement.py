@@ -14,7 +14,6 @@ import torch
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.photo_maps import STRIDES, DenseDescriber, Look, PhotoMaps
-from crossgeo.engine.pose import Part
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.kernels.correlation import masked_correlation, seen_cells
 
@@ -23,9 +22,8 @@ _SCENES = 16  # in one pass of the stem
 
 @dataclass(frozen=True)
 class AgreementSettings:
-    """Which parts are compared, and how far each may stray from the placement."""
+    """How closely the parts of a photo are compared (`Pose.parts`), and how far each may stray from the placement."""
 
-    parts: tuple[Part, ...] = tuple((x, y) for y in (-0.35, 0.0, 0.35) for x in (-0.35, 0.0, 0.35))
     extent_m: float = 30.0
     reach_px: int = 16  # of the canvas, 3 m at 30 m
     headings_deg: tuple[float, ...] = (-3.0, 0.0, 3.0)
@@ -45,8 +43,10 @@ class Agreement:
 
         A placement of which too little lies on imagery has no agreement: its fit is 0.
         """
+        if not spots:
+            return []
         shared, total = np.zeros(len(spots)), np.zeros(len(spots))
-        for part in self.settings.parts:
+        for part in spots[0].pose.parts(photo):
             looked = PhotoMaps(self._describer, photo, Look(part, self.settings.extent_m))
             for start in range(0, len(spots), _SCENES):
                 for number, (fit, cells) in enumerate(self._of_part(looked, spots[start : start + _SCENES]), start):

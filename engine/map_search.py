@@ -32,7 +32,7 @@ _STRIDE = STRIDES[-1]
 class MapSearchSettings:
     """How much imagery is searched, and how many places are returned."""
 
-    rivals: int = 48
+    rivals: int = 32
     apart_m: float = 12.0  # rivals that lie nearer are one
     block_px: int = 640  # of the canvas's scale: 240 m
     blocks: int = 64  # of one question

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from crossgeo.engine.agreement import Agreement, AgreementSettings
 from crossgeo.engine.describe import Describer
 from crossgeo.engine.fine import FineSettings, FineStep, Spot
 from crossgeo.engine.map_search import MapSearch, MapSearchSettings
@@ -34,8 +35,9 @@ class MatchSettings:
     fine: FineSettings = field(default_factory=FineSettings)
     hits: int = 100  # tiles kept for each pose
     maps: MapSearchSettings | None = None  # where maps are searched instead of descriptors
-    settled: int = 8  # of the rivals that maps suggest, registered once more by `settling`
+    settled: int = 6  # of the rivals that maps suggest, registered once more by `settling`
     settling: RegistrationSettings = field(default_factory=RegistrationSettings)
+    agreement: AgreementSettings = field(default_factory=AgreementSettings)  # by which those are judged
     min_rival_distance_m: float = 25.0
     registration: RegistrationSettings = field(default_factory=RegistrationSettings)
     registered_rivals: int = 12  # whose feature maps are compared with the photo's; the order is theirs from then on
@@ -60,6 +62,7 @@ class Matcher:
             if settings.maps is not None:
                 self._maps = MapSearch(index, describer, settings.maps)
                 self._settling = Registration(index, describer, settings.settling)
+                self._agreement = Agreement(index, describer, settings.agreement)
             self._registration = Registration(index, describer, settings.registration)
             if settings.parts is not None:
                 self._parts = PartSearch(index, describer, settings.parts)
@@ -78,7 +81,11 @@ class Matcher:
                 with timed(timings, "register"):
                     spots = self._registered(photo, maps, poses, ids, spots, first)
         with timed(timings, "fine"):
-            return self._refined(photo, maps, spots)
+            spots = self._refined(photo, maps, spots)
+        if self._maps is not None and maps is not None:
+            with timed(timings, "judge"):
+                spots = self._agreed(photo, maps, spots)
+        return spots
 
     def at_click(self, photo: Photo, click_px: tuple[float, float], spot: Spot) -> Spot:
         """Return the spot corrected by what lies around a click (decoded pixels)."""
@@ -99,6 +106,25 @@ class Matcher:
             # Turn, height and pitch stand in for one another, so they are settled together, and twice.
             settled = self._settling.register(maps, self._settling.register(maps, spots[: self.settings.settled]), shrink=0.5)
             return self._ranked([*settled, *spots[self.settings.settled :]])
+
+    def _agreed(self, photo: Photo, maps: PhotoMaps, spots: list[Spot]) -> list[Spot]:
+        """The leading rivals in the order of how well all of the photo agrees with each, before the others.
+
+        The photo as a whole, its parts by themselves and the descriptors of photo and ground just there have a third of the say each.
+        """
+        leading = spots[: self.settings.settled]
+        photos = maps.describe([spot.pose for spot in leading])
+        tiles = []
+        for spot in leading:
+            east_m, north_m = spot.pose.offset_m(photo)
+            x, y = spot.x + east_m, spot.y + north_m
+            tiles.append(self.index.read_window(spot.segment, x, y, self.index.tile_m, self.index.tile_px)[0])
+        cosines = (photos * self.describer.tiles(np.stack(tiles))).sum(axis=1).tolist()
+        parts = self._agreement.judge(photo, leading)
+        own = zip(leading, parts, cosines, strict=True)
+        judged = [replace(spot, score=cosine, fit=0.5 * ((spot.fit or 0.0) + (part.fit or 0.0))) for spot, part, cosine in own]
+        rest = [replace(spot, fit=0.0) for spot in spots[len(leading) :]]  # their fits are of another kind
+        return self._ranked([*judged, *rest])
 
     def _retrieve(
         self,

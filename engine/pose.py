@@ -6,8 +6,10 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
+import numpy as np
+
 from crossgeo.engine.photo import Photo
-from crossgeo.models.street import DEFAULT_HEIGHT_M, Projection, StreetGeometry, street_to_ground
+from crossgeo.models.street import DEFAULT_HEIGHT_M, Projection, StreetGeometry, directions_to_pixels, street_to_ground
 from crossgeo.models.street_view import street_ahead_m
 from crossgeo.models.views import DEFAULT_HFOV_DEG, PhotoGeometry, photo_to_ground
 
@@ -16,6 +18,7 @@ MIDDLE: Part = (0.0, 0.0)
 FARTHEST_WIDTHS = 5.0  # of the ground at a drone photo's centre; a pixel's error is tens of metres beyond
 FARTHEST_HEIGHTS = 25.0  # of a street camera: 50 m
 SIGHT_M = 30.0  # how far a street photo is taken to show the ground
+JUDGED_M, JUDGED_DEG = 9.0, 60.0  # how far before a street camera, and at which bearings at most, ground is compared by itself
 
 
 class Pose(Protocol):
@@ -52,6 +55,10 @@ class Pose(Protocol):
 
         At MIDDLE it is where the canvas that describes the photo is centred.
         """
+        ...
+
+    def parts(self, photo: Photo) -> tuple[Part, ...]:
+        """Return the parts whose ground, some 30 m around each, is compared by itself where all of a photo is judged."""
         ...
 
     def outline_m(self, photo: Photo) -> list[tuple[float, float]]:
@@ -106,6 +113,10 @@ class DronePose:
             return 0.0, 0.0
         return _near(photo_to_ground(self.geometry(photo), *_pixel(photo, part)), FARTHEST_WIDTHS * self.width_m, photo)
 
+    def parts(self, photo: Photo) -> tuple[Part, ...]:
+        """Return a grid of three by three."""
+        return tuple((x, y) for y in (-0.35, 0.0, 0.35) for x in (-0.35, 0.0, 0.35))
+
     def outline_m(self, photo: Photo) -> list[tuple[float, float]]:
         """Return the corners of the ground that the photo shows; none where it reaches the horizon."""
         geometry = self.geometry(photo)
@@ -139,6 +150,7 @@ class StreetPose:
     pitch_deg: float = 0.0  # of the optical axis above the horizon
     roll_deg: float = 0.0  # clockwise, as seen from behind the camera
     horizon: float = 0.5  # where a panorama's horizon lies, as a share of its height
+    level_known: bool = True  # whether pitch and roll are measured and not tried
 
     @property
     def scale_m(self) -> float:
@@ -154,8 +166,8 @@ class StreetPose:
         return replace(self, height_m=self.height_m * factor)
 
     def tilted(self, tilt_deg: float) -> StreetPose:
-        """Return the pose with an ordinary photo's axis higher; a panorama's horizon is where the photo says."""
-        return self if self.projection == "panorama" else replace(self, pitch_deg=self.pitch_deg + tilt_deg)
+        """Return the pose looking higher, or itself where the pitch is measured."""
+        return self if self.level_known else replace(self, pitch_deg=self.pitch_deg + tilt_deg)
 
     def geometry(self, photo: Photo) -> StreetGeometry:
         """Return the view's geometry of the photo as decoded."""
@@ -170,6 +182,15 @@ class StreetPose:
         if part == MIDDLE:
             return street_ahead_m(geometry)
         return _near(street_to_ground(geometry, *_pixel(photo, part)), FARTHEST_HEIGHTS * self.height_m, photo)
+
+    def parts(self, photo: Photo) -> tuple[Part, ...]:
+        """Return where the ground JUDGED_M before the camera is seen, at even bearings that are no farther apart than JUDGED_DEG."""
+        count = math.ceil(self.fov_deg / JUDGED_DEG)
+        bearings = np.radians(self.heading_deg + self.fov_deg * ((np.arange(count) + 0.5) / count - 0.5))
+        ground = np.stack([np.sin(bearings) * JUDGED_M, np.cos(bearings) * JUDGED_M, np.full(count, -self.height_m)], axis=1)
+        geometry = self.geometry(photo)
+        x, y, shown = directions_to_pixels(geometry, ground)
+        return tuple(zip((x[shown] / geometry.width_px - 0.5).tolist(), (y[shown] / geometry.height_px - 0.5).tolist(), strict=True))
 
     def outline_m(self, photo: Photo) -> list[tuple[float, float]]:
         """Return the sector, or the circle, of SIGHT_M around the camera that the photo looks at."""

@@ -58,7 +58,7 @@ def street_poses_to_try(camera: Camera, settings: StreetPoseSettings, convergenc
     level = camera.level
     tilts = [(level.pitch_deg, level.roll_deg)] if level is not None else [(pitch, 0.0) for pitch in settings.pitches_deg]
     return [
-        StreetPose(heading, height, projection, fov, *tilt, horizon=camera.horizon)
+        StreetPose(heading, height, projection, fov, *tilt, camera.horizon, level is not None)
         for height in heights
         for tilt in tilts
         for heading in _headings(camera, settings, convergence_deg)
