@@ -1,7 +1,7 @@
 """Accuracy of the street weights in simulated towns that no weights were trained on, with controls, written to benchmarks/results/.
 
 python benchmarks/street_accuracy.py [--towns 9007 9014 9002] [--photos 1000] [--engine-photos 100] [--weights NAME] [--work DIR]
-Descriptors alone are judged on all photos, the whole engine on the first so many; a run goes on where it was cut, town by town.
+Descriptors alone are judged on all photos, the whole engine and its boxes on the first so many. What is done is kept in DIR, case by case.
 """
 
 from __future__ import annotations
@@ -9,158 +9,210 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+import torch
 from common import record
 from numpy.typing import NDArray
+from street_towns import FOV_DEG, STRIDE_M, VIEWS, HeldOutTown, Shot
+from town_scenery import TownScenery
+from train_street import HELD_OUT_STYLES
 
-from crossgeo.engine.camera import camera_of
+from crossgeo.engine.camera import Camera, camera_of
 from crossgeo.engine.describe import EgoTRDescriber
-from crossgeo.engine.evaluate import Truth, evaluate, row_json
-from crossgeo.engine.photo import Photo
+from crossgeo.engine.evaluate import IOUS, NEAR_M, Truth, evaluate, row_json
+from crossgeo.engine.pose import StreetPose
 from crossgeo.engine.poses import StreetPoseSettings, street_poses_to_try
 from crossgeo.engine.search import GeoSearch
-from crossgeo.geodesy import grid_convergence_deg
-from crossgeo.indexer.build import BuildOptions, build_index
 from crossgeo.indexer.index import GeoIndex
-from crossgeo.town.aerial import render_ortho
-from crossgeo.town.layout import Town, make_town
-from crossgeo.town.scene import Scene, draw_scene
-from crossgeo.town.street_camera import StreetPose
-from crossgeo.town.street_photo import render_panorama, render_perspective
-from crossgeo.town.street_poses import draw_street_poses
-from crossgeo.town.street_world import StreetWorld
-from crossgeo.town.write import ortho_scene_of, write_ortho
+from crossgeo.models.checkpoint import read_card
+from crossgeo.models.egotr import PRESETS, EgoTRBranch
+from crossgeo.models.views import DroneView
+from crossgeo.training.evaluation.controls import random_turns
+from crossgeo.training.evaluation.histograms import Histograms, features_of
 from crossgeo.training.evaluation.statistics import median, share
+from crossgeo.training.render import World, render_tile
+from crossgeo.training.street import StreetCameras, StreetErrors
 
-STRIDE_M = 10.0
-NEAR_M = 25.0
-CONDITIONS = (("panorama", True), ("panorama", False), ("90 degrees", True), ("90 degrees", False))
+LEARNING_TOWN, LEARNING_PAIRS = 201, 600  # of the histograms' map
+Rows = NDArray[np.float32]  # (N, D) unit vectors
+Turns = NDArray[np.float64]
+Describe = Callable[[Shot, list[StreetPose]], Rows]
 
 
 @dataclass(frozen=True)
-class Shot:
-    """A photo, where it was taken and where it looks (grid north, and true north)."""
+class References:
+    """The tiles of an index: where they are (N, 2) and what they are described by (N, D)."""
 
-    photo: Photo
-    pose: StreetPose
-    lat: float
-    lon: float
-    heading_deg: float
+    centres: NDArray[np.float64]
+    rows: Rows
 
+    def rank(self, queries: Rows, shot: Shot, ahead_m: NDArray[np.float64]) -> int:
+        """Return how many tiles farther than NEAR_M from the camera score at least as high as the best within it: a tie is no hit.
 
-class Ground:
-    """One held-out town: its index and its photos."""
-
-    def __init__(self, seed: int, size_m: float, work: Path, describer: EgoTRDescriber) -> None:
-        self.town: Town = make_town(seed, size_m)
-        self.world = StreetWorld(self.town)
-        rng = np.random.default_rng([seed, 61])
-        ortho = work / f"street-{seed}.tif"
-        if not ortho.exists():
-            write_ortho(ortho, self.town, render_ortho(self.town, ortho_scene_of(rng), 0.2), 0.2)
-        self.index = work / f"street-{seed}.geo"
-        view = describer.tile_view
-        options = BuildOptions(tile_m=view.extent_m, tile_px=view.size_px, stride_m=STRIDE_M)
-        build_index([ortho], self.index, describer.tiles, describer.identity, options)
-
-    def shots(self, kind: str, count: int) -> Iterator[Shot]:
-        """Take photos at the same places for every kind, each on a day of its own (one of eight for traffic)."""
-        rng = np.random.default_rng([self.town.seed, 77])
-        poses = list(draw_street_poses(self.town, count, rng))
-        for number, pose in enumerate(poses):
-            day = draw_scene(np.random.default_rng([self.town.seed, 5, number]))
-            scene = Scene(**{**vars(day), "traffic_seed": number % 5})
-            if kind == "panorama":
-                rgb, _ = render_panorama(self.world, pose, scene, 512, 1024, 2)
-            else:
-                rgb, _ = render_perspective(self.world, pose, scene, 90.0, 1024, 768, 2)
-            lat, lon = self.town.to_lat_lon(pose.x, pose.y)
-            turn = grid_convergence_deg(self.town.crs, *self.town.to_crs(pose.x, pose.y))
-            yield Shot(Photo.from_pixels(rgb, f"{self.town.seed}-{number}"), pose, lat, lon, (pose.heading_deg + turn) % 360.0)
+        `queries` (P, D) are the photo's descriptors at P poses; `ahead_m` (P, 2) is how far before the camera each is centred.
+        """
+        scores = self.rows @ queries.T  # (N, P)
+        best, top = scores.argmax(axis=1), scores.max(axis=1)
+        away = np.linalg.norm(self.centres - ahead_m[best] - (shot.x, shot.y), axis=1)
+        return int((top[away > NEAR_M] >= top[away <= NEAR_M].max(initial=-2.0)).sum())
 
 
-def ranks(ground: Ground, index: GeoIndex, describer: EgoTRDescriber, shots: list[Shot], known: bool, control: bool) -> NDArray[np.int64]:
-    """Return for each photo how many tiles farther than NEAR_M score at least as high as the best within it; ties count against it.
-
-    As `control` each heading is shifted at random.
-    """
-    references = index.descriptors(np.arange(len(index)))
-    out, rng = [], np.random.default_rng(9)
-    for shot in shots:
-        heading = (shot.pose.heading_deg + (rng.uniform(60.0, 300.0) if control else 0.0)) % 360.0
-        fov = 360.0 if shot.photo.width_px == 2 * shot.photo.height_px else 90.0
-        camera = camera_of(shot.photo, heading if known else None, fov, None, None, "street")
-        queries = describer.photo(shot.photo, street_poses_to_try(camera, StreetPoseSettings(), 0.0))
-        poses = street_poses_to_try(camera, StreetPoseSettings(), 0.0)
-        scores = references @ queries.T  # (N, P)
-        ahead = np.array([pose.offset_m(shot.photo) for pose in poses])  # (P, 2)
-        x, y = ground.town.to_crs(shot.pose.x, shot.pose.y)
-        best = scores.argmax(axis=1)
-        away = np.linalg.norm(index.centres - ahead[best] - (x, y), axis=1)
-        top = scores.max(axis=1)
-        near = top[away <= NEAR_M]
-        out.append(int((top[away > NEAR_M] >= near.max(initial=-2.0)).sum()))
-    return np.array(out)
+def poses_of(shot: Shot, view: str, heading_deg: float | None) -> list[StreetPose]:
+    """Return the poses that the engine would try; the heading is against grid north."""
+    camera: Camera = camera_of(shot.photo, heading_deg, FOV_DEG[view], None, None, "street").levelled(shot.photo)
+    return street_poses_to_try(camera, StreetPoseSettings(), 0.0)
 
 
-def judge(seed: int, args: argparse.Namespace, describer: EgoTRDescriber) -> dict[str, Any]:
-    """Return all figures of one town."""
-    ground = Ground(seed, args.size_m, args.work, describer)
-    street = describer.for_street(args.weights)
-    result: dict[str, Any] = {"seed": seed, "style": ground.town.style}
-    with GeoIndex.open(ground.index) as index:
-        result["tiles"] = len(index)
-        for kind in ("panorama", "90 degrees"):
-            shots = list(ground.shots(kind, args.photos))
-            for known in (True, False):
-                name = f"{kind}, heading {'known' if known else 'unknown'}"
-                found = ranks(ground, index, street, shots[: args.photos if known else args.unknown_photos], known, False)
-                result[name] = {"descriptors": shares(found, len(index))}
-                if known:
-                    shifted = ranks(ground, index, street, shots[: args.unknown_photos], True, True)
-                    result[name]["heading shifted at random"] = shares(shifted, len(index))
-                print(seed, name, json.dumps(result[name]), flush=True)
-            if args.engine_photos:
-                result |= engine(ground, kind, shots[: args.engine_photos], args, result)
-    return result
-
-
-def engine(ground: Ground, kind: str, shots: list[Shot], args: argparse.Namespace, result: dict[str, Any]) -> dict[str, Any]:
-    """Ask the whole engine about some photos."""
-    out = {}
-    with GeoSearch.open(ground.index, street_weights=args.weights) as search:
-        for known in (True, False):
-            name = f"{kind}, heading {'known' if known else 'unknown'}"
-            fov = 360.0 if kind == "panorama" else 90.0
-            asked = [
-                Truth(s.photo, s.lat, s.lon, s.heading_deg, query={"kind": "street", "fov_deg": fov}
-                      | ({"heading_deg": s.heading_deg} if known else {}))
-                for s in shots
-            ]  # fmt: skip
-            began = time.perf_counter()
-            rows = list(evaluate(search, asked))
-            metres = np.array([row.metres if row.metres is not None else np.inf for row in rows])
-            turned = np.array([row.heading_error_deg if row.heading_error_deg is not None else 180.0 for row in rows])
-            right = metres <= NEAR_M
-            out[name] = {**result[name], "engine": {
-                "photos": len(rows), "within_25_m": share(right).to_json(),
-                "within_5_m": share(metres <= 5.0).to_json(), "median_m": median(metres).to_json(),
-                "heading_within_10_deg_of_those": share(turned[right] <= 10.0).to_json() if right.any() else None,
-                "seconds_a_photo": (time.perf_counter() - began) / len(rows), "scores": [row_json(row) for row in rows],
-            }}  # fmt: skip
-            print(ground.town.seed, name, {k: v for k, v in out[name]["engine"].items() if k != "scores"}, flush=True)
+def ranks(references: References, describe: Describe, shots: Iterable[Shot], view: str, turns: Turns | None) -> list[int]:
+    """Return the rank of each photo; `turns` are added to the headings, which are unknown without them."""
+    out = []
+    for number, shot in enumerate(shots):
+        poses = poses_of(shot, view, None if turns is None else (shot.grid_heading_deg + turns[number]) % 360.0)
+        ahead = np.array([pose.offset_m(shot.photo) for pose in poses])
+        out.append(references.rank(describe(shot, poses), shot, ahead))
     return out
 
 
-def shares(found: NDArray[np.int64], tiles: int) -> dict[str, Any]:
-    """Return recall within NEAR_M at 1, 5, 10 and one per cent of the tiles."""
+def recalls(found: list[int], tiles: int) -> dict[str, Any]:
+    """Return recall at 1, 5, 10 and one per cent of the tiles, and what chance would find: a circle of NEAR_M holds 20 of them."""
     cuts = {"1": 1, "5": 5, "10": 10, "1%": tiles // 100}
-    return {"photos": len(found)} | {f"R@{name}": share(found < k).to_json() for name, k in cuts.items()}
+    right = np.pi * NEAR_M**2 / STRIDE_M**2 / tiles
+    return {f"R@{name}": share(np.array(found) < k).to_json() | {"chance": 1.0 - (1.0 - right) ** k} for name, k in cuts.items()}
+
+
+def histograms(index: GeoIndex, tiles: NDArray[np.uint8]) -> tuple[Histograms, References]:
+    """Return the map that histograms learn from pairs of a town of training, and the tiles as it describes them."""
+    scenery = TownScenery.make(LEARNING_TOWN, 400.0)
+    world, rng, view = World(scenery.ground, 0, len(scenery.ground.scenes) - 1, 0.0, False), np.random.default_rng(3), DroneView()
+    cameras = StreetCameras([scenery], StreetErrors(height_error=0.0, heading_error_deg=2.0))
+    sites = cameras.sites(scenery.ground, view)
+    photos, squares = [], []
+    for x, y in sites[rng.choice(len(sites), LEARNING_PAIRS)]:
+        canvas, _, centre_m = cameras.shoot(world, (float(x), float(y)), view, rng)
+        east_px, north_px = world.offset_px(*centre_m)
+        photos.append(canvas)
+        squares.append(render_tile(world, (float(x) + east_px, float(y) + north_px), view.extent_m, view.size_px))
+    learned = Histograms.learn(features_of(photos), features_of(squares))
+    return learned, References(index.centres, learned.aerials(features_of(list(tiles))))
+
+
+def untrained(index: GeoIndex, tiles: NDArray[np.uint8], seed: int = 1) -> tuple[torch.nn.Module, References]:
+    """Return a ground branch as it is before any training, and the tiles as the aerial one describes them."""
+    torch.manual_seed(seed)
+    config, view = PRESETS["egotr-s"], DroneView()
+    ground, aerial = (EgoTRBranch(config, hw).eval() for hw in (config.ground_hw, config.aerial_hw))
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        rows = [aerial(view.normalise_tiles(tiles[k : k + 64])).float().numpy() for k in range(0, len(tiles), 64)]
+    return ground, References(index.centres, np.concatenate(rows))
+
+
+def controls(index: GeoIndex, street: EgoTRDescriber, town: HeldOutTown, count: int) -> dict[str, Any]:
+    """Return what histograms and an untrained network find of panoramas whose heading is known."""
+    view, shots = street.tile_view, list(town.shots("360", count))
+    segment = index.segment_of(0)
+    tiles = np.stack([index.read_window(segment, x, y, view.extent_m, view.size_px)[0] for x, y in index.centres.tolist()])
+    learned, coloured = histograms(index, tiles)
+    ground, blank = untrained(index, tiles)
+    level = np.zeros(len(shots))
+
+    def canvases(shot: Shot, poses: list[StreetPose]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        offsets = [pose.offset_m(shot.photo) for pose in poses]
+        return street.ground.placer.place(shot.photo, poses, offsets, street.canvas_px, street.canvas_m)
+
+    def by_colour(shot: Shot, poses: list[StreetPose]) -> Rows:
+        return learned.photos(features_of(list(canvases(shot, poses)[0])))
+
+    def by_chance(shot: Shot, poses: list[StreetPose]) -> Rows:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            rows: Rows = ground(street.ground.view.normalise(*canvases(shot, poses))).float().numpy()
+        return rows
+
+    return {
+        f"histograms, learned from {LEARNING_PAIRS} pairs": recalls(ranks(coloured, by_colour, shots, "360", level), len(index)),
+        "untrained network": recalls(ranks(blank, by_chance, shots, "360", level), len(index)),
+    }
+
+
+def descriptors(
+    references: References, street: EgoTRDescriber, town: HeldOutTown, view: str, count: int, turns: Turns | None
+) -> dict[str, Any]:
+    """Ask descriptors alone; `turns` are added to the headings, which are unknown without them."""
+
+    def describe(shot: Shot, poses: list[StreetPose]) -> Rows:
+        return street.photo(shot.photo, poses)
+
+    return recalls(ranks(references, describe, town.shots(view, count), view, turns), len(references.rows))
+
+
+def engine(search: GeoSearch, town: HeldOutTown, view: str, count: int, turns: Turns | None) -> dict[str, Any]:
+    """Ask the whole engine, with the click of each photo that has one; `turns` as above."""
+    asked = []
+    for number, shot in enumerate(town.shots(view, count)):
+        query: dict[str, Any] = {"kind": "street", "fov_deg": FOV_DEG[view], "anyway": True}
+        if turns is not None:
+            query["heading_deg"] = (shot.heading_deg + turns[number]) % 360.0
+        asked.append(Truth(shot.photo, shot.lat, shot.lon, shot.heading_deg, shot.point, shot.box, query))
+    began = time.process_time()
+    rows = list(evaluate(search, asked))
+    metres = np.array([row.metres if row.metres is not None else np.inf for row in rows])
+    turned = np.array([row.heading_error_deg if row.heading_error_deg is not None else 180.0 for row in rows])
+    overlaps = np.array([row.iou for row in rows if row.iou is not None])
+    right, sure = metres <= NEAR_M, np.array([row.status == "located" for row in rows])
+    return {
+        "photos": len(rows), **{f"within_{limit:g}_m": share(metres <= limit).to_json() for limit in (1.0, 5.0, 25.0, 50.0)},
+        "median_m": median(metres).to_json(),
+        "heading_within_10_deg_of_those_within_25_m": share(turned[right] <= 10.0).to_json() if right.any() else None,
+        "boxes": {f"accu@{limit:g}": share(overlaps >= limit).to_json() for limit in IOUS} if len(overlaps) else None,
+        "located": share(sure).to_json(), "located_within_25_m": share(right[sure]).to_json() if sure.any() else None,
+        "cpu_seconds_a_photo": (time.process_time() - began) / len(rows), "rows": [row_json(row) for row in rows],
+    }  # fmt: skip
+
+
+def judge(seed: int, args: argparse.Namespace, describer: EgoTRDescriber) -> dict[str, Any]:
+    """Return all figures of one town, case by case."""
+    town = HeldOutTown(seed, args.size_m, args.work)
+    street = describer.for_street(args.weights)
+    own = town.folder / str(read_card(args.weights)["digest"])[:8]
+    own.mkdir(exist_ok=True)
+
+    def kept(name: str, make: Callable[..., dict[str, Any]], *given: Any) -> dict[str, Any]:
+        path = own / f"{name}.json"
+        if not path.exists():
+            path.write_text(json.dumps(make(*given)))
+            print(seed, name, {k: v for k, v in json.loads(path.read_text()).items() if k != "rows"}, flush=True)
+        found: dict[str, Any] = json.loads(path.read_text())
+        return found
+
+    index_path = town.index(describer)
+    with GeoIndex.open(index_path) as index, GeoSearch.open(index_path, street_weights=args.weights) as search:
+        references = References(index.centres, index.descriptors(np.arange(len(index))))
+        result: dict[str, Any] = {"seed": seed, "style": town.town.style, "tiles": len(index), "cases": {}}
+        for view, known in product(args.views, (True, False)):
+            few, many = args.engine_photos, args.photos if known else min(args.photos, args.unknown_photos)
+            level, turns = np.zeros(max(few, many)), random_turns(max(few, many), seed)
+            case: dict[str, Any] = {}
+            if few:
+                case["engine"] = kept(f"engine-{view}-{known}-{few}", engine, search, town, view, few, level if known else None)
+            if many:
+                case["descriptors"] = kept(
+                    f"rows-{view}-{known}-{many}", descriptors, references, street, town, view, many, level if known else None
+                )
+            if known and view == "360":
+                if few:
+                    case["engine, heading shifted at random"] = kept(f"engine-shifted-{few}", engine, search, town, view, few, turns)
+                if many:
+                    shifted = kept(f"shifted-{many}", descriptors, references, street, town, view, many, turns)
+                    case["heading shifted at random"] = shifted
+                    case["controls"] = kept(f"controls-{many}", controls, index, street, town, many)
+            result["cases"][f"{view} degrees, heading {'known' if known else 'unknown'}"] = case
+    return result
 
 
 def main() -> None:
@@ -171,18 +223,18 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=1000)
     parser.add_argument("--unknown-photos", type=int, default=200)
     parser.add_argument("--engine-photos", type=int, default=100)
+    parser.add_argument("--views", nargs="+", choices=VIEWS, default=list(VIEWS))
     parser.add_argument("--weights", default="egotr-s-street")
     parser.add_argument("--work", type=Path, default=Path("runs/street-accuracy"))
+    parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    cv2.setNumThreads(1)
     args.work.mkdir(parents=True, exist_ok=True)
     describer = EgoTRDescriber.load()
-    towns = []
-    for seed in args.towns:
-        kept = args.work / f"{args.weights.replace('/', '_')}-{seed}-{args.photos}.json"
-        if not kept.exists():
-            kept.write_text(json.dumps(judge(seed, args, describer)))
-        towns.append(json.loads(kept.read_text()))
-    record("accuracy-street", {"simulated": "towns held out by seed and, two of three, by style", "stride_m": STRIDE_M, "towns": towns})
+    towns = [judge(seed, args, describer) for seed in args.towns]
+    about = f"towns held out by seed; styles {', '.join(HELD_OUT_STYLES)} held out, too"
+    record("accuracy-street", {"simulated": about, "weights": args.weights, "stride_m": STRIDE_M, "towns": towns})
 
 
 if __name__ == "__main__":
