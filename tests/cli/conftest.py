@@ -78,7 +78,7 @@ def run_geo(*args: str | Path, env: dict[str, str] | None = None) -> Result:
 
 
 def save_untrained(folder: Path, seed: int = 0) -> None:
-    """Save weights as they are before training."""
+    """Save weights as they are before training, both branches of the place model alike."""
     import torch
 
     from crossgeo.models import checkpoint
@@ -90,9 +90,12 @@ def save_untrained(folder: Path, seed: int = 0) -> None:
 
     torch.manual_seed(seed)
     egotr, attengeo = EGOTR["egotr-s"], ATTENGEO["attengeo-s"]
+    both = EgoTR(egotr)
+    # As a training starts; a photo that is a piece of the imagery then fits there at once, and is not looked for by its parts.
+    both.aerial.load_state_dict(both.ground.state_dict())
     place = {"kind": "egotr", "config": egotr.to_dict(), "view": DroneView().to_dict(), "thresholds": {"score": -1.0, "margin": 0.0}}
     thing = {"kind": "attengeo", "config": attengeo.to_dict(), "view": ObjectView().to_dict()}
-    checkpoint.save_weights(folder / "egotr.safetensors", EgoTR(egotr).state_dict(), {"name": "untrained-egotr", **place})
+    checkpoint.save_weights(folder / "egotr.safetensors", both.state_dict(), {"name": "untrained-egotr", **place})
     checkpoint.save_weights(folder / "attengeo.safetensors", AttenGeo(attengeo).state_dict(), {"name": "untrained-attengeo", **thing})
 
 

@@ -12,7 +12,8 @@ from crossgeo.engine.photo import Photo
 
 def test_a_town_is_made_whole_and_never_over_another(geo: Any, refused: Callable[..., str], tmp_path: Path) -> None:
     out = tmp_path / "town"
-    arguments = ("town", "make", "--seed", "9002", "--size-m", "200", "--photos", "2", "--out", out)
+    counts = ("--photos", "2", "--panoramas", "1", "--street", "1")
+    arguments = ("town", "make", "--seed", "9002", "--size-m", "150", *counts, "--out", out)
     done = geo(*arguments)
     assert done.exit_code == 0, done.output
     assert {path.name for path in out.iterdir()} >= {"ortho.tif", "photos", "truth.geojson", "objects.geojson", "town.json"}
@@ -24,7 +25,8 @@ def test_a_town_is_made_whole_and_never_over_another(geo: Any, refused: Callable
 
 def test_a_plain_town_keeps_its_places_out_of_the_photos(geo: Any, tmp_path: Path) -> None:
     out = tmp_path / "town"
-    assert geo("town", "make", "--seed", "9002", "--size-m", "200", "--photos", "1", "--plain", "--out", out).exit_code == 0
+    counts = ("--photos", "1", "--panoramas", "0", "--street", "0")
+    assert geo("town", "make", "--seed", "9002", "--size-m", "150", *counts, "--plain", "--out", out).exit_code == 0
     (photo,) = (out / "photos").iterdir()
     exif = Photo.read(photo).exif
     assert (exif.lat, exif.lon, exif.heading_deg) == (None, None, None)
