@@ -18,12 +18,14 @@ from crossgeo.engine.camera import MAX_TILT_DEG, Camera, Kind, camera_of, check_
 from crossgeo.engine.describe import Describer, EgoTRDescriber
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.locate import Locator, ObjectFinder
+from crossgeo.engine.map_search import MapSearchSettings
 from crossgeo.engine.matcher import Matcher, MatchSettings, timed
 from crossgeo.engine.notes import NOT_BELIEVED, camera_notes, click_notes
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import Answer, FoundObject, Place, Status
 from crossgeo.engine.pose import Pose
 from crossgeo.engine.poses import PoseSettings, StreetPoseSettings, poses_to_try, street_poses_to_try
+from crossgeo.engine.registration import RegistrationSettings
 from crossgeo.engine.status import status_of
 from crossgeo.engine.zones import Zone, merged, zones_of
 from crossgeo.errors import InputError, MismatchError, UsageError
@@ -37,6 +39,13 @@ AUTO = "auto"  # street weights: the shipped ones that go with the aerial branch
 _STREET_OBJECTS = "attengeo-s-street"
 
 
+def _street_settings() -> MatchSettings:
+    """Places come from the map search to within a cell of 6 m, turns to within half the step at which they are tried."""
+    close = RegistrationSettings(reach_px=16, headings_deg=(-5.0, 0.0, 5.0), scales=(0.8, 1.0, 1.25))
+    settling = RegistrationSettings(reach_px=16, headings_deg=(-2.5, 0.0, 2.5), scales=(0.9, 1.0, 1.11), tilts_deg=(-1.2, 0.0, 1.2))
+    return MatchSettings(parts=None, clicks_register=False, maps=MapSearchSettings(), registration=close, settling=settling, fine_rivals=2)
+
+
 @dataclass(frozen=True)
 class SearchSettings:
     """Which poses are tried of each kind of photo, and how wide its search is cast."""
@@ -44,7 +53,7 @@ class SearchSettings:
     poses: PoseSettings = field(default_factory=PoseSettings)
     drone: MatchSettings = field(default_factory=MatchSettings)
     street_poses: StreetPoseSettings = field(default_factory=StreetPoseSettings)
-    street: MatchSettings = field(default_factory=lambda: MatchSettings(parts=None, clicks_register=False))
+    street: MatchSettings = field(default_factory=_street_settings)
 
 
 @dataclass(frozen=True)
