@@ -30,9 +30,12 @@ from crossgeo.engine.evaluate import IOUS, NEAR_M, Truth, evaluate, row_json
 from crossgeo.engine.pose import StreetPose
 from crossgeo.engine.poses import StreetPoseSettings, street_poses_to_try
 from crossgeo.engine.search import GeoSearch
+from crossgeo.engine.status import Thresholds
+from crossgeo.geodesy import distance_m
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.models.checkpoint import read_card
 from crossgeo.models.egotr import PRESETS, EgoTRBranch
+from crossgeo.models.street_view import REACH_M
 from crossgeo.models.views import DroneView
 from crossgeo.training.evaluation.controls import random_turns
 from crossgeo.training.evaluation.histograms import Histograms, features_of
@@ -164,21 +167,39 @@ def engine(search: GeoSearch, town: HeldOutTown, view: str, count: int, turns: T
     metres = np.array([row.metres if row.metres is not None else np.inf for row in rows])
     turned = np.array([row.heading_error_deg if row.heading_error_deg is not None else 180.0 for row in rows])
     overlaps = np.array([row.iou for row in rows if row.iou is not None])
-    right, sure = metres <= NEAR_M, np.array([row.status == "located" for row in rows])
+    right = metres <= NEAR_M
     return {
         "photos": len(rows), **{f"within_{limit:g}_m": share(metres <= limit).to_json() for limit in (1.0, 5.0, 25.0, 50.0)},
         "median_m": median(metres).to_json(),
         "heading_within_10_deg_of_those_within_25_m": share(turned[right] <= 10.0).to_json() if right.any() else None,
         "boxes": {f"accu@{limit:g}": share(overlaps >= limit).to_json() for limit in IOUS} if len(overlaps) else None,
-        "located": share(sure).to_json(), "located_within_25_m": share(right[sure]).to_json() if sure.any() else None,
         "cpu_seconds_a_photo": (time.process_time() - began) / len(rows), "rows": [row_json(row) for row in rows],
     }  # fmt: skip
+
+
+def believed(rows: list[dict[str, Any]], thresholds: Thresholds) -> dict[str, Any]:
+    """Return how many answers are `located` by the thresholds of the weights' card, and how many of those are right."""
+    lead = [(row["score"] or 0.0) >= thresholds.score and (row["margin"] or 0.0) >= thresholds.margin for row in rows]
+    near = np.array([row["metres"] is not None and row["metres"] <= NEAR_M for row in rows])
+    return {"located": share(lead).to_json(), "of_those_within_25_m": share(near[np.array(lead)]).to_json() if any(lead) else None}
+
+
+def boxes_near(rows: list[dict[str, Any]], shots: Iterable[Shot]) -> dict[str, Any] | None:
+    """Return the boxes of objects whose middle is no farther than REACH_M: farther ones are clicked, too, and not looked for."""
+    overlaps = []
+    for row, shot in zip(rows, shots, strict=True):
+        if row["iou"] is not None and shot.box is not None:
+            lon, lat = np.mean(shot.box["coordinates"][0][:4], axis=0).tolist()
+            if distance_m(shot.lat, shot.lon, lat, lon) <= REACH_M:
+                overlaps.append(row["iou"])
+    return {f"accu@{limit:g}": share(np.array(overlaps) >= limit).to_json() for limit in IOUS} if overlaps else None
 
 
 def judge(seed: int, args: argparse.Namespace, describer: EgoTRDescriber) -> dict[str, Any]:
     """Return all figures of one town, case by case."""
     town = HeldOutTown(seed, args.size_m, args.work)
     street = describer.for_street(args.weights)
+    thresholds = Thresholds.from_card(street.card)
     own = town.folder / str(read_card(args.weights)["digest"])[:8]
     own.mkdir(exist_ok=True)
 
@@ -200,13 +221,16 @@ def judge(seed: int, args: argparse.Namespace, describer: EgoTRDescriber) -> dic
             case: dict[str, Any] = {}
             if few:
                 case["engine"] = kept(f"engine-{view}-{known}-{few}", engine, search, town, view, few, level if known else None)
+                case["engine"] |= believed(case["engine"]["rows"], thresholds)
+                case["engine"]["boxes_within_30_m"] = boxes_near(case["engine"]["rows"], town.shots(view, few))
             if many:
                 case["descriptors"] = kept(
                     f"rows-{view}-{known}-{many}", descriptors, references, street, town, view, many, level if known else None
                 )
             if known and view == "360":
                 if few:
-                    case["engine, heading shifted at random"] = kept(f"engine-shifted-{few}", engine, search, town, view, few, turns)
+                    shifted = kept(f"engine-shifted-{few}", engine, search, town, view, few, turns)
+                    case["engine, heading shifted at random"] = shifted | believed(shifted["rows"], thresholds)
                 if many:
                     shifted = kept(f"shifted-{many}", descriptors, references, street, town, view, many, turns)
                     case["heading shifted at random"] = shifted
