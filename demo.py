@@ -1,6 +1,7 @@
 """The main job, shown whole: index imagery, locate photos of unknown heading and what was clicked in them, compare all with the truth.
 
-Once on a simulated town that no weights were trained on, and once on real drone photos where a folder of real imagery is at hand.
+On a simulated town that no weights were trained on, from above and from its streets over one index, and on real drone photos where a folder
+of real imagery is at hand.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from crossgeo.engine.camera import Kind
 from crossgeo.engine.describe import EgoTRDescriber
 from crossgeo.engine.evaluate import polygon_iou
 from crossgeo.engine.photo import Photo
@@ -23,10 +25,13 @@ from crossgeo.engine.search import GeoSearch
 from crossgeo.errors import InputError
 from crossgeo.geodesy import distance_m
 from crossgeo.indexer.build import BuildOptions, build_index
+from crossgeo.models.checkpoint import street_partner
 from crossgeo.town.write import write_town
 
 FIRST_HELD_OUT_SEED = 9000  # towns from here on are never trained on
 Report = Callable[[str, int, int], None]  # stage, done, total
+Click = tuple[tuple[float, float] | None, dict[str, Any] | None]  # a pixel, and the box of what is there as GeoJSON
+_NO_CLICK: Click = (None, None)
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,8 @@ class Question:
     heading_deg: float | None = None  # of the photo's upper edge, clockwise from true north
     point: tuple[float, float] | None = None
     box: dict[str, Any] | None = None  # GeoJSON Polygon
+    kind: Kind | None = None  # told to the search; None: it finds out
+    compass: bool = False  # whether the search is told the photo's heading
 
 
 @dataclass(frozen=True)
@@ -99,32 +106,65 @@ class Trial:
         }  # fmt: skip
 
 
-def run_town(out: Path, seed: int, size_m: int, photos: int, weights: tuple[str, str], report: Report) -> Trial:
-    """Make a town under `out` and ask about its photos."""
+def run_town(out: Path, seed: int, size_m: int, photos: int, street: int, weights: tuple[str, str], report: Report) -> list[Trial]:
+    """Make a town under `out` and ask about its drone photos, and about `street` panoramas and as many ordinary photos of its streets.
+
+    Without the street photos where no street weights go with `weights`.
+    """
     if seed < FIRST_HELD_OUT_SEED:
         raise InputError(f"town {seed} may have been trained on; take a seed of at least {FIRST_HELD_OUT_SEED}")
+    describer = EgoTRDescriber.load(weights[0])
+    if street_partner(describer.identity.sha256) is None:
+        street = 0
     folder = out / f"town-{seed}"
     if (folder / "town.json").is_file():
         shutil.rmtree(folder)  # of an earlier demo, and made again in seconds
-    report("making the town", 0, photos)
-    write_town(folder, seed, size_m, photos, objects_per_photo=1, progress=lambda done, total: report("making the town", done, total))
-    title = f"town {seed} (simulated)"
-    return _run(title, True, [folder / "ortho.tif"], town_questions(folder), out / f"town-{seed}.geo", out / "town.png", weights, report)
+    every = photos + 2 * street
+    report("making the town", 0, every)
+
+    def made(done: int, total: int) -> None:
+        report("making the town", done, total)
+
+    write_town(folder, seed, size_m, photos, objects_per_photo=1, progress=made, panoramas=street, street=street)
+    index = _build([folder / "ortho.tif"], out / f"town-{seed}.geo", describer, report)
+    trials = [_ask_all(f"town {seed} (simulated)", True, index, town_questions(folder), out / "town.png", weights, report)]
+    if street:
+        title = f"town {seed}, from the street (simulated)"
+        trials.append(_ask_all(title, True, index, street_questions(folder), out / "street.png", weights, report))
+    return trials
 
 
 def town_questions(folder: Path) -> list[Question]:
-    """Read the photos of a town with their true places, and an object clicked in each where the town names one."""
-    places = [feature["properties"] for feature in json.loads((folder / "truth.geojson").read_text())["features"]]
-    clicks: dict[str, tuple[tuple[float, float], dict[str, Any]]] = {}
-    for feature in json.loads((folder / "objects.geojson").read_text())["features"]:
-        fact = feature["properties"]
-        x, y = fact["point_px"]
-        clicks.setdefault(fact["file"], ((x, y), fact["box"]))
+    """Read the drone photos of a town with their true places, and an object clicked in each where the town names one."""
+    places, clicks = _facts(folder / "truth.geojson"), _clicks(folder / "objects.geojson")
+    return [
+        Question(folder / "photos" / place["file"], place["lat"], place["lon"], place["heading_deg"], *clicks.get(place["file"], _NO_CLICK))
+        for place in places
+    ]
+
+
+def street_questions(folder: Path) -> list[Question]:
+    """Read the street photos of a town alike; ordinary photos come with their compass heading, panoramas without."""
+    places, clicks = _facts(folder / "street.geojson"), _clicks(folder / "street_objects.geojson")
     questions = []
     for place in places:
-        point, box = clicks.get(place["file"], (None, None))
-        questions.append(Question(folder / "photos" / place["file"], place["lat"], place["lon"], place["heading_deg"], point, box))
+        point, box = clicks.get(place["file"], _NO_CLICK)
+        compass = place["kind_of_photo"] == "street"
+        questions.append(Question(folder / place["file"], place["lat"], place["lon"], place["heading_deg"], point, box, "street", compass))
     return questions
+
+
+def _facts(path: Path) -> list[dict[str, Any]]:
+    return [feature["properties"] for feature in json.loads(path.read_text())["features"]]
+
+
+def _clicks(path: Path) -> dict[str, Click]:
+    """The first click in each photo, with the box of what was clicked."""
+    found: dict[str, Click] = {}
+    for fact in _facts(path):
+        x, y = fact["point_px"]
+        found.setdefault(fact["file"], ((x, y), fact["box"]))
+    return found
 
 
 def run_real(data: Path, out: Path, photos: int, weights: tuple[str, str], report: Report) -> Trial:
@@ -136,13 +176,13 @@ def run_real(data: Path, out: Path, photos: int, weights: tuple[str, str], repor
     taken = real_questions(data / "drone_brighton_beach")
     questions = spread_over(taken, photos)
     title = "Brighton Beach (real)" if len(questions) == len(taken) else f"Brighton Beach (real), {len(questions)} of {len(taken)} photos"
-    return _run(title, False, sources, questions, out / "real.geo", out / "real.png", weights, report)
+    index = _build(sources, out / "real.geo", EgoTRDescriber.load(weights[0]), report)
+    return _ask_all(title, False, index, questions, out / "real.png", weights, report)
 
 
 def real_questions(folder: Path) -> list[Question]:
     """Read the photos and the registered centres of the Brighton Beach flight."""
-    truth = json.loads((folder / "truth.geojson").read_text())
-    facts = [feature["properties"] for feature in truth["features"]]
+    facts = _facts(folder / "truth.geojson")
     return [Question(folder / "photos" / fact["file"], fact["center_lat"], fact["center_lon"]) for fact in facts]
 
 
@@ -152,23 +192,26 @@ def spread_over(questions: Sequence[Question], count: int) -> list[Question]:
     return [questions[(2 * n + 1) * len(questions) // (2 * count)] for n in range(count)]
 
 
-def _run(
-    title: str,
-    simulated: bool,
-    sources: Sequence[Path],
-    questions: Sequence[Question],
-    index: Path,
-    picture: Path,
-    weights: tuple[str, str],
-    report: Report,
-) -> Trial:
+@dataclass(frozen=True)
+class _Built:
+    """An index and how long it took."""
+
+    path: Path
+    took_s: float
+
+
+def _build(sources: Sequence[Path], index: Path, describer: EgoTRDescriber, report: Report) -> _Built:
     began = time.monotonic()
-    describer = EgoTRDescriber.load(weights[0])
     options = BuildOptions(tile_m=describer.tile_view.extent_m, tile_px=describer.tile_view.size_px, overwrite=True)
     build_index(sources, index, describer.tiles, describer.identity, options, progress=lambda at: report(at.stage, at.done, at.total))
-    built_s = time.monotonic() - began
+    return _Built(index, time.monotonic() - began)
+
+
+def _ask_all(
+    title: str, simulated: bool, index: _Built, questions: Sequence[Question], picture: Path, weights: tuple[str, str], report: Report
+) -> Trial:
     outcomes, shown = [], False
-    with GeoSearch.open(index, *weights) as search:
+    with GeoSearch.open(index.path, *weights) as search:
         for number, question in enumerate(questions):
             report("locating photos", number, len(questions))
             photo, answer, outcome = ask(search, question)
@@ -178,15 +221,15 @@ def _run(
                 shown = True
         report("locating photos", len(questions), len(questions))
         tiles = len(search.index)
-    return Trial(title, simulated, index, tiles, built_s, tuple(outcomes), picture if shown else None)
+    return Trial(title, simulated, index.path, tiles, index.took_s, tuple(outcomes), picture if shown else None)
 
 
 def ask(search: GeoSearch, question: Question) -> tuple[Photo, Answer, Outcome]:
-    """Ask one question, the photo's heading kept from the search, and measure the answer."""
+    """Ask one question, the photo's heading kept from the search but where it has a compass, and measure the answer."""
     began = time.monotonic()
     read = Photo.read(question.photo)
-    photo = replace(read, exif=replace(read.exif, heading_deg=None))
-    answer = search.query(photo, point=question.point)
+    photo = read if question.compass else replace(read, exif=replace(read.exif, heading_deg=None))
+    answer = search.query(photo, point=question.point, kind=question.kind)
     took_ms = 1000.0 * (time.monotonic() - began)
     best = answer.places[0] if answer.places else None
     error_m = None if best is None else distance_m(question.lat, question.lon, best.lat, best.lon)

@@ -28,6 +28,9 @@ def demo(
     seed: Annotated[int, typer.Option(min=9000, help="Which town; these were never trained on.")] = 9001,
     size_m: Annotated[int, typer.Option(min=200, max=3000, help="Side of the town in metres.")] = 600,
     photos: Annotated[int, typer.Option(min=1, max=1000, help="Photos to take over the town.")] = 12,
+    street_photos: Annotated[
+        int, typer.Option(min=0, max=1000, help="Panoramas, and as many ordinary photos, to take in its streets.")
+    ] = 3,
     data: Data = None,
     real_photos: Annotated[int, typer.Option(min=1, help="Real photos to ask about, spread over the flight, at most all.")] = 9,
     town_only: Annotated[bool, typer.Option("--town-only", help="Leave real imagery out.")] = False,
@@ -47,7 +50,7 @@ def demo(
     models = (weights, object_weights)
     console.say(f"Making town {seed} and locating {photos} photos of it; their headings are kept from the search.")
     with console.Stages() as stages:
-        trials = [run_town(out, seed, size_m, photos, models, stages)]
+        trials = run_town(out, seed, size_m, photos, street_photos, models, stages)
     if real is None:
         console.say("No real imagery (--data, GEO_DATA, ../shared/data): the town only.")
     else:

@@ -37,7 +37,7 @@ def test_a_photo_without_a_place_counts_as_missed_and_an_object_not_found_as_wro
 
 def test_a_town_that_may_have_been_trained_on_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="9000"):
-        demo.run_town(tmp_path, 1, 300, 1, ("a", "b"), lambda *_: None)
+        demo.run_town(tmp_path, 1, 300, 1, 1, ("a", "b"), lambda *_: None)
 
 
 def test_a_folder_of_other_imagery_is_refused_by_name(tmp_path: Path) -> None:
