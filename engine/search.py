@@ -249,7 +249,7 @@ class GeoSearch:
         if best is None:
             return found
         if found.kind != best.kind:
-            return found if found.status in ("located", "ambiguous") else best
+            return found if found.status == "located" else best
         return found if self._lead(found) > self._lead(best) else best
 
     def _lead(self, found: _Found) -> float:
