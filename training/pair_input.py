@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crossgeo import geodesy
 from crossgeo.errors import MismatchError
 from crossgeo.models.panorama import PanoramaView
 from crossgeo.models.street_view import StreetView, street_ahead_m
@@ -57,7 +56,7 @@ class PairInput:
             return fit(pixels, side), np.ones((side, side), np.bool_), (0.0, 0.0)
         shot = take_shot(pixels, pair.fov_deg, fov_deg, towards_deg, pair.horizon)
         assert pair.heading_deg is not None, "pairs without a heading are left out before training"
-        heading_deg = pair.heading_deg + shot.turned_deg - _convergence_deg(pair)
+        heading_deg = pair.heading_deg + shot.turned_deg - pair.convergence_deg
         if isinstance(self.view, PanoramaView):
             return *self.view.canvas(shot.pixels, shot.geometry(heading_deg)), (0.0, 0.0)
         geometry = shot.geometry(heading_deg)
@@ -108,10 +107,3 @@ def _turned(picture: Array, turn: Turn, around: bool) -> Array:
         picture = picture[:, ::-1]
     turned = np.roll(picture, -quarters * (picture.shape[1] // 4), axis=1) if around else np.rot90(picture, quarters)
     return np.ascontiguousarray(turned)
-
-
-def _convergence_deg(pair: Pair) -> float:
-    """Return grid north against true north where the aerial is cut from a grid; pictures of their own have true north up."""
-    if pair.window_m is None or pair.crs is None or pair.aerial_centre_xy is None:
-        return 0.0
-    return geodesy.grid_convergence_deg(geodesy.parse_crs(pair.crs), *pair.aerial_centre_xy)

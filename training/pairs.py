@@ -40,6 +40,13 @@ class Pair:
         """Name the aerial picture: pairs of the same one share it in a gallery."""
         return self.aerial.stem if self.window_m is None else self.id
 
+    @property
+    def convergence_deg(self) -> float:
+        """Grid north against true north where the aerial is cut from a grid; pictures of their own have true north up."""
+        if self.window_m is None or self.crs is None or self.aerial_centre_xy is None:
+            return 0.0
+        return geodesy.grid_convergence_deg(geodesy.parse_crs(self.crs), *self.aerial_centre_xy)
+
 
 @dataclass(frozen=True)
 class Aerial:

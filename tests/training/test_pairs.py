@@ -39,6 +39,12 @@ def test_an_aerial_is_named_by_its_file_and_a_window_by_its_photo() -> None:
     assert replace(PAIR, window_m=60.0).aerial_id == "a"
 
 
+def test_only_a_window_of_imagery_lies_along_a_grid_that_is_off_true_north() -> None:
+    pair = replace(PAIR, crs="EPSG:32631", aerial_centre_xy=(700_000.0, 5_500_000.0))  # east of the zone's middle meridian
+    assert pair.convergence_deg == 0.0
+    assert replace(pair, window_m=60.0).convergence_deg == pytest.approx(2.1, abs=0.1)
+
+
 def test_pixels_of_a_placed_aerial_have_a_lat_lon() -> None:
     pair = replace(OBJECT, aerial_crs="EPSG:32631", aerial_origin_xy=(500_000.0, 0.0), aerial_gsd_m=0.5)
     lat, lon = pair.lat_lon_of((0.0, 2000.0))

@@ -8,7 +8,6 @@ from typing import Protocol
 
 import numpy as np
 
-from crossgeo import geodesy
 from crossgeo.errors import MismatchError
 from crossgeo.training.datasets.pictures import Pictures
 from crossgeo.training.evaluation.controls import random_turns
@@ -117,7 +116,7 @@ class ModelJudge:
                     for pair, shot in zip(pairs, shots, strict=True)
                 ]
                 tried = [self._headings(row, pair, middle, heading_known) for row, pair, middle in zip(some, pairs, middles, strict=True)]
-                against_grid = [[heading - _convergence_deg(pair) for heading in own] for pair, own in zip(pairs, tried, strict=True)]
+                against_grid = [[heading - pair.convergence_deg for heading in own] for pair, own in zip(pairs, tried, strict=True)]
                 yield Described(some, self.model.photos(shots, against_grid), self.references, tried, middles)
         self.progress("describing photos", len(rows), len(rows))
 
@@ -186,10 +185,3 @@ def _rows(matches: Matches, rows: Sequence[int]) -> Matches:
     if list(rows) == list(range(first, first + len(rows))):
         return matches[first : first + len(rows)]
     return Matches.of([matches.indices[matches.starts[row] : matches.starts[row + 1]].tolist() for row in rows])
-
-
-def _convergence_deg(pair: Pair) -> float:
-    """Return grid north against true north where the aerial is cut from a grid; pictures of their own have true north up."""
-    if pair.window_m is None or pair.crs is None or pair.aerial_centre_xy is None:
-        return 0.0
-    return geodesy.grid_convergence_deg(geodesy.parse_crs(pair.crs), *pair.aerial_centre_xy)
