@@ -166,6 +166,7 @@ def attengeo_on_pairs(run: Run, start_from: str | None) -> None:
     from crossgeo.models.attengeo import PRESETS
     from crossgeo.models.checkpoint import load_attengeo
     from crossgeo.training.datasets.layouts import read
+    from crossgeo.training.evaluation.objects import check_fits
     from crossgeo.training.object_pairs import ObjectPairSource
     from crossgeo.training.pairs import ObjectSet
 
@@ -176,6 +177,7 @@ def attengeo_on_pairs(run: Run, start_from: str | None) -> None:
     start = load_attengeo(start_from) if start_from else None
     config = start.module.config if start else PRESETS[_preset(run.preset or "attengeo", PRESETS)]
     _from_above(config)
+    check_fits(config.name, config, data)
     recipe = ATTENGEO[run.recipe.value if run.recipe else "strong"]
     settings = replace(recipe.training, batch=run.batch or recipe.training.batch)
     source = ObjectPairSource(data.split(run.split).pairs, config, settings.batch, run.seed)

@@ -83,7 +83,9 @@ def test_imagery_still_trains_on_rendered_drone_views(street_city: Any, tmp_path
     assert geo("train", "egotr", street_city.ortho, "--start-from", street_city.weights, "--out", out, *QUICK, "--seed", "7").exit_code == 7
 
 
-def test_clicks_train_attengeo(tmp_path: Path) -> None:
+@pytest.fixture
+def clicks(tmp_path: Path) -> Path:
+    """Six clicks in CVOGL's layout, whose aerials show 300 m."""
     records = [
         ObjectRecord(
             id=str(n), photo=blobs(n, 64, 64), aerial=blobs(n + 50, 128, 128), click_px=(20.0, 31.0), box_px=(10.0, 12.0, 40.0, 50.0),
@@ -93,19 +95,29 @@ def test_clicks_train_attengeo(tmp_path: Path) -> None:
         for n, split in enumerate(["train"] * 4 + ["val", "test"])
     ]  # fmt: skip
     write_cvogl(records, tmp_path / "cvogl", "drone")
+    return tmp_path / "cvogl"
+
+
+def test_clicks_train_attengeo(clicks: Path, tmp_path: Path) -> None:
     config = replace(
-        PRESETS["attengeo"], name="tiny", depths=(1, 1), widths=(16, 24), stride=8, window_px=48, photo_px=24, channels=16, heads=2,
-        hidden=32,        iterations=1, spatial_hidden=8, anchors=((12.0, 12.0), (20.0, 20.0)),
+        PRESETS["attengeo"], name="tiny", depths=(1, 1), widths=(16, 24), stride=8, window_px=48, window_gsd_m=300 / 48, photo_px=24,
+        channels=16, heads=2, hidden=32, iterations=1, spatial_hidden=8, anchors=((12.0, 12.0), (20.0, 20.0)),
     )  # fmt: skip
     torch.manual_seed(0)
     card = {"name": "tiny", "kind": "attengeo", "config": config.to_dict(), "view": config.view.to_dict()}
     save_weights(tmp_path / "tiny.safetensors", AttenGeo(config).state_dict(), card)
     out = tmp_path / "run"
-    source = ["--data", tmp_path / "cvogl", "--recipe", "paper", "--start-from", tmp_path / "tiny.safetensors"]
+    source = ["--data", clicks, "--recipe", "paper", "--start-from", tmp_path / "tiny.safetensors"]
     result = done("train", "attengeo", *source, "--out", out, *QUICK)
     assert "`geo query` with --object-weights" in " ".join(result.stderr.split())
     assert "accu_50" in json.loads((out / "log.jsonl").read_text().splitlines()[-1])
     assert load_attengeo(out / "weights.safetensors").card["training"]["data"]["clicks"] == 4
+
+
+def test_a_model_that_reads_less_ground_than_the_pictures_show_is_not_trained_on_them(clicks: Path, tmp_path: Path) -> None:
+    result = geo("train", "attengeo", "--data", clicks, "--preset", "attengeo-s", "--out", tmp_path / "run", *QUICK)
+    assert result.exit_code == 7
+    assert "attengeo-s reads 48 m of ground, and the pictures of CVOGL drone show 300 m" in " ".join(result.stderr.split())
 
 
 def test_a_damaged_photo_is_named_in_the_log(street_city: Any, panoramas: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from crossgeo.errors import InputError, MismatchError
 from crossgeo.geodesy import distance_m
 from crossgeo.kernels.box_decode import decode_best
-from crossgeo.models.attengeo import AttenGeo
+from crossgeo.models.attengeo import AttenGeo, AttenGeoConfig
 from crossgeo.models.checkpoint import load_attengeo
 from crossgeo.models.views import Image
 from crossgeo.training.datasets.pictures import Pictures
@@ -63,22 +63,8 @@ class ObjectModel:
         return ObjectModel("untrained", "", module, self.device)
 
     def check_fits(self, objects: ObjectSet) -> None:
-        """Raise MismatchError where the weights read photos or windows of another kind or size than the set's pictures show."""
-        config = self.module.config
-        if config.street:
-            raise MismatchError(
-                f"{self.name} reads street photos rolled out over the ground, not as {objects.name} has them; choose others"
-            )
-        reads_m = config.window_px * config.window_gsd_m
-        for pair in objects:
-            if pair.aerial_gsd_m is None or objects.aerial_px is None:
-                continue
-            shows_m = pair.aerial_gsd_m * objects.aerial_px[0]
-            if abs(shows_m - reads_m) > SCALE_SHARE * reads_m:
-                raise MismatchError(
-                    f"{self.name} reads {reads_m:.0f} m of ground, and the pictures of {objects.name} show {shows_m:.0f} m; "
-                    "choose weights that were trained on such pictures"
-                )
+        """Raise MismatchError where the weights do not fit the set (`check_fits`)."""
+        check_fits(self.name, self.module.config, objects)
 
     def boxes(self, questions: Sequence[tuple[ObjectPair, Image, Image]]) -> list[Box]:
         """Find the clicked object of each (pair, photo, aerial): xyxy in the aerial's own pixels, clipped to it (eq. 12, no fusing).
@@ -103,6 +89,22 @@ class ObjectModel:
         how = cv2.INTER_AREA if picture.shape[1] > width else cv2.INTER_LINEAR
         sized = np.asarray(cv2.resize(picture, (width, height), interpolation=how), np.uint8)
         return torch.from_numpy(sized).permute(2, 0, 1)[None].to(self.device)
+
+
+def check_fits(name: str, config: AttenGeoConfig, objects: ObjectSet) -> None:
+    """Raise MismatchError where a model reads photos or windows of another kind or size than a set's pictures show."""
+    if config.street:
+        raise MismatchError(f"{name} reads street photos rolled out over the ground, not as {objects.name} has them; choose others")
+    reads_m = config.window_px * config.window_gsd_m
+    for pair in objects:
+        if pair.aerial_gsd_m is None or objects.aerial_px is None:
+            continue
+        shows_m = pair.aerial_gsd_m * objects.aerial_px[0]
+        if abs(shows_m - reads_m) > SCALE_SHARE * reads_m:
+            raise MismatchError(
+                f"{name} reads {reads_m:.0f} m of ground, and the pictures of {objects.name} show {shows_m:.0f} m; "
+                "choose a preset or weights for such pictures"
+            )
 
 
 # Finds the box of each (pair, photo, aerial) in pixels of the aerial.
