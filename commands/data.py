@@ -27,19 +27,21 @@ def check(
     show: Annotated[int, typer.Option(min=1, help="How many problems to print at most; --json has all.")] = 20,
     json: Json = False,
 ) -> None:
-    """Read a whole data set and say what is missing or wrong: pictures, sizes, ids, clicks, boxes, ground that splits share."""
+    """Read a whole data set and say what is missing or wrong: pictures, sizes, ids, clicks, boxes, scale, ground that splits share."""
     from crossgeo.training.datasets.check import check as look
 
     with console.Progress("looking at pictures", "pictures") as shown:
         report = look(folder, layout, imagery or [], progress=shown)
     if json:
-        console.print_json({"folder": str(folder), "problems": report.problems, "counts": report.counts})
+        console.print_json({"folder": str(folder), "problems": report.problems, "counts": report.counts, "notes": report.notes})
     else:
         for problem in report.problems[:show]:
             print(problem)
         if len(report.problems) > show:
             print(f"... and {len(report.problems) - show} more; --show {len(report.problems)} prints all")
         console.print_rows([(name, str(count)) for name, count in report.counts.items()])
+        for note in report.notes:
+            print(note)
     if report.problems:
         raise InputError(f"{folder}: {len(report.problems)} problem{'s' * (len(report.problems) > 1)} found")
     console.say(f"{folder}: whole")

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from crossgeo.engine.photo import Photo
 from crossgeo.errors import GeoError, UsageError
 from crossgeo.training.datasets.folder import read_folder
+from crossgeo.training.datasets.ground_size import GroundSize, verify_ground_size
 from crossgeo.training.datasets.layouts import READERS, recognise
 from crossgeo.training.pairs import ObjectPair, ObjectSet, Pair, PairSet, Point, Size
 from crossgeo.training.splits import overlapping
@@ -25,10 +26,11 @@ _LOOK_PX = 256  # decoded no larger where the format can: damage shows all the s
 
 @dataclass(frozen=True)
 class Report:
-    """What was found: a line each problem, and how many of what were looked at."""
+    """What was found: a line each problem, how many of what were looked at, and what else the pictures say."""
 
     problems: list[str]
     counts: dict[str, int]
+    notes: list[str]
 
 
 def check(
@@ -44,6 +46,7 @@ def check(
     sizes = _look_at(sets, progress)
     problems: list[str] = []
     counts: dict[str, int] = {}
+    notes: list[str] = []
     for data in sets:
         for split in data.splits:
             counts[f"{data.name} {split}"] = sum(pair.split == split for pair in data.pairs)
@@ -54,9 +57,12 @@ def check(
             counts |= _gallery(data)
         else:
             problems += _objects(data, sizes)
+            ground = _ground_size(data, sizes)
+            if ground is not None:
+                (problems if ground.agrees is False else notes).append(f"{data.name}: {ground.words}")
         problems += _shared_ground(data)
     counts["pictures"] = len(sizes)
-    return Report(problems, counts)
+    return Report(problems, counts, notes)
 
 
 def _look_at(sets: Sequence[PairSet | ObjectSet], progress: Callable[[int, int], None] | None) -> dict[Path, Size | str]:
@@ -122,6 +128,12 @@ def _objects(data: ObjectSet, sizes: dict[Path, Size | str]) -> list[str]:
                 f"{data.name} {pair.split} {pair.id}: the box {x0:g},{y0:g},{x1:g},{y1:g} leaves its aerial of {aerial[0]} x {aerial[1]} px"
             )
     return problems
+
+
+def _ground_size(data: ObjectSet, sizes: dict[Path, Size | str]) -> GroundSize | None:
+    """Hold the metres that names of aerials say against the pictures; None where no name says any."""
+    named = tuple(pair for pair in data if pair.aerial_gsd_m is not None and not isinstance(sizes[pair.aerial], str))
+    return verify_ground_size(replace(data, pairs=named)) if named else None
 
 
 def _gallery(data: PairSet) -> dict[str, int]:

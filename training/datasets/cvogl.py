@@ -36,7 +36,7 @@ def read_g2d(root: Path) -> ObjectSet:
 def placed(name: str) -> tuple[Point, float, str] | None:
     """Return what a satellite picture's name says: easting and northing of its middle, metres along its side, CRS; else None.
 
-    `539827_4880079_300_32615.jpg`. That the point is the middle and 300 are metres is inferred: `verify_ground_size` puts it to the test.
+    `539827_4880079_300_32615.jpg`. That the point is the middle and 300 are metres is inferred: `geo data check` puts it to the test.
     """
     found = _PLACED.fullmatch(name)
     if found is None or int(found[3]) == 0:

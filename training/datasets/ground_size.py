@@ -45,10 +45,19 @@ class GroundSize:
     def words(self) -> str:
         """Say it in a sentence."""
         if self.measured_m is None:
-            return f"the names say {self.named_m:g} m a side; no pictures overlap well enough to measure it"
+            return f"the names say {self.named_m:g} m a side; no pictures overlap well enough to measure it{self._photos}"
         verdict = "as the names say" if self.agrees else f"but the names say {self.named_m:g} m"
         north = f"{self.north} north is up" if self.north else "too little to tell true north from the grid's"
-        return f"{self.overlaps} overlaps measure {self.measured_m:.1f} m a side (half within {self.spread_m:.1f}), {verdict}; {north}"
+        measured = f"{self.overlaps} overlaps measure {self.measured_m:.1f} m a side (half within {self.spread_m:.1f})"
+        return f"{measured}, {verdict}; {north}{self._photos}"
+
+    @property
+    def _photos(self) -> str:
+        """Say how far photos lie from what was clicked in them, by either reading of the names."""
+        if self.photo_to_box_m is None or self.photo_to_box_if_corner_m is None:
+            return ""
+        middle_m, corner_m = self.photo_to_box_m, self.photo_to_box_if_corner_m
+        return f"; photos lie {middle_m:.0f} m from their boxes if a name is its picture's middle, {corner_m:.0f} m if its corner"
 
 
 def verify_ground_size(data: ObjectSet, most: int = 200) -> GroundSize:

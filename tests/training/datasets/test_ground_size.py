@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from crossgeo import geodesy
 from crossgeo.errors import InputError
+from crossgeo.training.datasets.check import check
 from crossgeo.training.datasets.cvogl import read_cvogl
 from crossgeo.training.datasets.ground_size import verify_ground_size
 from crossgeo.training.datasets.records import ObjectRecord
@@ -88,6 +89,18 @@ def test_photos_nearer_to_their_boxes_say_that_the_name_is_the_middle(
     found = verify_ground_size(read_cvogl(tmp_path, "drone"))
     assert found.photo_to_box_m == pytest.approx(0.0, abs=1.0)
     assert found.photo_to_box_if_corner_m == pytest.approx(150.0 * 2**0.5, abs=1.0)
+
+
+def test_a_data_check_says_what_overlaps_measure_and_takes_a_wrong_name_for_a_problem(
+    tmp_path: Path, blobs: Callable[[int, int, int], NDArray[np.uint8]], objects: list[ObjectRecord]
+) -> None:
+    for name, side_m in (("right", 300.0), ("wrong", 330.0)):
+        metres = side_m / SIDE_PX
+        write_row_of_tiles(tmp_path / name, blobs, objects[0], (round(STEP_PX[0] * metres), round(STEP_PX[1] * metres)))
+    (note,) = check(tmp_path / "right", "cvogl-drone").notes
+    assert note.startswith("CVOGL drone: 5 overlaps measure 300") and "m from their boxes if a name is its picture's middle" in note
+    report = check(tmp_path / "wrong", "cvogl-drone")
+    assert any("but the names say 300 m" in problem for problem in report.problems) and not report.notes
 
 
 def test_tiles_that_lie_apart_measure_nothing(tmp_path: Path, objects: list[ObjectRecord]) -> None:
