@@ -49,7 +49,7 @@ def check(
 
 @app.command()
 def write(
-    layout: Annotated[str, typer.Option(help="cvusa or cvact from panoramas, cvogl-drone or cvogl-street from clicked objects.")],
+    layout: Annotated[str, typer.Option(help="cvusa or cvact from panoramas, cvogl-drone, cvogl-street or g2d from clicked objects.")],
     town: Annotated[
         list[Path], typer.Option(help="Town that `geo town make` wrote; may be repeated: the last is then the test, the others train.")
     ],

@@ -1,4 +1,4 @@
-"""Made towns as data sets: panoramas in the layouts of CVUSA and CVACT, clicked objects in CVOGL's; split by ground or by town."""
+"""Made towns as data sets: panoramas in the layouts of CVUSA and CVACT, clicked objects in CVOGL's and G2D's; split by ground or town."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from crossgeo.errors import InputError, UsageError
 from crossgeo.training.datasets.records import PanoramaRecord
 from crossgeo.training.datasets.town_objects import SIDE_M, TownObject, object_records, town_objects
 from crossgeo.training.datasets.town_panoramas import SHAPES, panorama_records, town_pairs
-from crossgeo.training.datasets.write import write_cvact, write_cvogl, write_cvusa
+from crossgeo.training.datasets.town_views import TownView, town_views, view_records
+from crossgeo.training.datasets.write import write_cvact, write_cvogl, write_cvusa, write_g2d
 from crossgeo.training.pairs import Pair, Task
 from crossgeo.training.splits import GAP, resplit, split_by_area
 
@@ -25,9 +26,11 @@ SHARES: Mapping[str, Mapping[str, float]] = {  # about as the published sets are
     "cvogl": {"train": 0.7, "val": 0.15, "test": 0.15},
 }
 TASKS: Mapping[str, Task] = {"cvogl-drone": "drone", "cvogl-street": "street"}
-LAYOUTS = (*SHAPES, *TASKS)
+G2D = "g2d"
+LAYOUTS = (*SHAPES, *TASKS, G2D)
 LeftOut = list[tuple[str, str]]
 Row = TypeVar("Row")
+Item = TypeVar("Item", TownObject, TownView)
 
 
 def write_from_towns(
@@ -56,9 +59,19 @@ def write_from_towns(
         )
         rows: Iterator[PanoramaRecord] = _watched(chain.from_iterable(groups), len(pairs), progress)
         (write_cvusa if layout == "cvusa" else write_cvact)(rows, out, _says(towns))
+    elif layout == G2D:
+        seen = [town_views(town, seed) for town in towns]
+        widest_m = 2.0 * max((view.shot.reach_m for views, _ in seen for view in views), default=0.0)
+        views, left_out = _objects(towns, seen, widest_m, cell_m, seed)
+        counts.update(_counted("cvogl", [split for _, split, _ in views]))
+        drawn = (
+            view_records([(item, split) for item, split, other in views if other == town], _prefix(towns, town))
+            for town in range(len(towns))
+        )
+        write_g2d(_watched(chain.from_iterable(drawn), len(views), progress), out, _says(towns))
     else:
         task = TASKS[layout]
-        objects, left_out = _objects(towns, task, cell_m, seed)
+        objects, left_out = _objects(towns, [town_objects(town, task, seed) for town in towns], SIDE_M, cell_m, seed)
         counts.update(_counted("cvogl", [split for _, split, _ in objects]))
         parts = (
             object_records(path, [(item, split) for item, split, other in objects if other == town], task, _prefix(towns, town))
@@ -80,9 +93,10 @@ def _panoramas(towns: Sequence[Path], layout: str, cell_m: float, seed: int) -> 
     return pairs, [gone for data in sets for gone in data.left_out]
 
 
-def _objects(towns: Sequence[Path], task: Task, cell_m: float, seed: int) -> tuple[list[tuple[TownObject, str, int]], LeftOut]:
-    """Return objects with their splits and the number of their town."""
-    found = [town_objects(town, task, seed) for town in towns]
+def _objects(
+    towns: Sequence[Path], found: Sequence[tuple[list[Item], LeftOut]], side_m: float, cell_m: float, seed: int
+) -> tuple[list[tuple[Item, str, int]], LeftOut]:
+    """Return the objects of towns, whose aerials show up to `side_m`, with their splits and the number of their town."""
     left_out = [gone for _, more in found for gone in more]
     shares = SHARES["cvogl"]
     if len(found) > 1:
@@ -91,7 +105,7 @@ def _objects(towns: Sequence[Path], task: Task, cell_m: float, seed: int) -> tup
     items = found[0][0]
     if not items:
         raise InputError(f"{towns[0]}: no object can be written; the first, {left_out[0][0]}: {left_out[0][1]}")
-    names = split_by_area(np.array([item.centre_xy for item in items]), shares, cell_m, SIDE_M, seed)
+    names = split_by_area(np.array([item.centre_xy for item in items]), shares, cell_m, side_m, seed)
     left_out += [(item.id, "its aerial overlaps held-out ground") for item, name in zip(items, names, strict=True) if name == GAP]
     return [(item, name, 0) for item, name in zip(items, names, strict=True) if name != GAP], left_out
 

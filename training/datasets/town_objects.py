@@ -31,47 +31,64 @@ _MARGIN_PX = 4
 
 
 @dataclass(frozen=True)
-class TownObject:
-    """A click in a photo of a town, with the aerial that is to be cut for it."""
+class Clicked:
+    """A click in a photo of a town."""
 
     id: str
     photo: Path
     click_px: Point
     kind: str
-    outline_xy: NDArray[np.float64]  # (V, 2) metres in `crs`
+    outline_xy: NDArray[np.float64]  # (V, 2) metres in `crs`, as seen from straight above
+    height_m: float
     crs: str
+
+
+@dataclass(frozen=True)
+class TownObject(Clicked):
+    """A click with the aerial that is to be cut for it."""
+
     centre_xy: Point  # of the aerial, whole metres
 
 
-def town_objects(town: Path, task: Task, seed: int = 0, side_m: int = SIDE_M) -> tuple[list[TownObject], list[tuple[str, str]]]:
-    """Return the clicks of a town with a place for each aerial, drawn from the seed, and what is left out with the reason.
-
-    Raises InputError for a folder that is no town's, or one without clicks of the task.
-    """
+def clicked(town: Path, task: Task) -> list[Clicked]:
+    """Return the clicks of a town; raise InputError for a folder that is no town's, or one without clicks of the task."""
     if not (town / ORTHO).is_file():
         raise InputError(f"{town}: no {ORTHO}; is this a town that `geo town make` wrote?")
     source = open_source(town / ORTHO)
-    crs, bounds = source.crs, source.bounds
+    crs = source.crs
     source.close()
-    rng = np.random.default_rng(seed)
-    found: list[TownObject] = []
-    left_out: list[tuple[str, str]] = []
+    found: list[Clicked] = []
     for number, (facts, geometry) in enumerate(_features(town)):
         photo = next((path for name in FOLDERS[task] if (path := town / name / Path(facts["file"]).name).is_file()), None)
         if photo is None:
             continue  # another task's
         lon, lat = np.array(geometry.exterior.coords).T
         outline = np.stack(geodesy.transform(geodesy.parse_crs("EPSG:4326"), crs, lon, lat), axis=1)[:-1]
-        centre = _place(outline, bounds, side_m, rng)
-        name = f"{photo.stem}-{number:05d}".replace("_", "-")
-        if centre is None:
-            left_out.append((f"{photo.name} {facts['kind']}", f"no aerial of {side_m} m holds it and lies in the imagery"))
-        else:
-            x, y = facts["point_px"]
-            code = f"EPSG:{crs.to_epsg()}"
-            found.append(TownObject(name, photo, (float(x), float(y)), str(facts["kind"]), outline, code, centre))
-    if not found and not left_out:
+        (x, y), name = facts["point_px"], f"{photo.stem}-{number:05d}".replace("_", "-")
+        click = (float(x), float(y))
+        found.append(Clicked(name, photo, click, str(facts["kind"]), outline, float(facts["height_m"]), f"EPSG:{crs.to_epsg()}"))
+    if not found:
         raise InputError(f"{town}: no clicks in {' or '.join(FOLDERS[task])}/; make the town with photos and objects of them")
+    return found
+
+
+def town_objects(town: Path, task: Task, seed: int = 0, side_m: int = SIDE_M) -> tuple[list[TownObject], list[tuple[str, str]]]:
+    """Return the clicks of a town with a place for each aerial, drawn from the seed, and what is left out with the reason.
+
+    Raises InputError as `clicked` does.
+    """
+    clicks, rng = clicked(town, task), np.random.default_rng(seed)
+    source = open_source(town / ORTHO)
+    bounds = source.bounds
+    source.close()
+    found: list[TownObject] = []
+    left_out: list[tuple[str, str]] = []
+    for click in clicks:
+        centre = _place(click.outline_xy, bounds, side_m, rng)
+        if centre is None:
+            left_out.append((f"{click.photo.name} {click.kind}", f"no aerial of {side_m} m holds it and lies in the imagery"))
+        else:
+            found.append(TownObject(**vars(click), centre_xy=centre))
     return found, left_out
 
 
@@ -135,7 +152,7 @@ def _features(town: Path) -> Iterator[tuple[dict[str, Any], Any]]:
         try:
             for feature in json.loads(path.read_text(encoding="utf-8"))["features"]:
                 facts = feature["properties"]
-                _ = facts["file"], facts["kind"], facts["point_px"]
+                _ = facts["file"], facts["kind"], facts["point_px"], facts["height_m"]
                 yield facts, shape(feature["geometry"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: damaged ({type(error).__name__}: {error}); make the town again") from error

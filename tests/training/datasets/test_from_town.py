@@ -146,7 +146,7 @@ def write_objects(folder: Path, west: float = WEST) -> None:
         name = f"photo_{number:04d}.jpg"
         Image.new("RGB", (400, 300), (60, 60, 60)).save(folder / "photos" / name)
         outline = [(west + x + a, NORTH - y - b) for a, b in ((-6, -4), (6, -4), (6, 4), (-6, 4))]
-        facts = {"file": name, "kind": "building", "point_px": [380.0 - 100 * number, 150.0]}
+        facts = {"file": name, "kind": "building", "point_px": [380.0 - 100 * number, 150.0], "height_m": 5.0}
         features.append({"type": "Feature", "properties": facts, "geometry": geodesy.geojson_polygon(CRS, outline)})
     (folder / "objects.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
 
