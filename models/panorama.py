@@ -49,10 +49,6 @@ class PanoramaView:
         """A short hash of everything that shapes the model's input."""
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
 
-    def ground_input(self, panorama: Image) -> Image:
-        """Resize an (H, W, 3) panorama, its middle column facing north, to `ground_hw`."""
-        return _resize(panorama, self.ground_hw)
-
     def canvas(self, photo: Image, geometry: StreetGeometry) -> tuple[Image, Mask]:
         """Place a street photo (H, W, 3) on the canvas `ground_hw`, north in its middle column, with a mask of what it shows.
 

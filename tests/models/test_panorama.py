@@ -28,7 +28,7 @@ def _triangle(source: int, target: int) -> NDArray[np.float64]:
 @pytest.mark.parametrize(("height", "width"), [(224, 1232), (97, 401), (256, 1024)])
 def test_a_panorama_is_resized_by_a_widened_triangle_filter(height: int, width: int) -> None:
     photo = _noise(height, width)
-    given = PanoramaView().ground_input(photo)
+    given, _ = PanoramaView().canvas(photo, StreetGeometry(width, height, "panorama", 0.0, 360.0))
     expected = np.einsum("rh,cw,hwk->rck", _triangle(height, 128), _triangle(width, 512), photo.astype(np.float64), optimize=True)
     assert given.shape == (128, 512, 3) and given.dtype == np.uint8
     assert np.abs(given - expected).max() <= 1.5
@@ -75,7 +75,7 @@ def test_a_tile_that_is_not_square_is_refused() -> None:
 def test_the_presets_read_what_their_view_gives(preset: str) -> None:
     config = PRESETS[preset]
     view = PanoramaView.of(config)
-    ground = view.normalise(view.ground_input(_noise(224, 1232))[None])
+    ground = view.normalise(view.canvas(_noise(224, 1232), StreetGeometry(1232, 224, "panorama", 0.0, 360.0))[0][None])
     aerial = view.normalise(view.aerial_input(_noise(750, 750))[None])
     with torch.device("meta"):
         model = EgoTR(config).eval()

@@ -49,8 +49,3 @@ def read_cvusa(root: Path) -> PairSet:
         raise InputError(f"{root}: the lists of CVUSA are empty; get them again")
     photo_px, aerial_px = (sidecar.photo_px, sidecar.aerial_px) if sidecar else (PHOTO_PX, AERIAL_PX)
     return PairSet("CVUSA", "cvusa", root, tuple(pairs), photo_px=photo_px, aerial_px=aerial_px)
-
-
-def polar_path(pair: Pair) -> Path:
-    """Return where the polar picture of a pair's aerial lies: `polarmap/19/ID.png`."""
-    return pair.aerial.parents[2] / POLAR / f"{pair.aerial.stem}.png"
