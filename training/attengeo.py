@@ -19,7 +19,7 @@ from crossgeo.training.losses import attengeo_loss
 from crossgeo.training.memory import keep_freed_memory
 from crossgeo.training.objects import DrawSample, ObjectBatch, make_batch
 from crossgeo.training.schedule import Schedule
-from crossgeo.training.stream import Source
+from crossgeo.training.stream import NamedSource, Source
 from crossgeo.training.task import LoopSettings, Task
 
 
@@ -70,6 +70,10 @@ class ClickSource:
     def __init__(self, draw: DrawSample, view: ObjectView, size: int) -> None:
         self.draw, self.view, self.size = draw, view, size
 
+    def identity(self) -> dict[str, Any]:
+        """Return what is drawn from and how many at once (`stream.NamedSource`)."""
+        return {"batch": self.size, **(self.draw.identity() if isinstance(self.draw, NamedSource) else {})}
+
     def batch(self, rng: np.random.Generator) -> ObjectBatch:
         """Draw one batch."""
         return make_batch([self.draw(rng) for _ in range(self.size)], self.view)
@@ -82,7 +86,8 @@ class AttenGeoTask(Task[ObjectBatch]):
         super().__init__()
         self.config = config
         self.model: AttenGeo = model
-        self.identity = {"name": model.config.name, **model.config.to_dict(), "seed": config.seed}
+        learned_by = {name: getattr(config, name) for name in ("box_weight", "overlap_weight", "spare_iou", "frozen_layers")}
+        self.identity = {"name": model.config.name, **model.config.to_dict(), "seed": config.seed, **learned_by}
         model.freeze_backbone(config.frozen_layers)
 
     def groups(self) -> list[dict[str, Any]]:

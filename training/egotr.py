@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from crossgeo.errors import UsageError
+from crossgeo.models.checkpoint import tensors_digest
 from crossgeo.models.efficientnet_lite import EfficientNetLite
 from crossgeo.models.egotr import PRESETS, EgoTR, EgoTRBranch, EgoTRConfig
 from crossgeo.models.views import DroneView, Image, Mask
@@ -29,6 +30,7 @@ from crossgeo.training.stream import Source
 from crossgeo.training.task import LoopSettings, Task
 
 Maps = tuple[Tensor, ...]
+_LEARNED_BY = ("trained", "loss", "apart_m", "alpha", "dense", "tied_share", "frozen_blocks")  # a run goes on with the same
 LEAST_TEMPERATURE = 0.01  # of InfoNCE: below it a few hard negatives are all there is
 
 
@@ -79,7 +81,10 @@ class EgoTRTask(Task[Batch]):
         self.model: EgoTR = model
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
         self.dense = DenseLoss() if config.dense and model.config.stem == "efficientnet-lite0" else None
-        self.identity = {"name": model.config.name, **model.config.to_dict(), "trained": config.trained, "seed": config.seed}
+        learned_by = {name: getattr(config, name) for name in _LEARNED_BY}
+        self.identity = {"name": model.config.name, **model.config.to_dict(), "seed": config.seed, **learned_by}
+        if config.trained == "ground":
+            self.identity["aerial"] = tensors_digest(model.aerial.state_dict())
         self.tied_share = config.tied_share if model.config.ground_hw == model.config.aerial_hw and config.trained == "both" else 0.0
         self.tied = self.tied_share > 0.0
         for branch in (model.ground, model.aerial):

@@ -21,7 +21,7 @@ from crossgeo.training.ema import Average
 from crossgeo.training.journal import Journal
 from crossgeo.training.random_state import random_state, set_random_state
 from crossgeo.training.saving import read_checkpoint, write_checkpoint
-from crossgeo.training.stream import MinedSource, Source, batches
+from crossgeo.training.stream import MinedSource, NamedSource, Source, batches
 from crossgeo.training.task import LoopSettings, Task
 
 T = TypeVar("T")
@@ -34,8 +34,8 @@ def train(
     """Train `task` and return its model (the averaged one where an average is kept), in eval mode; a rerun goes on where it stopped.
 
     `out` gets `checkpoint.pt` (the resume point), `log.jsonl`, where `judge` adds what it says of the model at each checkpoint,
-    TensorBoard's event files in `events/`, and `curves.png`. Raises UsageError when the loss is no longer finite, MismatchError for
-    another model's checkpoint, LimitError on a full disk; the last good checkpoint is kept in all of them.
+    TensorBoard's event files in `events/`, and `curves.png`. Raises UsageError when the loss is no longer finite, MismatchError for the
+    checkpoint of another model, loss, batch or data, LimitError on a full disk; the last good checkpoint is kept in all of them.
     """
     if math.isinf(how.minutes) and math.isinf(how.steps):
         raise UsageError("a run needs an end; give minutes or steps")
@@ -49,10 +49,11 @@ def train(
     average = Average(task, how.average) if how.average else None
     every = (task, average.module) if average else (task,)
     best = every[-1]
+    identity = {**task.identity, "processes": distributed.ranks(), **(source.identity() if isinstance(source, NamedSource) else {})}
     step, elapsed_s, skipped = 0, 0.0, 0
     pending: dict[str, list[float]] = {}  # what the next row of the log is the mean of
     if checkpoint.exists():
-        saved = read_checkpoint(checkpoint, task.identity, device)
+        saved = read_checkpoint(checkpoint, identity, device)
         task.load_state_dict(saved["task"])
         optimiser.load_state_dict(saved["optimiser"])
         if average:
@@ -74,7 +75,7 @@ def train(
                 module.settle()
             if distributed.rank() == 0:
                 kept = {
-                    "identity": task.identity, "task": task.state_dict(), "average": average.module.state_dict() if average else None,
+                    "identity": identity, "task": task.state_dict(), "average": average.module.state_dict() if average else None,
                     "optimiser": optimiser.state_dict(), "step": step, "elapsed_s": elapsed_s, "skipped": skipped, "pending": pending,
                     "source": source.state() if isinstance(source, MinedSource) else None,
                     "random": random_state(device), "training": asdict(how),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from crossgeo.errors import GeoError, InputError
 from crossgeo.models.attengeo import AttenGeoConfig
 from crossgeo.models.views import Image
 from crossgeo.training.datasets.pictures import Pictures
+from crossgeo.training.fingerprint import pairs_fingerprint
 from crossgeo.training.objects import ObjectBatch
 from crossgeo.training.pair_checks import check_pictures, in_parts
 from crossgeo.training.pairs import ObjectPair
@@ -34,6 +36,10 @@ class ObjectPairSource:
         check_pictures(pairs)
         self.pairs, self.config, self.size, self.seed = list(pairs), config, batch, seed
         self.epoch_steps = max(1, len(self.pairs) // batch)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the clicks are and how many come at once (`stream.NamedSource`)."""
+        return {"data": pairs_fingerprint(self.pairs), "batch": self.size}
 
     def batch_of(self, number: int) -> ObjectPairBatch:
         """Return a batch; every `epoch_steps` batches show each click once, but for a remainder."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from crossgeo.engine.locate import fill
 from crossgeo.models.views import ObjectView
+from crossgeo.training.fingerprint import grounds_fingerprint
 from crossgeo.training.grounds import Ground
 from crossgeo.training.render import REGISTERED, Cameras, ObjectSample, random_world, render_object
 
@@ -67,6 +69,11 @@ class ObjectSampler:
         if not sum(weights):
             raise ValueError(f"no ground has a building with {view.window_extent_m / 2.0:.0f} m of usable imagery around it")
         self.weights = np.array(weights) / sum(weights)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the grounds are and how clicks are drawn (`stream.NamedSource`)."""
+        how = {"place_error_m": self.place_error_m, "stretch": self.stretch, "other_day": self.other_day}
+        return {"data": grounds_fingerprint(self.grounds), "sampling": how}
 
     def __call__(self, rng: np.random.Generator) -> ObjectSample:
         """Draw one click; one whose building is all but outside the window is drawn again."""

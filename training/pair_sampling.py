@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from crossgeo.errors import GeoError, InputError
 from crossgeo.training.datasets.pictures import Pictures
+from crossgeo.training.fingerprint import pairs_fingerprint
 from crossgeo.training.mining import hardest
 from crossgeo.training.pair_batch import Look, PairBatch, Places
 from crossgeo.training.pair_checks import check_pictures, check_placed, in_parts
@@ -59,6 +60,11 @@ class PairSource:
         self.epoch_steps = max(1, len(self.pairs) // self.starts)
         self.mined: Rows = np.full((len(self.pairs), how.neighbours if how.mined_share else 0), -1, np.int64)
         self._pictures: tuple[int, Pictures] | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the pairs are and how batches are put together (`stream.NamedSource`)."""
+        how = asdict(self.how)
+        return {"data": pairs_fingerprint(self.pairs), "batch": how.pop("batch"), "sampling": how}
 
     def batch_of(self, number: int) -> PairBatch:
         """Return a batch; every `epoch_steps` batches start once from each pair, but for a remainder."""

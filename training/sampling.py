@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossgeo.models.views import DroneView
 from crossgeo.training.augment import change_tile, cut_tile
+from crossgeo.training.fingerprint import grounds_fingerprint
 from crossgeo.training.grounds import Ground, Image
 from crossgeo.training.render import Mask, World, random_world, render_tile
 
@@ -67,6 +68,11 @@ class SiteSampler:
         if not weight.sum():
             raise ValueError("no ground has room for a tile")
         self.weight = weight / weight.sum()
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the grounds are and how sites are drawn (`stream.NamedSource`)."""
+        how = self.sampling
+        return {"data": grounds_fingerprint(self.grounds), "batch": how.groups * how.sites, "sampling": asdict(how)}
 
     def _group(self, rng: np.random.Generator) -> tuple[int, World, NDArray[np.float32]]:
         number = int(rng.choice(len(self.grounds), p=self.weight))

@@ -12,7 +12,7 @@ from torch import Tensor
 from crossgeo.errors import GeoError, MismatchError, StoreError
 from crossgeo.indexer import files
 
-FORMAT = 2
+FORMAT = 3
 Saved = dict[str, Any]
 
 
@@ -34,13 +34,13 @@ def read_checkpoint(path: Path, identity: dict[str, Any], device: str | torch.de
     saved = _load(path, device)
     if saved.get("format") != FORMAT:
         raise MismatchError(f"{path} was written by another version (format {saved.get('format', 1)}); give a new --out or remove it")
-    theirs = saved["identity"]
-    if theirs != identity:
-        keys = sorted(key for key in theirs.keys() | identity.keys() if theirs.get(key) != identity.get(key))
-        differs = ", ".join(f"{key} {theirs.get(key)!r} there and {identity.get(key)!r} here" for key in keys)
-        raise MismatchError(
-            f"{path} is of {theirs.get('name')!r}, this run of {identity.get('name')!r} ({differs}); give a new --out or remove it"
-        )
+    theirs, ours = _flat(saved["identity"]), _flat(identity)
+    if theirs.get("name") != ours.get("name"):
+        raise MismatchError(f"{path} is of {theirs.get('name')!r}, this run of {ours.get('name')!r}; give a new --out or remove it")
+    keys = sorted(key for key in theirs.keys() | ours.keys() if theirs.get(key) != ours.get(key))
+    if keys:
+        differs = ", ".join(f"{key} {theirs.get(key)!r} there and {ours.get(key)!r} here" for key in keys)
+        raise MismatchError(f"{path} is of another run ({differs}); go on with what it was begun with, or give a new --out")
     return saved
 
 
@@ -49,6 +49,13 @@ def trained_model(path: Path) -> tuple[dict[str, Tensor], Saved]:
     saved = _load(path, "cpu")
     state = saved["average"] if saved.get("average") else saved["task"]
     return {name.removeprefix("model."): tensor for name, tensor in state.items() if name.startswith("model.")}, saved
+
+
+def _flat(identity: dict[str, Any]) -> dict[str, Any]:
+    """Return the values inside of groups as values of their own, `sampling.batch`."""
+    groups = {key: value for key, value in identity.items() if isinstance(value, dict)}
+    inside = {f"{key}.{name}": value for key, group in groups.items() for name, value in _flat(group).items()}
+    return {key: value for key, value in identity.items() if key not in groups} | inside
 
 
 def _load(path: Path, device: str | torch.device) -> Saved:

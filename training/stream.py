@@ -57,6 +57,15 @@ class MinedSource(Protocol):
         ...
 
 
+@runtime_checkable
+class NamedSource(Protocol):
+    """A source that says what it draws from and how: a checkpoint is of one such way to train."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return plain values: `data`, a hash of what is drawn from, `batch`, and whatever else shapes the batches."""
+        ...
+
+
 Source = BatchSource[T_co] | EpochSource[T_co]
 
 

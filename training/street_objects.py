@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from crossgeo.models.street_view import REACH_M, StreetObjectView
 from crossgeo.models.views import DroneView
 from crossgeo.training.augment import change_photo, change_tile
+from crossgeo.training.fingerprint import grounds_fingerprint
 from crossgeo.training.objects import SMALLEST_SIDE_PX
 from crossgeo.training.render import UNSEEN, ObjectSample, World, outline_box, random_world, render_tile
 from crossgeo.training.street import Scenery, Shot, StreetCameras, StreetErrors, Thing
@@ -35,6 +37,11 @@ class StreetObjectSampler:
         self.sceneries, self.cameras = list(sceneries), StreetCameras(sceneries, errors)
         around = DroneView(extent_m=view.window_extent_m)
         self.sites = [self.cameras.sites(scenery.ground, around) for scenery in self.sceneries]
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the grounds are and how clicks are drawn (`stream.NamedSource`)."""
+        how = {"kinds": dict(self.kinds), "place_error_m": self.place_error_m, "other_day": self.other_day}
+        return {"data": grounds_fingerprint(scenery.ground for scenery in self.sceneries), "sampling": how}
 
     def __call__(self, rng: np.random.Generator) -> ObjectSample:
         """Draw one click; a camera that sees nothing near is put elsewhere."""

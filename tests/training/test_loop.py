@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from crossgeo.errors import LimitError, MismatchError, StoreError, UsageError
 from crossgeo.training.loop import train
-from crossgeo.training.saving import read_checkpoint, trained_model
+from crossgeo.training.saving import trained_model
 from crossgeo.training.task import LoopSettings, Task
 
 Numbers = NDArray[np.float32]
@@ -134,6 +134,25 @@ def test_a_checkpoint_of_another_task_is_refused_with_both_named(tmp_path: Path)
         train(Fit(name="other"), Points(), settings(2), tmp_path)
 
 
+class Named(Points):
+    """Points that say where they come from."""
+
+    def __init__(self, data: str, share: float) -> None:
+        self.data, self.share = data, share
+
+    def identity(self) -> dict[str, Any]:
+        return {"data": self.data, "sampling": {"share": self.share}}
+
+
+def test_a_checkpoint_of_other_data_or_another_way_to_draw_it_is_refused_and_what_differs_is_said(tmp_path: Path) -> None:
+    train(Fit(), Named("one", 0.5), settings(1), tmp_path)
+    with pytest.raises(
+        MismatchError, match=r"another run \(data 'one' there and 'other' here, sampling\.share 0\.5 there and 0\.25 here\)"
+    ):
+        train(Fit(), Named("other", 0.25), settings(2), tmp_path)
+    train(Fit(), Named("one", 0.5), settings(2), tmp_path)
+
+
 def test_a_checkpoint_that_is_cut_short_is_named(tmp_path: Path) -> None:
     train(Fit(), Points(), settings(1), tmp_path)
     path = tmp_path / "checkpoint.pt"
@@ -144,7 +163,7 @@ def test_a_checkpoint_that_is_cut_short_is_named(tmp_path: Path) -> None:
 
 def test_minutes_end_a_run_as_well_as_steps_and_one_of_them_must(tmp_path: Path) -> None:
     train(Fit(), Points(), LoopSettings(minutes=0.002, log_steps=1), tmp_path)
-    assert read_checkpoint(tmp_path / "checkpoint.pt", {"name": "fit"})["step"] >= 1
+    assert trained_model(tmp_path / "checkpoint.pt")[1]["step"] >= 1
     with pytest.raises(UsageError, match="give minutes or steps"):
         train(Fit(), Points(), LoopSettings(), tmp_path / "other")
 

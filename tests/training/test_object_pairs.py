@@ -50,6 +50,14 @@ def test_boxes_and_clicks_lie_on_their_objects(tmp_path: Path) -> None:
         assert photo[0, y, x] > 200
 
 
+def test_other_clicks_and_another_batch_are_another_run(tmp_path: Path) -> None:
+    pairs = make(tmp_path, 3)
+    one = ObjectPairSource(pairs, CONFIG, 2, seed=1).identity()
+    assert ObjectPairSource(pairs, CONFIG, 2, seed=5).identity() == one
+    assert ObjectPairSource(pairs, CONFIG, 3, seed=1).identity() == {**one, "batch": 3}
+    assert ObjectPairSource([replace(pairs[0], click_px=(9.0, 9.0)), *pairs[1:]], CONFIG, 2, seed=1).identity()["data"] != one["data"]
+
+
 def test_an_epoch_shows_each_click_once_and_a_damaged_picture_is_named(tmp_path: Path) -> None:
     pairs = make(tmp_path, 6)
     source = ObjectPairSource(pairs, CONFIG, 2, seed=1)

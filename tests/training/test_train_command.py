@@ -75,6 +75,19 @@ def test_pairs_train_a_preset_by_either_recipe(street_city: Any, panoramas: Path
         assert read_card(out / "weights.safetensors")["training"]["recipe"] == recipe
 
 
+def test_a_run_is_not_resumed_with_another_loss_batch_or_data(street_city: Any, panoramas: Path, tmp_path: Path) -> None:
+    source = ["--data", panoramas, "--start-from", street_city.weights, "--out", tmp_path / "run", *QUICK]
+    done("train", "egotr", *source, "--recipe", "paper")
+    for changed, said in (
+        (["--recipe", "strong"], "loss 'triplet' there and 'infonce' here"),
+        (["--recipe", "paper", "--batch", "6"], "(batch 4 there and 6 here)"),
+        (["--recipe", "paper", "--split", "val"], "(data '8 pairs, "),
+    ):
+        result = geo("train", "egotr", *source, *changed)
+        assert result.exit_code == 7
+        assert said in " ".join(result.stderr.split())
+
+
 def test_imagery_still_trains_on_rendered_drone_views(street_city: Any, tmp_path: Path) -> None:
     out = tmp_path / "run"
     result = done("train", "egotr", street_city.ortho, "--start-from", street_city.weights, "--out", out, *QUICK)
