@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
+from datetime import timedelta
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+T = TypeVar("T")
 _BUCKET = 8_000_000  # gradients that travel together
+_PATIENCE = timedelta(days=7)  # with the first process, which may judge a model for hours; one that died is noticed at once
 
 
 def join(device: str, local_rank: int) -> str:
@@ -25,6 +30,7 @@ def join(device: str, local_rank: int) -> str:
 def leave() -> None:
     """Part from the others, where there are any."""
     if dist.is_available() and dist.is_initialized():
+        _patient_group.cache_clear()
         dist.destroy_process_group()
 
 
@@ -45,6 +51,28 @@ def first_says(value: float, device: str | torch.device) -> float:
     said = torch.tensor([value], dtype=torch.float64, device=device)
     dist.broadcast(said, 0)
     return float(said)
+
+
+@functools.cache
+def _patient_group() -> dist.ProcessGroup:
+    """Return all processes on a line of their own, on the CPU, where a step's timeout does not hold."""
+    group: dist.ProcessGroup = dist.new_group(backend="gloo", timeout=_PATIENCE)
+    return group
+
+
+def wait_for_all() -> None:
+    """Wait until all processes are here, however long one of them takes."""
+    if ranks() > 1:
+        dist.barrier(group=_patient_group())
+
+
+def all_say(value: T) -> list[T]:
+    """Return what each process says, plain values or tensors on the CPU, in their order."""
+    if ranks() == 1:
+        return [value]
+    said: list[T | None] = [None] * ranks()
+    dist.all_gather_object(said, value, group=_patient_group())
+    return said  # type: ignore[return-value]
 
 
 def mean_of_all(values: Tensor) -> Tensor:

@@ -61,9 +61,11 @@ def train(
         if isinstance(source, MinedSource):
             source.load_state(saved["source"])
         step, elapsed_s, skipped, pending = int(saved["step"]), float(saved["elapsed_s"]), int(saved.get("skipped", 0)), saved["pending"]
-        set_random_state(saved["random"], device)
-    if distributed.rank():  # dropout of its own
-        torch.manual_seed(how.seed + 1_000_003 * distributed.rank() + step)
+        set_random_state(saved["random"][distributed.rank()], device)
+    elif distributed.rank():  # dropout of its own
+        torch.manual_seed(how.seed + 1_000_003 * distributed.rank())
+    if len(set(distributed.all_say(step))) > 1:
+        raise UsageError(f"{out}: not every process finds the checkpoint there; give a folder that all of them share")
 
     with Journal(out, step, log, writes=distributed.rank() == 0) as journal:
 
@@ -73,18 +75,20 @@ def train(
         def keep() -> None:
             for module in every:
                 module.settle()
+            random = distributed.all_say(random_state(device))
             if distributed.rank() == 0:
                 kept = {
                     "identity": identity, "task": task.state_dict(), "average": average.module.state_dict() if average else None,
                     "optimiser": optimiser.state_dict(), "step": step, "elapsed_s": elapsed_s, "skipped": skipped, "pending": pending,
                     "source": source.state() if isinstance(source, MinedSource) else None,
-                    "random": random_state(device), "training": asdict(how),
+                    "random": random, "training": asdict(how),
                 }  # fmt: skip
                 write_checkpoint(checkpoint, kept)
                 if judge:
                     note(judge(best.model.eval()))
                 save_curves(journal.path, out / "curves.png")
                 task.train()
+            distributed.wait_for_all()
 
         stream: Iterator[T] | None = None
         saved_at, saved_step = elapsed_s, step
@@ -126,7 +130,7 @@ def train(
             if elapsed_s - saved_at > how.checkpoint_s:
                 keep()
                 saved_at, saved_step, clock = elapsed_s, step, time.monotonic()  # keeping and judging are not part of the budget
-        if step > saved_step or not checkpoint.exists():
+        if step > saved_step:
             keep()
     return best.model.eval()
 
