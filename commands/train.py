@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from crossgeo.commands.options import spread
-from crossgeo.commands.train_options import SOURCE, Run
+from crossgeo.commands.train_options import MACHINE, SOURCE, Run
 from crossgeo.errors import UsageError
 
 
@@ -41,6 +41,12 @@ def egotr(
         typer.Option(help="Folder of photos with position and heading in their EXIF: fine-tune on them.", rich_help_panel=SOURCE),
     ] = None,
     start_from: StartFrom = None,
+    recompute: Annotated[
+        bool,
+        typer.Option(
+            "--recompute", help="Compute the layers again in the backward pass: a third more work, less memory.", rich_help_panel=MACHINE
+        ),
+    ] = False,
 ) -> None:
     """Train the model that finds the place of a photo."""
     run.check()
@@ -53,11 +59,11 @@ def egotr(
 
     with train_jobs.together():
         if photos is not None:
-            train_jobs.egotr_on_photos(run, photos, start_from)
+            train_jobs.egotr_on_photos(run, photos, start_from, recompute)
         elif run.data is not None:
-            train_jobs.egotr_on_pairs(run, start_from)
+            train_jobs.egotr_on_pairs(run, start_from, recompute)
         else:
-            train_jobs.egotr_on_imagery(run, run.shipped("egotr-s-drone") if start_from is None else start_from)
+            train_jobs.egotr_on_imagery(run, run.shipped("egotr-s-drone") if start_from is None else start_from, recompute)
 
 
 @app.command("attengeo")

@@ -40,7 +40,7 @@ def together() -> Iterator[None]:
         distributed.leave()
 
 
-def egotr_on_imagery(run: Run, start_from: str) -> None:
+def egotr_on_imagery(run: Run, start_from: str, recompute: bool) -> None:
     """Train on drone views rendered from orthophotos."""
     from crossgeo.training.render import Cameras
     from crossgeo.training.sampling import SiteSampler, SiteSampling
@@ -52,7 +52,8 @@ def egotr_on_imagery(run: Run, start_from: str) -> None:
     if not isinstance(begun.view, DroneView):
         raise UsageError(f"imagery renders drone views, and {start_from} reads others; give weights of a drone view, or --photos")
     settings = EgoTRTraining() if run.recipe is None else replace(EGOTR[run.recipe.value].training, chunk=0)
-    settings = replace(_lengths(run, settings), dense=run.recipe != "paper", device=run.ready(), seed=run.seed, workers=run.workers)
+    settings = replace(_lengths(run, settings), dense=run.recipe != "paper", recompute=recompute)
+    settings = replace(settings, device=run.ready(), seed=run.seed, workers=run.workers)
     grounds = run.grounds()
     sampling = SiteSampling() if run.batch is None else replace(SiteSampling(), groups=max(1, round(run.batch / SiteSampling().sites)))
     source = SiteSampler(grounds, begun.view, Cameras(), sampling)
@@ -63,7 +64,7 @@ def egotr_on_imagery(run: Run, start_from: str) -> None:
     _save_egotr(run, settings, begun, model, [ground.name for ground in grounds])
 
 
-def egotr_on_pairs(run: Run, start_from: str | None) -> None:
+def egotr_on_pairs(run: Run, start_from: str | None, recompute: bool) -> None:
     """Train on a data set of photos with the aerial pictures of their places."""
     from crossgeo.training.datasets.layouts import read
     from crossgeo.training.pair_input import PairInput
@@ -87,7 +88,7 @@ def egotr_on_pairs(run: Run, start_from: str | None) -> None:
         steps=run.steps, minutes=run.minutes,
     )  # fmt: skip
     settings = replace(_rates(run, settings), device=device, seed=run.seed, workers=run.workers)
-    settings = replace(settings, trained="both" if begun.aerial is None else "ground")
+    settings = replace(settings, trained="both" if begun.aerial is None else "ground", recompute=recompute)
     others = [pair for name in data.splits if name != run.split for pair in data.split(name).pairs]
     model = train_egotr(
         settings, source, run.out, view=as_input, normalise_tiles=as_input.normalise_tiles, model_config=begun.config,
@@ -96,7 +97,7 @@ def egotr_on_pairs(run: Run, start_from: str | None) -> None:
     _save_egotr(run, settings, begun, model, {"set": data.name, "layout": data.layout, "split": run.split, "pairs": len(source.pairs)})
 
 
-def egotr_on_photos(run: Run, photos: Path, start_from: str | None) -> None:
+def egotr_on_photos(run: Run, photos: Path, start_from: str | None, recompute: bool) -> None:
     """Fine-tune on a city's photos and say what that brought on streets that were held out."""
     from crossgeo.models.checkpoint import shipped_weights
     from crossgeo.models.egotr import EgoTR
@@ -117,7 +118,7 @@ def egotr_on_photos(run: Run, photos: Path, start_from: str | None) -> None:
     settings = for_length(
         FINE_TUNING, epochs=run.epochs or EPOCHS, epoch_steps=_steps_of(source), warmup_steps=50, steps=run.steps, minutes=run.minutes
     )
-    settings = replace(_rates(run, settings), device=device, seed=run.seed, workers=run.workers)
+    settings = replace(_rates(run, settings), device=device, seed=run.seed, workers=run.workers, recompute=recompute)
     before = EgoTR(begun.config).eval()
     before.load_state_dict(begun.state or {})
     figures = {}

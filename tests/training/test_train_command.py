@@ -88,6 +88,18 @@ def test_a_run_is_not_resumed_with_another_loss_batch_or_data(street_city: Any, 
         assert said in " ".join(result.stderr.split())
 
 
+def test_layers_that_are_computed_again_come_to_the_same_weights(street_city: Any, panoramas: Path, tmp_path: Path) -> None:
+    kept = []
+    for name, asked in (("plain", ()), ("again", ("--recompute",))):
+        source = ["--data", panoramas, "--recipe", "paper", "--start-from", street_city.weights, "--out", tmp_path / name]
+        done("train", "egotr", *source, *QUICK, *asked)
+        kept.append(torch.load(tmp_path / name / "checkpoint.pt", weights_only=True))
+    assert [saved["training"]["recompute"] for saved in kept] == [False, True]
+    for name, tensor in kept[0]["task"].items():
+        if isinstance(tensor, torch.Tensor):
+            torch.testing.assert_close(kept[1]["task"][name], tensor, atol=1e-5, rtol=1e-4)
+
+
 def test_imagery_still_trains_on_rendered_drone_views(street_city: Any, tmp_path: Path) -> None:
     out = tmp_path / "run"
     result = done("train", "egotr", street_city.ortho, "--start-from", street_city.weights, "--out", out, *QUICK)
