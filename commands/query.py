@@ -88,7 +88,9 @@ def describe(answer: dict[str, Any], index: Path, clicked: bool, anyway: bool = 
         rows.append(("object", f"{thing['lat']:.7f}, {thing['lon']:.7f}  {size}, confidence {thing['confidence']:.2f}"))
     elif clicked:
         looked = answer["status"] in ("located", "ambiguous") or (anyway and answer["places"])
-        rows.append(("object", "none: the index has no imagery under the point" if looked else NOT_LOOKED_FOR[answer["status"]]))
+        rows.append(
+            ("object", "none: there is no imagery under the point, or it is out of reach" if looked else NOT_LOOKED_FOR[answer["status"]])
+        )
     rows.append(("index", f"{index}, generation {answer['index']['generation']}, model {answer['index']['model']}"))
     rows.append(("took", ", ".join(f"{stage} {took:.0f} ms" for stage, took in answer["timings_ms"].items())))
     return rows

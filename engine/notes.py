@@ -30,19 +30,20 @@ def camera_notes(photo: Photo, camera: Camera, kind: Kind, fov_deg: float | None
     return notes
 
 
-def click_notes(photo: Photo, click_px: tuple[float, float], pose: Pose) -> list[str]:
-    """Return what is doubtful about a click (decoded pixels): a street photo's may show ground farther than objects are looked for.
+def out_of_reach(photo: Photo, click_px: tuple[float, float], pose: Pose) -> str | None:
+    """Return why no object is looked for at a click (decoded pixels) of a street photo that shows ground too far away; None elsewhere.
 
-    It gets its box all the same: walls and trunks within reach are clicked as low in the photo as ground beyond it.
+    The foot of a wall within reach may be clicked as low in the photo as ground beyond it; the boxes of such clicks were hardly ever right.
     """
     if not isinstance(pose, StreetPose):
-        return []
+        return None
     try:
         away_m = math.hypot(*street_to_ground(pose.geometry(photo), *click_px))
     except ValueError:  # at the horizon or above it, where it shows no ground
-        return []
+        return None
     if away_m <= REACH_M:
-        return []
-    return [
-        f"the point shows ground {away_m:.0f} m away unless something stands before it; nothing farther than {REACH_M:g} m is looked for"
-    ]
+        return None
+    return (
+        f"the point shows ground {away_m:.0f} m away, and objects farther than {REACH_M:g} m are not looked for; "
+        "if something nearer is meant, choose a point higher up on it"
+    )

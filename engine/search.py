@@ -20,7 +20,7 @@ from crossgeo.engine.fine import Spot
 from crossgeo.engine.locate import Locator, ObjectFinder
 from crossgeo.engine.map_search import MapSearchSettings
 from crossgeo.engine.matcher import Matcher, MatchSettings, timed
-from crossgeo.engine.notes import NOT_BELIEVED, camera_notes, click_notes
+from crossgeo.engine.notes import NOT_BELIEVED, camera_notes, out_of_reach
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import Answer, FoundObject, Place, Status
 from crossgeo.engine.pose import Pose
@@ -215,9 +215,10 @@ class GeoSearch:
         believed = best.status in ("located", "ambiguous")
         if click is not None and best.spots and (believed or anyway):
             with timed(timings, "object"):
-                at = self.matchers[best.kind].at_click(picture, click, best.spots[0])
-                thing = self._locator(best.kind).find(picture, click, at)
-            notes += ([] if believed else [NOT_BELIEVED]) + click_notes(picture, click, at.pose)
+                locator, at = self._locator(best.kind), self.matchers[best.kind].at_click(picture, click, best.spots[0])
+                far = out_of_reach(picture, click, at.pose)
+                thing = locator.find(picture, click, at) if far is None else None
+            notes += [note for note in (None if believed else NOT_BELIEVED, far) if note is not None]
         return self._answer(picture, best, top, thing, notes, timings)
 
     def _kinds(self, photo: Photo, camera: Camera) -> list[Kind]:

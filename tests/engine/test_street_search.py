@@ -89,20 +89,22 @@ def test_object_weights_of_the_other_kind_of_photo_are_refused_at_the_click(stre
         search.query(photo, point=(500.0, 400.0), heading_deg=true_heading(search, 75.0))
 
 
-class Nothing:
-    """Stands in for object weights that find nothing."""
+class Everywhere:
+    """Stands in for object weights that find something wherever they look."""
 
-    def find(self, photo: Photo, click_px: tuple[float, float], spot: Spot) -> FoundObject | None:
-        return None
+    def find(self, photo: Photo, click_px: tuple[float, float], spot: Spot) -> FoundObject:
+        return FoundObject(27.0, 85.0, (0.0, 0.0, 1.0, 1.0), {"type": "Polygon", "coordinates": []}, 1.0, 1.0, 0.5)
 
 
-def test_what_was_guessed_of_a_photo_and_a_far_click_are_noted(street_search: GeoSearch, index_path: Any, ground: Any) -> None:
+def test_no_object_is_looked_for_beyond_reach_and_the_notes_say_so(street_search: GeoSearch, index_path: Any, ground: Any) -> None:
     drone, street = (street_search.matchers[kind].describer for kind in ("drone", "street"))
     photo = stand(ground, X, Y, StreetGeometry(1024, 512, "panorama", 75.0, height_m=HEIGHT_M))
-    with GeoSearch(GeoIndex.open(index_path), drone, street=street, street_objects=Nothing()) as search:
-        answer = search.query(photo, point=(512.0, 262.0), heading_deg=true_heading(search, 75.0), anyway=True)
-    assert answer.notes[0] == PANORAMA_GUESSED
-    assert "nothing farther than 30 m is looked for" in answer.notes[-1]
+    with GeoSearch(GeoIndex.open(index_path), drone, street=street, street_objects=Everywhere()) as search:
+        answers = [search.query(photo, point=(512.0, row), heading_deg=true_heading(search, 75.0), anyway=True) for row in (262.0, 300.0)]
+    far, near = answers
+    assert far.found is None and "objects farther than 30 m are not looked for" in far.notes[-1]
+    assert near.found is not None and near.notes == far.notes[:-1]
+    assert near.notes[0] == PANORAMA_GUESSED
 
 
 def test_every_kind_of_weights_is_named_for_the_journal(street_search: GeoSearch) -> None:
