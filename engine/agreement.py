@@ -29,6 +29,7 @@ class AgreementSettings:
     headings_deg: tuple[float, ...] = (-3.0, 0.0, 3.0)
     min_cells: float = 12.0  # of the finest stride, that a part and the imagery must share to have a say
     min_total: float = 60.0  # that all parts together must share
+    overlap_power: float = 0.0  # of the share of the photo that lies on imagery, by which the agreement is lessened
 
 
 class Agreement:
@@ -45,32 +46,35 @@ class Agreement:
         """
         if not spots:
             return []
-        shared, total = np.zeros(len(spots)), np.zeros(len(spots))
+        shared, total, seen = np.zeros(len(spots)), np.zeros(len(spots)), np.zeros(len(spots))
         for part in spots[0].pose.parts(photo):
             looked = PhotoMaps(self._describer, photo, Look(part, self.settings.extent_m))
             for start in range(0, len(spots), _SCENES):
-                for number, (fit, cells) in enumerate(self._of_part(looked, spots[start : start + _SCENES]), start):
+                for number, (fit, cells, shown) in enumerate(self._of_part(looked, spots[start : start + _SCENES]), start):
                     shared[number] += fit * cells
                     total[number] += cells
-        enough = total >= self.settings.min_total
-        return [replace(spot, fit=float(s / t) if ok else 0.0) for spot, s, t, ok in zip(spots, shared, total, enough, strict=True)]
+                    seen[number] += shown
+        fits = shared / np.maximum(total, 1.0) * (total / np.maximum(seen, 1.0)) ** self.settings.overlap_power
+        return [
+            replace(spot, fit=float(fit) if cells >= self.settings.min_total else 0.0)
+            for spot, fit, cells in zip(spots, fits, total, strict=True)
+        ]
 
-    def _of_part(self, photo: PhotoMaps, spots: Sequence[Spot]) -> list[tuple[float, float]]:
-        """Correlation and shared cells of one part at each spot; (0, 0) where it shows sky or shares too little."""
+    def _of_part(self, photo: PhotoMaps, spots: Sequence[Spot]) -> list[tuple[float, float, float]]:
+        """Correlation, shared cells and cells that the photo shows of one part at each spot; zeros where it shows sky."""
         stride = STRIDES[0]
         size_px = self._describer.canvas_px + 2 * self.settings.reach_px
         size_m = photo.extent_m * size_px / self._describer.canvas_px
-        out, windows, masks, seen = [(0.0, 0.0)] * len(spots), [], [], []
+        out, windows, masks, seen = [(0.0, 0.0, 0.0)] * len(spots), [], [], []
         for number, spot in enumerate(spots):
             try:
                 east_m, north_m = photo.look.offset_m(photo.photo, spot.pose)
             except ValueError:
                 continue
             rgb, valid = self._index.read_window(spot.segment, spot.x + east_m, spot.y + north_m, size_m, size_px)
-            if valid.any():
-                seen.append(number)
-                windows.append(rgb)
-                masks.append(valid)
+            seen.append(number)
+            windows.append(rgb)
+            masks.append(valid)
         if not seen:
             return out
         scenes, shown = self._describer.scene_features(np.stack(windows))[0], seen_cells(np.stack(masks), stride)
@@ -81,6 +85,7 @@ class Agreement:
             surface, overlap = masked_correlation(templates.maps[0], templates.cells[0], scenes[row : row + 1], shown[row : row + 1])
             surface = torch.where(overlap >= self.settings.min_cells, surface, torch.full_like(surface, -2.0)).flatten()
             best = int(surface.argmax())
-            if surface[best] > -2.0:
-                out[number] = (float(surface[best]), float(overlap.flatten()[best]))
+            found = bool(surface[best] > -2.0)
+            all_cells = float(templates.cells[0].sum(dim=(1, 2)).mean())
+            out[number] = (float(surface[best]), float(overlap.flatten()[best]), all_cells) if found else (0.0, 0.0, all_cells)
         return out

@@ -14,6 +14,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from crossgeo.engine.agreement import AgreementSettings
 from crossgeo.engine.camera import MAX_TILT_DEG, Camera, Kind, camera_of, check_known, without_exif
 from crossgeo.engine.describe import Describer, EgoTRDescriber
 from crossgeo.engine.fine import Spot
@@ -27,6 +28,7 @@ from crossgeo.engine.pose import Pose
 from crossgeo.engine.poses import PoseSettings, StreetPoseSettings, poses_to_try, street_poses_to_try
 from crossgeo.engine.registration import RegistrationSettings
 from crossgeo.engine.status import status_of
+from crossgeo.engine.surfaces import Overlap
 from crossgeo.engine.zones import Zone, merged, zones_of
 from crossgeo.errors import InputError, MismatchError, UsageError
 from crossgeo.geodesy import grid_convergence_deg, to_lat_lon
@@ -41,9 +43,14 @@ _STREET_OBJECTS = "attengeo-s-street"
 
 def _street_settings() -> MatchSettings:
     """Places come from the map search to within a cell of 6 m, turns to within half the step at which they are tried."""
-    close = RegistrationSettings(reach_px=16, headings_deg=(-5.0, 0.0, 5.0), scales=(0.8, 1.0, 1.25))
-    settling = RegistrationSettings(reach_px=16, headings_deg=(-2.5, 0.0, 2.5), scales=(0.9, 1.0, 1.11), tilts_deg=(-1.2, 0.0, 1.2))
-    return MatchSettings(parts=None, clicks_register=False, maps=MapSearchSettings(), registration=close, settling=settling, fine_rivals=2)
+    # The rim of the imagery fits by chance what it shares with a photo, so little overlap is worth little.
+    rim = Overlap(power=0.75)
+    close = RegistrationSettings(16, (-5.0, 0.0, 5.0), (0.8, 1.0, 1.25), overlap=rim)
+    settling = RegistrationSettings(16, (-2.5, 0.0, 2.5), (0.9, 1.0, 1.11), (-1.2, 0.0, 1.2), rim)
+    return MatchSettings(
+        maps=MapSearchSettings(overlap=rim), parts=None, clicks_register=False, registration=close, settling=settling,
+        agreement=AgreementSettings(overlap_power=rim.power), fine_rivals=2,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
