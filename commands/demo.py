@@ -27,12 +27,12 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the town, the indexes and the pictures.")] = Path("demo-out"),
     seed: Annotated[int, typer.Option(min=9000, help="Which town; these were never trained on.")] = 9001,
     size_m: Annotated[int, typer.Option(min=200, max=3000, help="Side of the town in metres.")] = 600,
-    photos: Annotated[int, typer.Option(min=1, max=1000, help="Photos to take over the town.")] = 12,
+    photos: Annotated[int, typer.Option(min=1, max=1000, help="Photos to take over the town.")] = 8,
     street_photos: Annotated[
         int, typer.Option(min=0, max=1000, help="Panoramas, and as many ordinary photos, to take in its streets.")
-    ] = 3,
+    ] = 2,
     data: Data = None,
-    real_photos: Annotated[int, typer.Option(min=1, help="Real photos to ask about, spread over the flight, at most all.")] = 9,
+    real_photos: Annotated[int, typer.Option(min=1, help="Real photos to ask about, spread over the flight, at most all.")] = 6,
     town_only: Annotated[bool, typer.Option("--town-only", help="Leave real imagery out.")] = False,
     weights: Weights = "egotr-s-drone",
     object_weights: ObjectWeights = "attengeo-s-drone",
@@ -54,7 +54,7 @@ def demo(
     if real is None:
         console.say("No real imagery (--data, GEO_DATA, ../shared/data): the town only.")
     else:
-        console.say(f"Now {real_photos} real drone photos, from {real}; describing thousands of tiles takes the first two minutes.")
+        console.say(f"Now {real_photos} real drone photos, from {real}; describing thousands of tiles comes first.")
         with console.Stages() as stages:
             trials.append(run_real(real, out, real_photos, models, stages))
     if json:
