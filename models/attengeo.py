@@ -45,6 +45,7 @@ class AttenGeoConfig:
     cvcam: bool = True  # False: the paper's baseline, the photo's mean feature is added to every cell of the window
     mhsam: bool = True  # False: the fused features go to the head as they are
     street: bool = False  # photos from the street: canvases around the camera, clicks as lines
+    ahead_m: float = 0.0  # of a street camera, along the click, where canvas and window are centred
 
     def __post_init__(self) -> None:
         """Refuse sizes that do not go together (ValueError)."""
@@ -56,8 +57,8 @@ class AttenGeoConfig:
     @property
     def view(self) -> ObjectView:
         """How photos and windows become this model's input."""
-        view = StreetObjectView if self.street else ObjectView
-        return view(self.photo_px, self.window_px, self.window_gsd_m, self.mean, self.std)
+        sizes = self.photo_px, self.window_px, self.window_gsd_m, self.mean, self.std
+        return StreetObjectView(*sizes, self.ahead_m) if self.street else ObjectView(*sizes)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for a card."""

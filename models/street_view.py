@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from crossgeo.models.street import Float, StreetGeometry, look_along, pixels_to_
 from crossgeo.models.views import Image, Mask, ObjectView, canvas_to_ground, normalise
 
 AHEAD_M = 12.0
-REACH_M = 30.0  # objects farther than this are not looked for
+REACH_M = 30.0  # objects farther than this from the middle of a window are not looked for
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,18 @@ class StreetView:
 
 @dataclass(frozen=True)
 class StreetObjectView(ObjectView):
-    """The view of AttenGeo's street preset: photo and imagery of the same square around the camera.
+    """The view of AttenGeo's street preset: photo and imagery of the same square around the camera, or ahead of it along the click.
 
-    A click on a wall or a crown says a direction, not a place: it is the line from the camera to the ground under it, or to REACH_M.
+    A click on a wall or a crown says a direction, not a place: it is the line from the camera to the ground under it, or to `reach_m`.
     """
 
     gsd_m: float = 0.25  # of the window; the photo's canvas shows the same ground
+    ahead_m: float = 0.0  # of the camera, along the click, where both are centred
+
+    @property
+    def reach_m(self) -> float:
+        """How far from the camera objects are looked for."""
+        return REACH_M + self.ahead_m
 
     @property
     def photo_extent_m(self) -> float:
@@ -72,21 +78,36 @@ class StreetObjectView(ObjectView):
         """Return plain values for a card."""
         return {**super().to_dict(), "kind": "street-object"}
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> StreetObjectView:
+        """Read what `to_dict` gave."""
+        return replace(cls(**vars(ObjectView.from_dict(values))), ahead_m=float(values.get("ahead_m", 0.0)))
+
     def query(  # type: ignore[override]
         self, photo: Image, geometry: StreetGeometry, point_px: tuple[float, float]
     ) -> tuple[Image, Mask, tuple[float, ...], tuple[float, float]]:
-        """Roll the photo out around the camera: canvas (S, S, 3), mask (S, S), click as a line x0, y0, x1, y1 px, and (0, 0) m."""
-        canvas, mask = roll_out(photo, geometry, self.photo_px, self.photo_extent_m)
+        """Roll the photo out: canvas (S, S, 3), mask (S, S), click as a line x0, y0, x1, y1 px, and the middle's offset in metres."""
         direction = pixels_to_directions(geometry, np.array(point_px[0]), np.array(point_px[1]))
-        return canvas, mask, self.line(direction, geometry.height_m), (0.0, 0.0)
+        centre_m = self.centre_m(direction)
+        canvas, mask = roll_out(photo, geometry, self.photo_px, self.photo_extent_m, centre_m)
+        return canvas, mask, self.line(direction, geometry.height_m), centre_m
+
+    def centre_m(self, direction: Float) -> tuple[float, float]:
+        """Return how far (east_m, north_m) from the camera the window of a click along a direction (3,) is centred."""
+        east, north, _ = direction.tolist()
+        level = max(math.hypot(east, north), 1e-9)
+        return east / level * self.ahead_m, north / level * self.ahead_m
 
     def line(self, direction: Float, height_m: float) -> tuple[float, float, float, float]:
         """Return the line on the canvas of a click along a direction (3,) from a camera `height_m` up."""
         east, north, up = direction.tolist()
         level = max(math.hypot(east, north), 1e-9)
-        away_m = min(REACH_M, height_m * level / -up) if up < 0.0 else REACH_M
-        middle, scale = self.photo_px / 2.0, away_m / level * self.photo_px / self.photo_extent_m
-        return middle, middle, middle + east * scale, middle - north * scale
+        away_m = min(self.reach_m, height_m * level / -up) if up < 0.0 else self.reach_m
+        middle, px_per_m = self.photo_px / 2.0, self.photo_px / self.photo_extent_m
+        # From the canvas's middle the camera lies `ahead_m` back, and the line runs away from it.
+        ends = [(east / level * (along_m - self.ahead_m), north / level * (along_m - self.ahead_m)) for along_m in (0.0, away_m)]
+        (x0, y0), (x1, y1) = ((middle + a * px_per_m, middle - b * px_per_m) for a, b in ends)
+        return x0, y0, x1, y1
 
 
 def street_ahead_m(geometry: StreetGeometry) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from crossgeo.models.street_view import REACH_M, StreetObjectView
+from crossgeo.models.street_view import StreetObjectView
 from crossgeo.models.views import DroneView
 from crossgeo.training.augment import change_photo, change_tile
 from crossgeo.training.fingerprint import grounds_fingerprint
@@ -35,7 +35,7 @@ class StreetObjectSampler:
     ) -> None:
         self.view, self.kinds, self.place_error_m, self.other_day = view, kinds, place_error_m, other_day
         self.sceneries, self.cameras = list(sceneries), StreetCameras(sceneries, errors)
-        around = DroneView(extent_m=view.window_extent_m)
+        around = DroneView(extent_m=view.window_extent_m + 2.0 * view.ahead_m)
         self.sites = [self.cameras.sites(scenery.ground, around) for scenery in self.sceneries]
 
     def identity(self) -> dict[str, Any]:
@@ -73,14 +73,15 @@ class StreetObjectSampler:
     def _within(self, world: World, site: tuple[float, float], thing: Thing) -> bool:
         """Whether a thing's middle lies within reach, and so its box mostly inside the window."""
         middle = (thing.outline.min(axis=0) + thing.outline.max(axis=0)) / 2.0
-        return math.hypot(middle[0] - site[0], middle[1] - site[1]) * world.ground.gsd_m <= REACH_M
+        return math.hypot(middle[0] - site[0], middle[1] - site[1]) * world.ground.gsd_m <= self.view.reach_m
 
     def _sample(self, shot: Shot, thing: Thing, direction: np.ndarray, rng: np.random.Generator) -> ObjectSample | None:
         view, world = self.view, shot.world
-        photo, mask = shot.canvas(view.photo_px, view.photo_extent_m, (0.0, 0.0), rng)
+        centre_m = view.centre_m(direction)
+        photo, mask = shot.canvas(view.photo_px, view.photo_extent_m, centre_m, rng)
         photo[~mask] = UNSEEN
-        error = world.offset_px(*rng.normal(0.0, self.place_error_m, 2).tolist())
-        window_px = (shot.site_px[0] + error[0], shot.site_px[1] + error[1])
+        away = world.offset_px(*(np.array(centre_m) + rng.normal(0.0, self.place_error_m, 2)).tolist())
+        window_px = (shot.site_px[0] + away[0], shot.site_px[1] + away[1])
         box = outline_box(world, window_px, view, thing.outline)
         inside = box.clip(0.0, view.window_px)
         if min(inside[2] - inside[0], inside[3] - inside[1]) < SMALLEST_SIDE_PX:

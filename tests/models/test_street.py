@@ -117,3 +117,17 @@ def test_a_click_in_a_street_photo_is_a_line_from_the_camera() -> None:
     _, _, high, _ = view.query(photo, PHOTO, (600.0, 100.0))  # above the horizon: as far as is looked
     assert math.hypot(high[2] - 80.0, high[3] - 80.0) == pytest.approx(30.0 * 2.5)
     assert view.to_dict()["kind"] == "street-object" and StreetObjectView.from_dict(view.to_dict()) == view
+
+
+def test_a_window_ahead_is_centred_along_the_click_and_looks_farther() -> None:
+    view, photo = StreetObjectView(ahead_m=20.0), shot(PHOTO)
+    _, _, line, offset = view.query(photo, PHOTO, (600.0, 100.0))
+    east, north, _ = pixels_to_directions(PHOTO, np.array(600.0), np.array(100.0)).tolist()
+    towards = np.array((east, north)) / math.hypot(east, north)
+    assert offset == pytest.approx(tuple(20.0 * towards))
+    assert line[:2] == pytest.approx((80.0 - 50.0 * towards[0], 80.0 + 50.0 * towards[1]))  # the camera, 20 m back at 0.4 m a pixel
+    assert line[2:] == pytest.approx((80.0 + 75.0 * towards[0], 80.0 - 75.0 * towards[1]))  # 50 m from it
+    assert StreetObjectView.from_dict(view.to_dict()) == view
+    near, _, _, _ = view.query(photo, PHOTO, (600.0, 800.0))
+    around, _, _, _ = StreetObjectView().query(photo, PHOTO, (600.0, 800.0))
+    assert near.shape == around.shape and not np.array_equal(near, around)

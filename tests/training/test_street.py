@@ -1,8 +1,10 @@
 """training/street.py: what a camera in a scenery sees lies on its canvas where the tile shows it."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 
 from crossgeo.models.street_view import StreetObjectView
 from crossgeo.models.views import DroneView
@@ -104,11 +106,12 @@ def test_a_coarse_photo_blurs_far_ground_more_than_near() -> None:
     assert far < 0.75 * near
 
 
-def test_the_line_of_a_click_leads_over_the_box_it_is_about() -> None:
+@pytest.mark.parametrize("ahead_m", [0.0, 12.0])
+def test_the_line_of_a_click_leads_over_the_box_it_is_about(ahead_m: float) -> None:
     house = np.array([[440.0, 400.0], [470.0, 400.0], [470.0, 440.0], [440.0, 440.0]], np.float32)
     tree = np.array([[520.0, 500.0], [532.0, 500.0], [532.0, 512.0], [520.0, 512.0]], np.float32)
     scenery = Flat(flat().ground, flat().places_m, (Thing("building", house), Thing("tree", tree)))
-    view = StreetObjectView()
+    view = StreetObjectView(ahead_m=ahead_m)
     exact = StreetErrors(height_error=0.0, heading_error_deg=0.0, tilt_error_deg=0.0)
     draw = StreetObjectSampler([scenery], view, {"building": 0.5, "tree": 0.5}, exact, place_error_m=0.0)
     rng, sizes = np.random.default_rng(4), set()
@@ -117,7 +120,7 @@ def test_the_line_of_a_click_leads_over_the_box_it_is_about() -> None:
         x0, y0, x1, y1 = np.array(sample.click_px) * view.window_px / view.photo_px
         along = np.linspace(0.0, 1.0, 400)[:, None] * (x1 - x0, y1 - y0) + (x0, y0)
         inside = (along >= sample.box[:2] - 1.5).all(axis=1) & (along <= sample.box[2:] + 1.5).all(axis=1)
-        assert inside.any() and (x0, y0) == (128.0, 128.0)
+        assert inside.any() and math.hypot(x0 - 128.0, y0 - 128.0) == pytest.approx(ahead_m / view.gsd_m, abs=1e-6)
         sizes.add(round(float(np.prod(sample.box[2:] - sample.box[:2]) / 40.0)))
     assert len(sizes) > 1  # both kinds are clicked
 
