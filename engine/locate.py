@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from typing import Protocol
 
@@ -21,6 +22,7 @@ from crossgeo.kernels.box_decode import decode_boxes, fuse_boxes
 from crossgeo.kernels.dihedral import TURNS, turn_images, turn_points, unturn_boxes
 from crossgeo.models.attengeo import AttenGeo, ReferenceFeatures
 from crossgeo.models.checkpoint import load_attengeo
+from crossgeo.models.street_view import StreetObjectView
 from crossgeo.models.views import ObjectView
 
 CENTRE_STEP_M = 2.0  # windows are centred on this grid, so that clicks near each other share one; less than training moves them
@@ -29,6 +31,11 @@ CACHED_WINDOWS = 32  # of eight turns each: 32 MB of AttenGeo-S's features, 256 
 
 class Locator(Protocol):
     """What the search needs to answer a click."""
+
+    @property
+    def reach_m(self) -> float:
+        """How far from a street photo's camera objects are looked for; infinite for drone photos."""
+        ...
 
     def find(self, photo: Photo, click_px: tuple[float, float], spot: Spot) -> FoundObject | None:
         """Return the object under a click (decoded pixels) of a photo that lies at a spot; None where there is no imagery."""
@@ -53,6 +60,11 @@ class ObjectFinder:
         """Load weights by shipped name or path; raise WeightsError when they are missing or damaged."""
         model = load_attengeo(weights)
         return cls(index, model.module, model.module.config.view)
+
+    @property
+    def reach_m(self) -> float:
+        """The reach of the street view, infinite of the drone's."""
+        return self.view.reach_m if isinstance(self.view, StreetObjectView) else math.inf
 
     def find(self, photo: Photo, click_px: tuple[float, float], spot: Spot) -> FoundObject | None:
         """Return the object under a click (decoded pixels) of a photo that lies at a spot.

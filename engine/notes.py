@@ -8,7 +8,6 @@ from crossgeo.engine.camera import STREET_BELOW_M, Camera, Kind, looks_like_pano
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.pose import Pose, StreetPose
 from crossgeo.models.street import DEFAULT_STREET_FOV_DEG, street_to_ground
-from crossgeo.models.street_view import REACH_M
 
 FOV_GUESSED = f"its field of view is not known and was taken for {DEFAULT_STREET_FOV_DEG:g} degrees"
 PANORAMA_GUESSED = "it is twice as wide as high and was taken for a panorama of 360 degrees"
@@ -30,8 +29,8 @@ def camera_notes(photo: Photo, camera: Camera, kind: Kind, fov_deg: float | None
     return notes
 
 
-def out_of_reach(photo: Photo, click_px: tuple[float, float], pose: Pose) -> str | None:
-    """Return why no object is looked for at a click (decoded pixels) of a street photo that shows ground too far away; None elsewhere.
+def out_of_reach(photo: Photo, click_px: tuple[float, float], pose: Pose, reach_m: float) -> str | None:
+    """Return why no object is looked for at a click (decoded pixels) of a street photo that shows ground past `reach_m`; None elsewhere.
 
     The foot of a wall within reach may be clicked as low in the photo as ground beyond it; the boxes of such clicks were hardly ever right.
     """
@@ -41,9 +40,9 @@ def out_of_reach(photo: Photo, click_px: tuple[float, float], pose: Pose) -> str
         away_m = math.hypot(*street_to_ground(pose.geometry(photo), *click_px))
     except ValueError:  # at the horizon or above it, where it shows no ground
         return None
-    if away_m <= REACH_M:
+    if away_m <= reach_m:
         return None
     return (
-        f"the point shows ground {away_m:.0f} m away, and objects farther than {REACH_M:g} m are not looked for; "
+        f"the point shows ground {away_m:.0f} m away, and objects farther than {reach_m:g} m are not looked for; "
         "if something nearer is meant, choose a point higher up on it"
     )

@@ -223,7 +223,7 @@ class GeoSearch:
         if click is not None and best.spots and (believed or anyway):
             with timed(timings, "object"):
                 locator, at = self._locator(best.kind), self.matchers[best.kind].at_click(picture, click, best.spots[0])
-                far = out_of_reach(picture, click, at.pose)
+                far = out_of_reach(picture, click, at.pose, locator.reach_m)
                 thing = locator.find(picture, click, at) if far is None else None
             notes += [note for note in (None if believed else NOT_BELIEVED, far) if note is not None]
         return self._answer(picture, best, top, thing, notes, timings)

@@ -20,6 +20,7 @@ from crossgeo.geodesy import from_lat_lon
 from crossgeo.indexer.build import BuildOptions, build_index
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.models.attengeo import PRESETS, AttenGeo
+from crossgeo.models.street_view import StreetObjectView
 from crossgeo.models.views import ObjectView
 
 STRIDE, SIDE_M = 16, 8.0
@@ -146,6 +147,13 @@ def test_the_real_model_answers_inside_its_window(red_index: Path, ground: Any) 
     assert 0 <= x0 < x1 <= config.window_px
     assert 0 <= y0 < y1 <= config.window_px
     assert 0 < found.confidence < 1
+
+
+def test_the_reach_is_that_of_the_view(red_index: Path) -> None:
+    with GeoIndex.open(red_index) as index:
+        assert finder(index, RedFinder()).reach_m == math.inf
+        ahead: Any = RedFinder()
+        assert ObjectFinder(index, ahead, StreetObjectView(ahead_m=24.0), precision="fp32").reach_m == 54.0
 
 
 def test_unseen_pixels_take_the_mean_colour() -> None:

@@ -42,14 +42,18 @@ def test_a_height_in_exif_is_noted_where_no_street_camera_has_it() -> None:
 
 @pytest.mark.parametrize(("down_deg", "away_m"), [(1.0, 115), (3.0, 38)])
 def test_a_click_on_far_ground_says_how_far_that_would_be(down_deg: float, away_m: int) -> None:
-    note = out_of_reach(photo(1440, 720), (720.0, 360.0 + 4.0 * down_deg), StreetPose(0.0, height_m=2.0))
+    note = out_of_reach(photo(1440, 720), (720.0, 360.0 + 4.0 * down_deg), StreetPose(0.0, height_m=2.0), 30.0)
     assert note is not None and f"ground {away_m} m away" in note and "30 m" in note
 
 
 @pytest.mark.parametrize("down_deg", [-20.0, 0.1, 4.0, 60.0])
 def test_a_click_within_reach_or_above_the_ground_says_nothing(down_deg: float) -> None:
-    assert out_of_reach(photo(1440, 720), (720.0, 360.0 + 4.0 * down_deg), StreetPose(0.0, height_m=2.0)) is None
+    assert out_of_reach(photo(1440, 720), (720.0, 360.0 + 4.0 * down_deg), StreetPose(0.0, height_m=2.0), 30.0) is None
+
+
+def test_windows_ahead_of_the_camera_reach_farther() -> None:
+    assert out_of_reach(photo(1440, 720), (720.0, 372.0), StreetPose(0.0, height_m=2.0), 54.0) is None
 
 
 def test_a_drone_sees_no_ground_out_of_reach() -> None:
-    assert out_of_reach(photo(), (5.0, 5.0), DronePose(0.0, 400.0)) is None
+    assert out_of_reach(photo(), (5.0, 5.0), DronePose(0.0, 400.0), 30.0) is None

@@ -92,6 +92,8 @@ def test_object_weights_of_the_other_kind_of_photo_are_refused_at_the_click(stre
 class Everywhere:
     """Stands in for object weights that find something wherever they look."""
 
+    reach_m = 30.0
+
     def find(self, photo: Photo, click_px: tuple[float, float], spot: Spot) -> FoundObject:
         return FoundObject(27.0, 85.0, (0.0, 0.0, 1.0, 1.0), {"type": "Polygon", "coordinates": []}, 1.0, 1.0, 0.5)
 
