@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from crossgeo.engine.camera import MAX_TILT_DEG, Camera
+from crossgeo.engine.camera import MAX_TILT_DEG, STREET_BELOW_M, Camera
 from crossgeo.engine.pose import DronePose, StreetPose
 from crossgeo.models.street import DEFAULT_STREET_FOV_DEG, Projection
 from crossgeo.models.views import DEFAULT_HFOV_DEG
@@ -53,7 +53,7 @@ def street_poses_to_try(camera: Camera, settings: StreetPoseSettings, convergenc
     """Return every pose of a street photo worth describing; an unknown field of view is taken for that of a phone."""
     projection: Projection = "panorama" if camera.panorama else "perspective"
     fov = camera.fov_deg if camera.fov_deg is not None else DEFAULT_STREET_FOV_DEG
-    known = camera.height_m is not None and camera.height_m < 10.0  # what drones and receivers write is no height in a street
+    known = camera.height_m is not None and camera.height_m < STREET_BELOW_M  # what drones and receivers write is no height in a street
     heights = [camera.height_m * scale for scale in settings.known_scale] if known and camera.height_m else settings.heights_m
     level = camera.level
     tilts = [(level.pitch_deg, level.roll_deg)] if level is not None else [(pitch, 0.0) for pitch in settings.pitches_deg]
