@@ -213,15 +213,15 @@ def _build(sources: Sequence[Path], index: Path, describer: EgoTRDescriber, repo
 def _ask_all(
     title: str, simulated: bool, index: _Built, questions: Sequence[Question], picture: Path, weights: tuple[str, str], report: Report
 ) -> Trial:
-    outcomes, shown = [], False
+    outcomes, shown = [], 0
     with GeoSearch.open(index.path, *weights) as search:
         for number, question in enumerate(questions):
             report("locating photos", number, len(questions))
             photo, answer, outcome = ask(search, question)
             outcomes.append(outcome)
-            if not shown and _worth_showing(outcome, question):
+            if (worth := _worth_showing(outcome, question)) > shown:
                 save_plot(picture, photo, answer, search.index, question.point)
-                shown = True
+                shown = worth
         report("locating photos", len(questions), len(questions))
         tiles = len(search.index)
     return Trial(title, simulated, index.path, tiles, index.took_s, tuple(outcomes), picture if shown else None)
@@ -245,7 +245,8 @@ def ask(search: GeoSearch, question: Question) -> tuple[Photo, Answer, Outcome]:
     return photo, answer, Outcome(question.photo.name, answer.status, error_m, turned, iou, took_ms)
 
 
-def _worth_showing(outcome: Outcome, question: Question) -> bool:
-    """The first good answer is the one to look at; which ones were bad stands in the table."""
-    good_place = outcome.status == "located" and outcome.error_m is not None and outcome.error_m <= 5.0
-    return good_place and (question.box is None or (outcome.iou or 0.0) >= 0.5)
+def _worth_showing(outcome: Outcome, question: Question) -> int:
+    """The first good answer is the one to look at, 2 with what was clicked and 1 without; which ones were bad stands in the table."""
+    if outcome.status != "located" or outcome.error_m is None or outcome.error_m > 5.0:
+        return 0
+    return 2 if question.box is None or (outcome.iou or 0.0) >= 0.5 else 1

@@ -30,7 +30,7 @@ def demo(
     photos: Annotated[int, typer.Option(min=1, max=1000, help="Photos to take over the town.")] = 8,
     street_photos: Annotated[
         int, typer.Option(min=0, max=1000, help="Panoramas, and as many ordinary photos, to take in its streets.")
-    ] = 2,
+    ] = 4,
     data: Data = None,
     real_photos: Annotated[int, typer.Option(min=1, help="Real photos to ask about, spread over the flight, at most all.")] = 6,
     town_only: Annotated[bool, typer.Option("--town-only", help="Leave real imagery out.")] = False,

@@ -59,3 +59,12 @@ def test_the_real_questions_are_the_eighteen_registered_photos(geo_data: Path) -
     assert len(questions) == 18
     assert all(question.photo.is_file() for question in questions)
     assert all(46.8 < question.lat < 46.9 and -92.0 < question.lon < -91.9 for question in questions)
+
+
+def test_the_picture_shown_is_of_a_right_place_and_rather_with_a_right_box() -> None:
+    box = square(85.0, 27.0, 2e-4)
+    clicked, plain = demo.Question(Path("a.jpg"), 27.0, 85.0, box=box), demo.Question(Path("a.jpg"), 27.0, 85.0)
+    assert demo._worth_showing(outcome(3.0, 0.7), clicked) == 2
+    assert demo._worth_showing(outcome(3.0, 0.2), clicked) == 1
+    assert demo._worth_showing(outcome(3.0, None), plain) == 2
+    assert demo._worth_showing(outcome(30.0, 0.7), clicked) == 0
