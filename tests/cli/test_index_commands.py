@@ -97,7 +97,7 @@ def wait_for(condition: Callable[[], bool], child: subprocess.Popen[str], second
 @pytest.mark.slow
 def test_ctrl_c_ends_a_build_with_130_and_the_same_command_goes_on(city: Any, geo: Any, start_geo: Any, tmp_path: Path) -> None:
     out = tmp_path / "a.geo"
-    arguments = ("index", "build", str(city.ortho), "--out", str(out), "--stride-m", "5", *city.place_weights)
+    arguments = ("index", "build", str(city.ortho), "--out", str(out), "--stride-m", "7", *city.place_weights)
     child = start_geo(*arguments)
     wait_for(lambda: any(out.glob("work/*/descriptors/*")), child)
     child.send_signal(signal.SIGINT)

@@ -153,7 +153,6 @@ def test_real_buildings_lie_on_their_polygons(geo_data: Path) -> None:
             continue
         mask = np.zeros(shape, np.uint8)
 
-
         points = np.stack([(xy[:, 0] - x_min) / 0.2, (y_max - xy[:, 1]) / 0.2], axis=1)
         cv2.fillPoly(mask, [np.round(points).astype(np.int32)], 1)
         around = cv2.dilate(mask, np.ones((31, 31), np.uint8)) - cv2.dilate(mask, np.ones((5, 5), np.uint8))
