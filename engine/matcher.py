@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -19,10 +19,10 @@ from crossgeo.engine.parts import PartSearch, PartSettings
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.photo_maps import DenseDescriber, PhotoMaps
 from crossgeo.engine.pose import Pose
+from crossgeo.engine.ranking import ranked
 from crossgeo.engine.registration import Registration, RegistrationSettings
-from crossgeo.engine.rivals import Rival, best_by_tile, suppress
+from crossgeo.engine.rivals import best_by_tile, suppress
 from crossgeo.engine.status import Thresholds
-from crossgeo.geodesy import to_lat_lon
 from crossgeo.indexer.index import GeoIndex
 
 JUDGED_REACH_M = 3.0  # as far as a part may stray when all of a photo is judged
@@ -190,12 +190,8 @@ class Matcher:
             refined = [(_settled if self._parts is not None else _better)(*own) for own in pairs]
         return self._ranked([*refined, *spots[len(leading) :]])
 
-    def _ranked(self, spots: list[Spot]) -> list[Spot]:
-        """Order spots by merit and drop those that came to lie on a better one."""
-        spots = sorted(spots, key=lambda spot: -spot.merit)
-        places = np.array([to_lat_lon(spot.segment.crs, spot.x, spot.y) for spot in spots])
-        rivals = [Rival(number, 0, spot.merit) for number, spot in enumerate(spots)]
-        return [spots[kept.tile] for kept in suppress(rivals, places, self.settings.min_rival_distance_m, len(spots))]
+    def _ranked(self, spots: Iterable[Spot]) -> list[Spot]:
+        return ranked(spots, self.settings.min_rival_distance_m)
 
 
 def _settled(judged: Spot, refined: Spot, *fits: Spot) -> Spot:

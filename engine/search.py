@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 
@@ -26,10 +27,11 @@ from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import Answer, FoundObject, Place, Status
 from crossgeo.engine.pose import Pose
 from crossgeo.engine.poses import PoseSettings, StreetPoseSettings, poses_to_try, street_poses_to_try
+from crossgeo.engine.ranking import ranked
 from crossgeo.engine.registration import RegistrationSettings
 from crossgeo.engine.status import status_of
 from crossgeo.engine.surfaces import Overlap
-from crossgeo.engine.zones import Zone, merged, zones_of
+from crossgeo.engine.zones import Zone, zones_of
 from crossgeo.errors import InputError, MismatchError, UsageError
 from crossgeo.geodesy import grid_convergence_deg, to_lat_lon
 from crossgeo.indexer.index import GeoIndex
@@ -244,7 +246,7 @@ class GeoSearch:
         # Without a heading every direction is tried, whichever way a grid lies.
         zones = [Zone(0.0, ids)] if camera.heading_deg is None else zones_of(self.index, ids)
         found = [matcher.match(photo, self._poses(kind, camera, zone), zone.ids, top, timings) for zone in zones]
-        spots = found[0] if len(found) == 1 else merged(found, matcher.settings.min_rival_distance_m)
+        spots = found[0] if len(found) == 1 else ranked(chain.from_iterable(found), matcher.settings.min_rival_distance_m)
         return _Found(camera, spots, status_of([spot.merit for spot in spots], matcher.thresholds), kind)
 
     def _poses(self, kind: Kind, camera: Camera, zone: Zone) -> list[Pose]:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crossgeo.engine.fine import Spot
-from crossgeo.engine.rivals import Rival, suppress
-from crossgeo.geodesy import grid_convergence_deg, to_lat_lon
+from crossgeo.geodesy import grid_convergence_deg
 from crossgeo.indexer.index import GeoIndex, Segment
 
 ALIKE_DEG = 1.0  # grids that differ by no more are one zone; the finer steps take that up
@@ -38,14 +34,6 @@ def zones_of(index: GeoIndex, ids: NDArray[np.int64] | None = None) -> list[Zone
         return [Zone(_mean_deg(groups[0]), ids)]
     searched = np.arange(len(index), dtype=np.int64) if ids is None else ids
     return [Zone(_mean_deg(group), searched[np.isin(numbers, [number for _, number in group])]) for group in groups]
-
-
-def merged(found: Sequence[Sequence[Spot]], min_distance_m: float) -> list[Spot]:
-    """Join the rivals of zones, best first, without those that lie on a better one: zones overlap where imagery does."""
-    spots = sorted(chain.from_iterable(found), key=lambda spot: -spot.merit)
-    places = np.array([to_lat_lon(spot.segment.crs, spot.x, spot.y) for spot in spots])
-    rivals = [Rival(number, 0, spot.merit) for number, spot in enumerate(spots)]
-    return [spots[kept.tile] for kept in suppress(rivals, places, min_distance_m, len(spots))]
 
 
 def _convergence_deg(segment: Segment) -> float:

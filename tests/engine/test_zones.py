@@ -17,8 +17,9 @@ from rasterio.transform import from_origin
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.pose import DronePose, Pose
+from crossgeo.engine.ranking import ranked
 from crossgeo.engine.search import GeoSearch
-from crossgeo.engine.zones import merged, zones_of
+from crossgeo.engine.zones import zones_of
 from crossgeo.geodesy import distance_m, grid_convergence_deg, to_lat_lon
 from crossgeo.indexer.build import BuildOptions, build_index
 from crossgeo.indexer.index import GeoIndex, Segment
@@ -126,7 +127,7 @@ def test_rivals_of_zones_stand_in_one_order_and_none_on_a_better_one(search: Geo
         x, y = middle(segment.crs.to_epsg())
         return Spot(segment, x + east_m, y, DronePose(0.0, WIDTH_M), score, 3.0, 0)
 
-    found = merged([[spot(one, 0.0, 0.9), spot(one, 60.0, 0.3)], [spot(two, 0.0, 0.5), spot(two, 10.0, 0.4)]], 25.0)
+    found = ranked([spot(one, 0.0, 0.9), spot(one, 60.0, 0.3), spot(two, 0.0, 0.5), spot(two, 10.0, 0.4)], 25.0)
     assert [(own.segment.number, own.score) for own in found] == [(one.number, 0.9), (two.number, 0.5), (one.number, 0.3)]
 
 
