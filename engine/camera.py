@@ -8,12 +8,11 @@ from typing import Literal
 from crossgeo.engine.levelling import Level, level_of
 from crossgeo.engine.photo import Photo
 from crossgeo.errors import UsageError
-from crossgeo.models.street import DEFAULT_STREET_FOV_DEG
+from crossgeo.models.street import DEFAULT_STREET_FOV_DEG, WIDEST_LENS_DEG
 
 Kind = Literal["drone", "street"]
 MAX_TILT_DEG = 60.0  # past it a drone photo shows too little ground at one scale; it is tried as if its tilt were unknown
 STREET_BELOW_M = 10.0  # what is higher above the ground does not stand in a street
-_WIDEST_LENS_DEG = 170.0  # what sees more is a panorama
 _NO_DRONE = "which a drone's camera does not take of the ground; ask for it as a street photo"
 _PANORAMA_ASPECT = (1.95, 2.05)  # of a whole sphere; no common camera has it
 
@@ -55,7 +54,7 @@ def check_known(
         if value is not None and not low <= value <= high:
             unit = "m" if name == "height" else "degrees"
             raise UsageError(f"the {name} must be {low:g} to {high:g} {unit}, not {value:g}")
-    around = fov_deg is not None and fov_deg > _WIDEST_LENS_DEG
+    around = fov_deg is not None and fov_deg > WIDEST_LENS_DEG
     if around and kind == "drone":
         raise UsageError(f"{fov_deg:g} degrees are those of a panorama, {_NO_DRONE}")
     if kind == "street" or around:
@@ -73,7 +72,7 @@ def camera_of(
     """Join what the caller says with what EXIF says; the caller wins. Raise UsageError where `check_known` does, or for another photo."""
     check_known(heading_deg, fov_deg, height_m, tilt_deg, kind)
     exif = photo.exif
-    around = exif.panorama_deg is not None or (fov_deg is not None and fov_deg > _WIDEST_LENS_DEG)
+    around = exif.panorama_deg is not None or (fov_deg is not None and fov_deg > WIDEST_LENS_DEG)
     around = around or (kind != "drone" and fov_deg is None and not _flew(height_m) and looks_like_panorama(photo))
     if around and kind == "drone":
         raise UsageError(f"{photo.name} is a panorama, {_NO_DRONE}")

@@ -21,6 +21,7 @@ Float = NDArray[np.float64]
 Projection = Literal["panorama", "perspective"]
 
 DEFAULT_HEIGHT_M = 2.0  # between a phone in the hand and a mast on a car
+WIDEST_LENS_DEG = 170.0  # a photo that shows more is a panorama, or a part of one
 DEFAULT_STREET_FOV_DEG = 67.0  # the main lens of most phones, held upright or across, lies between 52 and 73
 _NEAR_HORIZON = math.tan(math.radians(0.5))  # ground seen flatter than this is anywhere
 

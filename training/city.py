@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from crossgeo.engine.levelling import level_of
 from crossgeo.errors import GeoError, InputError
 from crossgeo.models.egotr import EgoTRBranch
+from crossgeo.models.street import DEFAULT_STREET_FOV_DEG, WIDEST_LENS_DEG
 from crossgeo.training.datasets.folder import read_folder
 from crossgeo.training.datasets.pictures import Pictures
 from crossgeo.training.egotr import EgoTRTraining
@@ -68,13 +70,27 @@ def read_city(
             f"{photos}: none of the photos says where it looked against true north (EXIF GPSImgDirection, GPSImgDirectionRef T), and "
             f"training needs that; the first, {headless[0][0]}: {headless[0][1]}"
         )
-    data = deduplicate(data, progress=progress)
+    data = levelled(deduplicate(data, progress=progress))
     split = resplit(data, {"train": 1.0 - held_share, HELD_OUT: held_share}, block_m, window_m, seed)
     if not {"train", HELD_OUT} <= set(split.splits):
         raise InputError(
             f"{photos}: holding out blocks of {block_m:g} m leaves nothing to train on or to ask about; give photos of more streets"
         )
     return City(split.split("train"), split.split(HELD_OUT), split.left_out)
+
+
+def levelled(data: PairSet) -> PairSet:
+    """Measure the tilt of every lens from the edges of what stands upright, as the engine does; panoramas are level already."""
+
+    def own(pair: Pair, pictures: Pictures) -> Pair:
+        fov_deg = DEFAULT_STREET_FOV_DEG if pair.fov_deg is None else pair.fov_deg
+        if fov_deg > WIDEST_LENS_DEG:
+            return pair
+        level = level_of(pictures.photo(pair), fov_deg)
+        return pair if level is None else replace(pair, tilt_deg=(level.pitch_deg, level.roll_deg))
+
+    with Pictures() as pictures:
+        return replace(data, pairs=tuple(own(pair, pictures) for pair in data))
 
 
 def city_source(city: City, as_input: PairInput, batch: int | None, seed: int) -> PairSource:

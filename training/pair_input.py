@@ -54,7 +54,7 @@ class PairInput:
         if isinstance(self.view, DroneView):
             side = self.view.size_px
             return fit(pixels, side), np.ones((side, side), np.bool_), (0.0, 0.0)
-        shot = take_shot(pixels, pair.fov_deg, fov_deg, towards_deg, pair.horizon)
+        shot = take_shot(pixels, pair.fov_deg, fov_deg, towards_deg, pair.horizon, pair.tilt_deg)
         assert pair.heading_deg is not None, "pairs without a heading are left out before training"
         heading_deg = pair.heading_deg + shot.turned_deg - pair.convergence_deg
         if isinstance(self.view, PanoramaView):

@@ -34,6 +34,7 @@ class Pair:
     place: str | None = None  # pairs of one place are right answers to each other (University-1652's buildings)
     window_m: float | None = None  # side of the square about `aerial_centre_xy` that is cut from `aerial`
     horizon: float = 0.5  # where a panorama's horizon lies, as a share of its height
+    tilt_deg: tuple[float, float] = (0.0, 0.0)  # pitch above the horizon and clockwise roll of a lens, where they have been measured
     imagery: tuple[Path, ...] = ()  # all that a window is cut from, earlier over later, where `aerial` is not all there is
     magnetic_heading: bool = False  # the photo names a heading against magnetic north, which lies off true north by who knows what
 

@@ -1,6 +1,7 @@
 """training/city.py: photos of a city become pairs, whole blocks are held out, and answers there are counted in metres."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from crossgeo.engine.levelling import Level
 from crossgeo.errors import InputError
 from crossgeo.models.street_view import StreetView
-from crossgeo.training.city import City, city_source, grid_figures, read_city
+from crossgeo.training.city import City, city_source, grid_figures, levelled, read_city
 from crossgeo.training.pair_input import PairInput
 
 AS_INPUT = PairInput(StreetView(size_px=32))
@@ -61,6 +63,13 @@ def test_photos_with_headings_against_magnetic_north_are_left_out_and_it_is_said
             photo.save(photos / f"{name}.jpg", exif=exif)  # without the heading that stood in its XMP
     left_out = dict(read_city(photos, [street_city.ortho], 60.0, seed=1).left_out)
     assert "magnetic north" in left_out["p03.jpg"] and left_out["p04.jpg"] == "no heading in its EXIF"
+
+
+def test_lenses_are_levelled_where_it_can_be_measured(city: City, monkeypatch: pytest.MonkeyPatch) -> None:
+    lens, panorama, blank = (replace(city.train.pairs[0], id=name, fov_deg=fov) for name, fov in (("l", 70.0), ("p", 360.0), ("b", 60.0)))
+    monkeypatch.setattr("crossgeo.training.city.level_of", lambda photo, fov: Level(4.0, -1.0) if fov == 70.0 else None)
+    found = levelled(replace(city.train, pairs=(lens, panorama, blank)))
+    assert [pair.tilt_deg for pair in found] == [(4.0, -1.0), (0.0, 0.0), (0.0, 0.0)]
 
 
 def test_photos_that_show_the_ground_are_found_on_the_grid(city: City) -> None:

@@ -8,8 +8,10 @@ import pytest
 from numpy.typing import NDArray
 
 from crossgeo.models.panorama import PanoramaView
+from crossgeo.models.street import StreetGeometry
 from crossgeo.models.street_view import StreetView
 from crossgeo.models.views import DroneView
+from crossgeo.training.evaluation.shots import take_shot
 from crossgeo.training.pair_input import PairInput, turned_offset
 from crossgeo.training.pairs import Pair
 
@@ -75,6 +77,16 @@ def test_a_perspective_photo_is_rolled_out_ahead_of_its_camera_where_a_window_ca
     assert ahead[0] > 5.0 and abs(ahead[1]) < 1.0
     *_, about = as_input.photo(photo, pair(heading_deg=90.0, fov_deg=70.0))
     assert about == (0.0, 0.0)
+
+
+def test_a_tilted_lens_is_levelled_before_its_photo_is_rolled_out() -> None:
+    view, photo, tilted = StreetView(), picture(90, 120), pair(heading_deg=90.0, fov_deg=70.0, tilt_deg=(6.0, 2.0))
+    wanted = view.canvas(photo, StreetGeometry(120, 90, "perspective", 90.0, 70.0, 6.0, 2.0))
+    for canvas, own in zip(PairInput(view).photo(photo, tilted)[:2], wanted, strict=True):
+        np.testing.assert_array_equal(canvas, own)
+    cut = take_shot(photo, 70.0, 40.0, 0.0, tilt_deg=(6.0, 2.0)).geometry(90.0)
+    assert (cut.pitch_deg, cut.roll_deg, cut.hfov_deg) == (6.0, 2.0, 40.0)  # the middle keeps the axis
+    assert take_shot(photo, 360.0, 360.0, 0.0, tilt_deg=(6.0, 2.0)).geometry(0.0).pitch_deg == 0.0
 
 
 def test_a_cropped_panorama_lies_on_the_ground_where_the_whole_one_does() -> None:

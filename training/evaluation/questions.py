@@ -43,7 +43,9 @@ class Questions:
         """Read photos and cut them; panoramas in directions that depend on the seed and the row alone."""
         towards = random_directions(len(self.pairs), self.seed)
         pairs = [(self.pairs.pairs[row], float(towards[row])) for row in rows]
-        return [take_shot(pictures.photo(pair), pair.fov_deg, fov_deg, towards_deg, pair.horizon) for pair, towards_deg in pairs]
+        return [
+            take_shot(pictures.photo(pair), pair.fov_deg, fov_deg, towards_deg, pair.horizon, pair.tilt_deg) for pair, towards_deg in pairs
+        ]
 
     def rows_of(self, truths: Sequence[Pair]) -> list[int]:
         """Return the rows of some of the set's pairs."""
