@@ -31,7 +31,7 @@ AERIAL = "egotr-s-drone"
 HELD_OUT_STYLES = ("temperate", "nordic")  # of the towns that are asked about; the aerial branch has never seen the first
 HELD_OUT_TOWN = 9008
 TOWN_M = 400.0
-KINDS = {"building": 0.75, "tree": 0.25}
+KINDS = {"building": 0.65, "tree": 0.35}
 
 
 def sceneries(first: int, count: int) -> list[TownScenery]:

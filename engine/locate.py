@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Hashable
 from typing import Protocol
 
 import numpy as np
@@ -53,7 +54,7 @@ class ObjectFinder:
         self.view = view
         self._index, self._model = index, model.eval()
         self._bf16 = precision == "bf16" or (precision == "auto" and cpu_has_fast_bf16())
-        self._cache: OrderedDict[tuple[int, int, int], ReferenceFeatures | None] = OrderedDict()
+        self._cache: OrderedDict[Hashable, ReferenceFeatures | None] = OrderedDict()
 
     @classmethod
     def load(cls, index: GeoIndex, weights: str = "attengeo-s-drone") -> ObjectFinder:
@@ -72,16 +73,18 @@ class ObjectFinder:
         None where the index has no imagery there; UsageError when the click shows sky.
         """
         try:
-            canvas, mask, click, (east_m, north_m) = self.view.query(photo.pixels, spot.pose.geometry(photo), click_px)
+            asked = self.view.query(photo.pixels, spot.pose.geometry(photo), click_px)
         except ValueError as error:
             raise UsageError(f"{photo.name}: the point shows sky, not ground; choose one on the ground") from error
-        column, row = round((spot.x + east_m) / CENTRE_STEP_M), round((spot.y + north_m) / CENTRE_STEP_M)
-        features = self._features(spot.segment, column, row)
+        column, row = (round((at + away) / CENTRE_STEP_M) for at, away in zip((spot.x, spot.y), asked.centre_m, strict=True))
+        features = self._features(spot, column, row, asked.sight_m)
         if features is None:
             return None
-        images = torch.from_numpy(fill(canvas, mask, self.view.mean)[None]).permute(0, 3, 1, 2)  # (1, 3, S, S)
-        photos = torch.cat([turn_images(images, turn) for turn in range(TURNS)])
-        clicks = torch.stack([turn_points(torch.tensor(click), turn, self.view.photo_px) for turn in range(TURNS)])
+        images = torch.from_numpy(fill(asked.canvas, asked.mask, self.view.mean)[None]).permute(0, 3, 1, 2)  # (1, 3, S, S)
+        # A canvas on the ground turns with its window; what is seen from the street is only mirrored.
+        turns = range(TURNS) if asked.sight_m is None else [turn - turn % 4 for turn in range(TURNS)]
+        photos = torch.cat([turn_images(images, turn) for turn in turns])
+        clicks = torch.stack([turn_points(torch.tensor(asked.click_px), turn, self.view.photo_px) for turn in turns])
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self._bf16):
             raw = self._model.query(features, photos, clicks)  # (8, A, 5, g, g)
             turned, confidence = decode_boxes(raw, self._model.anchors, self._model.config.stride)
@@ -90,22 +93,25 @@ class ObjectFinder:
         box = np.clip(fused.numpy().astype(np.float64), 0.0, self.view.window_px)
         return self._object(spot.segment, column, row, box, float(sure))
 
-    def _features(self, segment: Segment, column: int, row: int) -> ReferenceFeatures | None:
-        key = (segment.number, column, row)
+    def _features(self, spot: Spot, column: int, row: int, sight_m: tuple[float, float] | None) -> ReferenceFeatures | None:
+        x, y = column * CENTRE_STEP_M, row * CENTRE_STEP_M
+        sight = self.view.sight_px(sight_m, (x - spot.x, y - spot.y)) if sight_m and isinstance(self.view, StreetObjectView) else None
+        key = (spot.segment.number, column, row, sight)
         if key not in self._cache:
-            centre = (column * CENTRE_STEP_M, row * CENTRE_STEP_M)
-            window, valid = self._index.read_window(segment, *centre, self.view.window_extent_m, self.view.window_px)
-            self._cache[key] = self._encode(fill(window, valid, self.view.mean)) if valid.any() else None
+            window, valid = self._index.read_window(spot.segment, x, y, self.view.window_extent_m, self.view.window_px)
+            self._cache[key] = self._encode(fill(window, valid, self.view.mean), sight) if valid.any() else None
             if len(self._cache) > CACHED_WINDOWS:
                 self._cache.popitem(last=False)
         self._cache.move_to_end(key)
         return self._cache[key]
 
-    def _encode(self, window: NDArray[np.uint8]) -> ReferenceFeatures:
+    def _encode(self, window: NDArray[np.uint8], sight: tuple[float, ...] | None) -> ReferenceFeatures:
         images = torch.from_numpy(window[None]).permute(0, 3, 1, 2)  # (1, 3, S, S)
-        turned = torch.cat([turn_images(images, turn) for turn in range(TURNS)])
+        turned = [torch.cat([turn_images(images, turn) for turn in range(TURNS)])]
+        if sight is not None:
+            turned.append(torch.stack([turn_points(torch.tensor(sight), turn, self.view.window_px) for turn in range(TURNS)]))
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self._bf16):
-            return self._model.encode_reference(turned)
+            return self._model.encode_reference(*turned)
 
     def _object(self, segment: Segment, column: int, row: int, box: NDArray[np.float64], confidence: float) -> FoundObject:
         """The box, in pixels of a window, as a place."""

@@ -10,7 +10,7 @@ def click_map(clicks: Tensor, height: int, width: int, power: float = 2.0) -> Te
     """Return m[i, j] = (1 - dist((i, j), click) / sqrt(H^2 + W^2))^2 of (B, 2) clicks as (B, 1, H, W) float32 in [0, 1].
 
     Clicks are x, y in pixels with pixel edges at whole numbers, so pixel (i, j) has its centre at x = j + 0.5, y = i + 0.5.
-    A click of which only the line on the ground is known, (B, 4) as x0, y0, x1, y1, is as near as that line's nearest point.
+    A line, (B, 4) as x0, y0, x1, y1, is as near as its nearest point.
     `power` is 2 in DetGeo; a higher one narrows the peak.
     """
     clicks = clicks.float()

@@ -41,11 +41,11 @@ class AttenGeoConfig:
     anchors: AnchorSizes  # (width, height) px of the window
     mean: tuple[float, float, float]  # of RGB / 255
     std: tuple[float, float, float]
-    click_power: float = 2.0  # of the click map; 2 is DetGeo's
+    click_power: float = 2.0  # of the click map, and of the line of sight's; 2 is DetGeo's
     cvcam: bool = True  # False: the paper's baseline, the photo's mean feature is added to every cell of the window
     mhsam: bool = True  # False: the fused features go to the head as they are
-    street: bool = False  # photos from the street: canvases around the camera, clicks as lines
-    ahead_m: float = 0.0  # of a street camera, along the click, where canvas and window are centred
+    look_deg: float = 0.0  # across a street photo's crop around the click, whose line of sight the window shows; 0: photos from the air
+    ahead_m: float = 0.0  # of a street camera, along the click, where the window is centred
 
     def __post_init__(self) -> None:
         """Refuse sizes that do not go together (ValueError)."""
@@ -58,7 +58,7 @@ class AttenGeoConfig:
     def view(self) -> ObjectView:
         """How photos and windows become this model's input."""
         sizes = self.photo_px, self.window_px, self.window_gsd_m, self.mean, self.std
-        return StreetObjectView(*sizes, self.ahead_m) if self.street else ObjectView(*sizes)
+        return StreetObjectView(*sizes, self.ahead_m, self.look_deg) if self.look_deg else ObjectView(*sizes)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for a card."""
@@ -97,9 +97,9 @@ PRESETS = {
         mean=efficientnet_lite.MEAN, std=efficientnet_lite.STD,
     ),
     "attengeo-s-street": AttenGeoConfig(
-        "attengeo-s-street", "efficientnet-lite0", (5,), (), stride=16, window_px=256, window_gsd_m=0.25,
+        "attengeo-s-street", "efficientnet-lite0", (5,), (), stride=16, window_px=288, window_gsd_m=0.25,
         photo_px=160, channels=128, heads=4, hidden=512, iterations=2, spatial_hidden=128, anchors=_STREET_ANCHORS,
-        mean=efficientnet_lite.MEAN, std=efficientnet_lite.STD, street=True,
+        mean=efficientnet_lite.MEAN, std=efficientnet_lite.STD, click_power=16.0, look_deg=64.0, ahead_m=30.0,
     ),
 }  # fmt: skip
 
@@ -127,7 +127,7 @@ class AttenGeo(nn.Module):
     """Photo and click against a window: shared backbone, CVCAM, MHSAM, nine anchors.
 
     Images are RGB in 0..255, uint8 or float; the config's mean and std are applied inside. The backbone's weights serve both views;
-    the click map is the fourth input channel of the photo, which the window does without.
+    the click map is the fourth input channel of the photo. The window does without, or has the click's line of sight there.
     """
 
     mean: Tensor
@@ -159,17 +159,24 @@ class AttenGeo(nn.Module):
             bias.zero_()
             bias[:, 4] = -math.log(cells - 1)  # one prior in all is true: start from that rate
 
-    def encode_reference(self, windows: Tensor) -> ReferenceFeatures:
-        """Encode (B, 3, S, S) windows, RGB in 0..255, as (B, C, g, g) features; S must be a multiple of the stride."""
+    def encode_reference(self, windows: Tensor, sights: Tensor | None = None) -> ReferenceFeatures:
+        """Encode (B, 3, S, S) windows, RGB in 0..255, as (B, C, g, g) features; S must be a multiple of the stride.
+
+        `sights` (B, 4), x0, y0, x1, y1 px, are the lines of sight of clicks in street photos; a model for the air takes none.
+        """
+        if (sights is None) == (self.config.look_deg > 0.0):
+            raise ValueError(f"{self.config.name} takes windows {'without' if sights is not None else 'with'} a line of sight")
         stride = self.config.stride
         if windows.shape[-1] % stride or windows.shape[-2] % stride:
             raise ValueError(f"a window of {tuple(windows.shape[-2:])} px does not divide into cells of {stride} px")
-        return ReferenceFeatures(self.reference_map(self.backbone(self._normalise(windows))))
+        images = self._normalise(windows)
+        if sights is not None:
+            images = torch.cat([images, self._pointed(sights, windows)], dim=1)
+        return ReferenceFeatures(self.reference_map(self.backbone(images)))
 
     def encode_query(self, photos: Tensor, clicks: Tensor) -> Tensor:
         """Encode (B, 3, h, w) photos, RGB in 0..255, with (B, 2) clicks in pixels as (B, C, h / stride, w / stride) features."""
-        point = click_map(clicks, photos.shape[-2], photos.shape[-1], self.config.click_power)  # (B, 1, h, w)
-        features: Tensor = self.query_map(self.backbone(torch.cat([self._normalise(photos), point.to(self.mean.dtype)], dim=1)))
+        features: Tensor = self.query_map(self.backbone(torch.cat([self._normalise(photos), self._pointed(clicks, photos)], dim=1)))
         return features
 
     def query(self, features: ReferenceFeatures, photos: Tensor, clicks: Tensor) -> Tensor:
@@ -193,9 +200,9 @@ class AttenGeo(nn.Module):
         raw: Tensor = self.head(fused)  # (B, 5 A, g, g)
         return raw.view(batch, len(self.config.anchors), PREDICTIONS, *raw.shape[-2:]).float()
 
-    def forward(self, windows: Tensor, photos: Tensor, clicks: Tensor) -> Tensor:
-        """Both halves at once: (B, 3, S, S) windows, (B, 3, h, w) photos, (B, 2) clicks in pixels -> raw (B, A, 5, g, g)."""
-        return self.query(self.encode_reference(windows), photos, clicks)
+    def forward(self, windows: Tensor, photos: Tensor, clicks: Tensor, sights: Tensor | None = None) -> Tensor:
+        """Both halves at once: (B, 3, S, S) windows, (B, 3, h, w) photos, (B, 2) clicks, (B, 4) sights -> raw (B, A, 5, g, g)."""
+        return self.query(self.encode_reference(windows, sights), photos, clicks)
 
     def load_backbone(self, state: dict[str, Tensor]) -> None:
         """Start the backbone from its published ImageNet weights; the click channel starts at zero."""
@@ -204,6 +211,10 @@ class AttenGeo(nn.Module):
     def freeze_backbone(self, layers: int) -> None:
         """Take the stem and the next `layers - 1` blocks out of training; the click channel goes on learning."""
         freeze_first(self.backbone, layers)
+
+    def _pointed(self, clicks: Tensor, images: Tensor) -> Tensor:
+        """The map (B, 1, h, w) of points or lines on images."""
+        return click_map(clicks, images.shape[-2], images.shape[-1], self.config.click_power).to(self.mean.dtype)
 
     def _normalise(self, images: Tensor) -> Tensor:
         return (images.to(self.mean.dtype) - self.mean) / self.std

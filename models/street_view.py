@@ -9,17 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from crossgeo.models.street import Float, StreetGeometry, look_along, pixels_to_directions, pyramid
-from crossgeo.models.views import Image, Mask, ObjectView, canvas_to_ground, normalise
+from crossgeo.models.views import Image, Mask, ObjectQuery, ObjectView, canvas_to_ground, normalise
 
 AHEAD_M = 12.0
-REACH_M = 30.0  # objects farther than this from the middle of a window are not looked for
+RIM_M = 4.0  # objects whose middle is nearer to a window's rim are not looked for
 
 
 @dataclass(frozen=True)
@@ -56,23 +56,21 @@ class StreetView:
 
 @dataclass(frozen=True)
 class StreetObjectView(ObjectView):
-    """The view of AttenGeo's street preset: photo and imagery of the same square around the camera, or ahead of it along the click.
+    """The view of AttenGeo's street preset: what is seen around the click, and the imagery ahead of the camera with its line of sight.
 
-    A click on a wall or a crown says a direction, not a place: it is the line from the camera to the ground under it, or to `reach_m`.
+    A click on a wall or a crown says a direction, not a place. The photo is shown as a level camera turned towards the click takes it, so
+    that columns are azimuths beside the click and rows are heights; the window is north up and centred `ahead_m` along the click.
     """
 
-    gsd_m: float = 0.25  # of the window; the photo's canvas shows the same ground
-    ahead_m: float = 0.0  # of the camera, along the click, where both are centred
+    window_px: int = 288
+    gsd_m: float = 0.25  # of the window
+    ahead_m: float = 30.0
+    look_deg: float = 64.0  # across the photo's square crop
 
     @property
     def reach_m(self) -> float:
-        """How far from the camera objects are looked for."""
-        return REACH_M + self.ahead_m
-
-    @property
-    def photo_extent_m(self) -> float:
-        """Side of the photo's canvas on the ground, in metres."""
-        return self.window_extent_m
+        """How far from the camera the middle of an object may lie and still be mostly inside the window."""
+        return self.ahead_m + self.window_extent_m / 2.0 - RIM_M
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for a card."""
@@ -81,33 +79,54 @@ class StreetObjectView(ObjectView):
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> StreetObjectView:
         """Read what `to_dict` gave."""
-        return replace(cls(**vars(ObjectView.from_dict(values))), ahead_m=float(values.get("ahead_m", 0.0)))
+        own = {"ahead_m": float(values["ahead_m"]), "look_deg": float(values["look_deg"])}
+        return cls(**{**vars(ObjectView.from_dict(values)), **own})
 
-    def query(  # type: ignore[override]
-        self, photo: Image, geometry: StreetGeometry, point_px: tuple[float, float]
-    ) -> tuple[Image, Mask, tuple[float, ...], tuple[float, float]]:
-        """Roll the photo out: canvas (S, S, 3), mask (S, S), click as a line x0, y0, x1, y1 px, and the middle's offset in metres."""
-        direction = pixels_to_directions(geometry, np.array(point_px[0]), np.array(point_px[1]))
-        centre_m = self.centre_m(direction)
-        canvas, mask = roll_out(photo, geometry, self.photo_px, self.photo_extent_m, centre_m)
-        return canvas, mask, self.line(direction, geometry.height_m), centre_m
+    def query(self, photo: Image, geometry: StreetGeometry, point_px: tuple[float, float]) -> ObjectQuery:  # type: ignore[override]
+        """Turn the photo towards a click."""
+        towards = pixels_to_directions(geometry, np.array(point_px[0]), np.array(point_px[1]))
+        canvas, mask = look_along(pyramid(photo), geometry, self.directions(towards))
+        return ObjectQuery(canvas, mask, self.click_px(towards), self.centre_m(towards), self.sight_m(towards, geometry.height_m))
 
-    def centre_m(self, direction: Float) -> tuple[float, float]:
-        """Return how far (east_m, north_m) from the camera the window of a click along a direction (3,) is centred."""
-        east, north, _ = direction.tolist()
-        level = max(math.hypot(east, north), 1e-9)
-        return east / level * self.ahead_m, north / level * self.ahead_m
+    def directions(self, towards: Float, size_px: int | None = None) -> Float:
+        """Return the (S, S, 3) directions of the pixels of the crop around a click along `towards` (3,); S is `photo_px` unless given."""
+        size = size_px or self.photo_px
+        east, north = _level(towards)
+        steps = ((np.arange(size) + 0.5) / size * 2.0 - 1.0) * math.tan(math.radians(self.look_deg) / 2.0)
+        right, down = np.meshgrid(steps, steps)
+        return np.stack([east + north * right, north - east * right, -down], axis=-1)
 
-    def line(self, direction: Float, height_m: float) -> tuple[float, float, float, float]:
-        """Return the line on the canvas of a click along a direction (3,) from a camera `height_m` up."""
-        east, north, up = direction.tolist()
-        level = max(math.hypot(east, north), 1e-9)
-        away_m = min(self.reach_m, height_m * level / -up) if up < 0.0 else self.reach_m
-        middle, px_per_m = self.photo_px / 2.0, self.photo_px / self.photo_extent_m
-        # From the canvas's middle the camera lies `ahead_m` back, and the line runs away from it.
-        ends = [(east / level * (along_m - self.ahead_m), north / level * (along_m - self.ahead_m)) for along_m in (0.0, away_m)]
-        (x0, y0), (x1, y1) = ((middle + a * px_per_m, middle - b * px_per_m) for a, b in ends)
-        return x0, y0, x1, y1
+    def click_px(self, towards: Float) -> tuple[float, float]:
+        """Return where (x, y) on the crop a click lies: in its middle column, on its rim where it looks steeper than the crop shows."""
+        level = max(math.hypot(*towards[:2]), 1e-9)
+        share = float(np.clip(-towards[2] / level / math.tan(math.radians(self.look_deg) / 2.0), -1.0, 1.0))
+        return self.photo_px / 2.0, (1.0 + share) * self.photo_px / 2.0
+
+    def centre_m(self, towards: Float) -> tuple[float, float]:
+        """Return how far (east_m, north_m) from the camera the window of a click along `towards` (3,) is centred."""
+        east, north = _level(towards)
+        return east * self.ahead_m, north * self.ahead_m
+
+    def sight_m(self, towards: Float, height_m: float) -> tuple[float, float]:
+        """Return where (east_m, north_m) from a camera `height_m` up a line of sight (3,) ends: on the ground, or at `reach_m`."""
+        away_m = self.reach_m
+        if towards[2] < 0.0:
+            away_m = min(away_m, height_m * math.hypot(*towards[:2]) / float(-towards[2]))
+        east, north = _level(towards)
+        return east * away_m, north * away_m
+
+    def sight_px(self, sight_m: tuple[float, float], centre_m: tuple[float, float]) -> tuple[float, float, float, float]:
+        """Return the line x0, y0, x1, y1 (px) from the camera to `sight_m` on a window centred at `centre_m` (east, north) from it."""
+        middle = self.window_px / 2.0
+        x0, y0 = middle - centre_m[0] / self.gsd_m, middle + centre_m[1] / self.gsd_m
+        return x0, y0, x0 + sight_m[0] / self.gsd_m, y0 - sight_m[1] / self.gsd_m
+
+
+def _level(towards: Float) -> tuple[float, float]:
+    """The unit (east, north) of a direction; north where it looks straight up or down."""
+    east, north = float(towards[0]), float(towards[1])
+    length = math.hypot(east, north)
+    return (east / length, north / length) if length > 1e-9 else (0.0, 1.0)
 
 
 def street_ahead_m(geometry: StreetGeometry) -> tuple[float, float]:

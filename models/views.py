@@ -176,6 +176,17 @@ def normalise(images: Image, masks: Mask | None, mean: tuple[float, ...], std: t
 
 
 @dataclass(frozen=True)
+class ObjectQuery:
+    """A click in a photo, as AttenGeo takes it."""
+
+    canvas: Image  # (S, S, 3)
+    mask: Mask  # (S, S)
+    click_px: tuple[float, float]  # x, y on the canvas
+    centre_m: tuple[float, float]  # (east, north) of the window's middle from where the photo lies
+    sight_m: tuple[float, float] | None = None  # (east, north) of the end of the line on the ground that a street photo's click looks along
+
+
+@dataclass(frozen=True)
 class ObjectView:
     """The view of AttenGeo's drone preset: a photo canvas centred near the click and a window of imagery, at one scale."""
 
@@ -205,13 +216,11 @@ class ObjectView:
         mean, std = tuple(values["mean"]), tuple(values["std"])
         return cls(int(values["photo_px"]), int(values["window_px"]), float(values["gsd_m"]), mean, std)
 
-    def query(
-        self, photo: Image, geometry: PhotoGeometry, point_px: tuple[float, float]
-    ) -> tuple[Image, Mask, tuple[float, ...], tuple[float, float]]:
-        """Place the photo around a click: canvas (S, S, 3), mask (S, S), click on it (x, y) px and as (east, north) m."""
-        east_m, north_m = photo_to_ground(geometry, *point_px)
-        canvas, mask = place_on_canvas(photo, geometry, self.photo_px, self.photo_extent_m, (east_m, north_m))
-        return canvas, mask, (self.photo_px / 2.0, self.photo_px / 2.0), (east_m, north_m)
+    def query(self, photo: Image, geometry: PhotoGeometry, point_px: tuple[float, float]) -> ObjectQuery:
+        """Place the photo around a click; ValueError when the point shows sky."""
+        centre_m = photo_to_ground(geometry, *point_px)
+        canvas, mask = place_on_canvas(photo, geometry, self.photo_px, self.photo_extent_m, centre_m)
+        return ObjectQuery(canvas, mask, (self.photo_px / 2.0, self.photo_px / 2.0), centre_m)
 
     def normalise(self, images: Image, masks: Mask | None = None) -> Tensor:
         """Turn (B, S, S, 3) uint8 images into (B, 3, S, S) float32; masked pixels become 0, the mean."""

@@ -58,7 +58,7 @@ def evaluate_attengeo(model: AttenGeo, batches: Iterable[ObjectBatch], *, bf16: 
     overlaps = []
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
         for batch in (b.on(device) for b in batches):
-            boxes, _ = decode_best(model(batch.windows, batch.photos, batch.clicks), model.anchors, model.config.stride)  # (B, 4)
+            boxes, _ = decode_best(batch.asked(model), model.anchors, model.config.stride)  # (B, 4)
             overlaps.append(box_iou(boxes.clamp(0.0, float(batch.windows.shape[-1])), batch.boxes).cpu())
     iou = torch.cat(overlaps)
     return BoxAccuracy((iou >= 0.25).float().mean().item(), (iou >= 0.5).float().mean().item(), iou.median().item(), len(iou))
@@ -107,7 +107,7 @@ class AttenGeoTask(Task[ObjectBatch]):
         config, device = self.config, self.model.anchors.device
         batch = batch.on(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
-            raw = self.model(batch.windows, batch.photos, batch.clicks)  # (B, A, 5, g, g) float32
+            raw = batch.asked(self.model)  # (B, A, 5, g, g) float32
         parts = attengeo_loss(raw, batch.boxes, self.model.anchors, self.model.config.stride, spare_iou=config.spare_iou)
         loss = parts.total(config.box_weight, config.overlap_weight)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -78,7 +78,7 @@ class ObjectPairSource:
             torch.tensor(clicks, dtype=torch.float32),
             torch.from_numpy(np.stack(windows)).permute(0, 3, 1, 2),
             torch.from_numpy(np.stack(boxes)),
-            tuple(skipped),
+            skipped=tuple(skipped),
         )
 
     def _one(self, pair: ObjectPair, pictures: Pictures) -> tuple[Image, tuple[float, float], Image, NDArray[np.float32]]:

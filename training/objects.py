@@ -29,10 +29,16 @@ class ObjectBatch:
     clicks: Tensor  # (B, 2) float32, px
     windows: Tensor
     boxes: Tensor  # (B, 4) float32, xyxy px inside the window
+    sights: Tensor | None = None  # (B, 4) float32, px of the window: the lines of sight of street photos' clicks
 
     def on(self, device: torch.device) -> ObjectBatch:
         """Return the batch on a device."""
-        return ObjectBatch(*(t.to(device, non_blocking=True) for t in (self.photos, self.clicks, self.windows, self.boxes)))
+        parts = (self.photos, self.clicks, self.windows, self.boxes, self.sights)
+        return ObjectBatch(*(part if part is None else part.to(device, non_blocking=True) for part in parts))  # type: ignore[arg-type]
+
+    def asked(self, model: Callable[..., Tensor]) -> Tensor:
+        """Return what a model answers, raw (B, A, 5, g, g)."""
+        return model(self.windows, self.photos, self.clicks, *(() if self.sights is None else (self.sights,)))
 
 
 def make_batch(samples: Sequence[ObjectSample], view: ObjectView) -> ObjectBatch:
@@ -45,6 +51,7 @@ def make_batch(samples: Sequence[ObjectSample], view: ObjectView) -> ObjectBatch
         torch.tensor([sample.click_px for sample in samples], dtype=torch.float32),
         torch.from_numpy(windows).permute(0, 3, 1, 2),
         torch.from_numpy(boxes.astype(np.float32)),
+        None if samples[0].sight_px is None else torch.tensor([sample.sight_px for sample in samples], dtype=torch.float32),
     )
 
 

@@ -181,9 +181,10 @@ class ObjectSample:
 
     photo: Image  # (photo_px, photo_px, 3)
     mask: Mask
-    click_px: tuple[float, ...]  # x, y, or a line x0, y0, x1, y1
+    click_px: tuple[float, float]
     window: Image  # (window_px, window_px, 3)
     box: NDArray[np.float32]  # xyxy px
+    sight_px: tuple[float, float, float, float] | None = None  # on the window: the line of sight of a street photo's click
 
 
 def render_object(

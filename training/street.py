@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from crossgeo.models.panorama import sphere_directions
 from crossgeo.models.street import StreetGeometry, directions_to_pixels
-from crossgeo.models.street_view import canvas_directions, street_ahead_m
+from crossgeo.models.street_view import StreetObjectView, canvas_directions, street_ahead_m
 from crossgeo.models.views import DroneView
 from crossgeo.training.augment import change_photo
 from crossgeo.training.grounds import Ground, Image, Outline
@@ -178,15 +178,27 @@ class Shot:
         seen[~shown] = 0
         return seen, shown
 
+    def towards(self, view: StreetObjectView, direction: Float, rng: np.random.Generator) -> tuple[Image, Mask]:
+        """Return the crop (S, S, 3) that the engine would make of the photo around a click along `direction` (3,), and its mask."""
+        size_px, errors = view.photo_px, self.errors
+        assumed = view.directions(direction, round(size_px * errors.oversample))  # (F, F, 3)
+        seen = self._seen(assumed, rng)
+        if rng.random() < errors.coarse_share:
+            px_per_rad = math.exp(rng.uniform(*np.log(errors.photo_px))) / (2.0 * math.pi)
+            own_px = round(2.0 * math.tan(math.radians(view.look_deg) / 2.0) * px_per_rad)
+            seen = np.asarray(cv2.resize(seen, (own_px, own_px), interpolation=cv2.INTER_AREA), np.uint8)
+        seen = change_photo(seen, rng, errors.strength)
+        crop = np.asarray(cv2.resize(seen, (size_px, size_px), interpolation=cv2.INTER_AREA), np.uint8)
+        mask = directions_to_pixels(self.geometry, view.directions(direction))[2]
+        crop[~mask] = 0
+        return crop, mask
+
     def canvas(self, size_px: int, extent_m: float, centre_m: tuple[float, float], rng: np.random.Generator) -> tuple[Image, Mask]:
         """Return the canvas (S, S, 3) that the engine would make of the photo, around an offset from the camera, and its mask."""
         errors, height_m = self.errors, self.geometry.height_m
         fine_px = round(size_px * errors.oversample)
         assumed = canvas_directions(fine_px, extent_m, height_m, centre_m)  # (F, F, 3)
-        shown = directions_to_pixels(self.geometry, assumed)[2]
-        colours = self.scenery.look(self.origin_m, self.rays(assumed[shown]), rng)
-        seen = np.full((fine_px, fine_px, 3), colours.mean(axis=0) if len(colours) else 0.0, np.float64).astype(np.uint8)
-        seen[shown] = colours
+        seen = self._seen(assumed, rng)
         if rng.random() < errors.coarse_share:
             px_per_rad = math.exp(rng.uniform(*np.log(errors.photo_px))) / (2.0 * math.pi)
             seen = through_photo(seen, extent_m, centre_m, height_m, px_per_rad, errors.strength, rng)
@@ -196,6 +208,14 @@ class Shot:
         mask = directions_to_pixels(self.geometry, canvas_directions(size_px, extent_m, height_m, centre_m))[2]
         canvas[~mask] = 0
         return canvas, mask
+
+    def _seen(self, assumed: Float, rng: np.random.Generator) -> Image:
+        """What the photo shows along (F, F, 3) directions as the engine assumes them; their mean colour where it does not look."""
+        shown = directions_to_pixels(self.geometry, assumed)[2]
+        colours = self.scenery.look(self.origin_m, self.rays(assumed[shown]), rng)
+        seen = np.full((*shown.shape, 3), colours.mean(axis=0) if len(colours) else 0.0, np.float64).astype(np.uint8)
+        seen[shown] = colours
+        return seen
 
 
 def _turned(directions: Float, turn_rad: float) -> Float:

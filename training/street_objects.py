@@ -17,8 +17,8 @@ from crossgeo.training.render import UNSEEN, ObjectSample, World, outline_box, r
 from crossgeo.training.street import Scenery, Shot, StreetCameras, StreetErrors, Thing
 
 # What is left once a photo's place and heading are found.
-SETTLED = StreetErrors(height_error=0.06, heading_error_deg=3.0, settled_share=0.0)
-_RAYS = 64
+SETTLED = StreetErrors(height_error=0.06, heading_error_deg=3.0, settled_share=0.0, strength=0.4)
+_RAYS = 160
 
 
 class StreetObjectSampler:
@@ -67,7 +67,8 @@ class StreetObjectSampler:
             return None
         share = np.array([self.kinds[kind] for kind in seen])
         kind = seen[int(rng.choice(len(seen), p=share / share.sum()))]
-        ray = int(rng.choice([k for k in near if scenery.things[found[k]].kind == kind]))
+        thing = rng.choice(sorted({int(found[k]) for k in near if scenery.things[found[k]].kind == kind}))  # far ones as often as near
+        ray = int(rng.choice([k for k in near if found[k] == thing]))
         return self._sample(shot, scenery.things[found[ray]], directions[ray], rng)
 
     def _within(self, world: World, site: tuple[float, float], thing: Thing) -> bool:
@@ -78,7 +79,7 @@ class StreetObjectSampler:
     def _sample(self, shot: Shot, thing: Thing, direction: np.ndarray, rng: np.random.Generator) -> ObjectSample | None:
         view, world = self.view, shot.world
         centre_m = view.centre_m(direction)
-        photo, mask = shot.canvas(view.photo_px, view.photo_extent_m, centre_m, rng)
+        photo, mask = shot.towards(view, direction, rng)
         photo[~mask] = UNSEEN
         away = world.offset_px(*(np.array(centre_m) + rng.normal(0.0, self.place_error_m, 2)).tolist())
         window_px = (shot.site_px[0] + away[0], shot.site_px[1] + away[1])
@@ -89,4 +90,5 @@ class StreetObjectSampler:
         window = change_tile(render_tile(world, window_px, view.window_extent_m, view.window_px), rng)
         if rng.random() < self.other_day:
             window = change_photo(window, rng, 0.5)
-        return ObjectSample(photo, mask, view.line(direction, shot.geometry.height_m), window, box)
+        sight = view.sight_px(view.sight_m(direction, shot.geometry.height_m), centre_m)
+        return ObjectSample(photo, mask, view.click_px(direction), window, box, sight)

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.locate import ObjectFinder, fill
-from crossgeo.engine.pose import DronePose
+from crossgeo.engine.photo import Photo
+from crossgeo.engine.pose import DronePose, StreetPose
 from crossgeo.errors import UsageError
 from crossgeo.geodesy import from_lat_lon
 from crossgeo.indexer.build import BuildOptions, build_index
@@ -36,13 +37,15 @@ class RedFinder:
 
     def __init__(self) -> None:
         self.windows: list[Tensor] = []
+        self.sights: list[Tensor] = []
         self.clicks: list[tuple[Tensor, Tensor]] = []
 
     def eval(self) -> RedFinder:
         return self
 
-    def encode_reference(self, windows: Tensor) -> Tensor:
+    def encode_reference(self, windows: Tensor, *sights: Tensor) -> Tensor:
         self.windows.append(windows)
+        self.sights.extend(sights)
         return windows
 
     def query(self, features: Tensor, photos: Tensor, clicks: Tensor) -> Tensor:
@@ -153,7 +156,27 @@ def test_the_reach_is_that_of_the_view(red_index: Path) -> None:
     with GeoIndex.open(red_index) as index:
         assert finder(index, RedFinder()).reach_m == math.inf
         ahead: Any = RedFinder()
-        assert ObjectFinder(index, ahead, StreetObjectView(ahead_m=24.0), precision="fp32").reach_m == 54.0
+        assert ObjectFinder(index, ahead, StreetObjectView(window_px=256, ahead_m=24.0), precision="fp32").reach_m == 52.0
+
+
+def test_a_street_click_shows_its_line_of_sight_in_every_turn_of_the_window(red_index: Path) -> None:
+    view = StreetObjectView(photo_px=160, window_px=384, gsd_m=0.2)
+    photo = Photo.from_pixels(np.random.default_rng(1).integers(0, 255, (512, 1024, 3), np.uint8), "street")
+    with GeoIndex.open(red_index) as index:
+        model: Any = RedFinder()
+        standing = Spot(index.segments[0], RED_X - 25.0, RED_Y + 0.4, StreetPose(0.0, 2.0, "panorama", 360.0), 0.9, 3.0, 0)
+        found = ObjectFinder(index, model, view, precision="fp32").find(photo, (768.0, 200.0), standing)  # eastwards, above the horizon
+        assert found is not None
+        east, north = from_lat_lon(index.segments[0].crs, found.lat, found.lon)
+    assert math.hypot(east - RED_X, north - RED_Y) < 0.6
+    for window, (x0, y0, x1, y1) in zip(model.windows[0], model.sights[0], strict=True):
+        red_y, red_x = (float(v.float().mean()) + 0.5 for v in torch.nonzero((window[0] > 240) & (window[1] < 15), as_tuple=True))
+        share = ((red_x - x0) * (x1 - x0) + (red_y - y0) * (y1 - y0)) / ((x1 - x0) ** 2 + (y1 - y0) ** 2)
+        assert float(share) == pytest.approx(25.0 / view.reach_m, abs=0.03)  # the square lies 25 m along the line
+        assert float(abs((red_x - x0) * (y1 - y0) - (red_y - y0) * (x1 - x0)) / math.hypot(x1 - x0, y1 - y0)) < 4.0
+    photos, clicks = model.clicks[0]
+    assert torch.equal(photos[1], photos[0]) and torch.equal(photos[5], photos[0].flip(-1))  # mirrored with the window, never turned
+    assert clicks.tolist() == [[80.0, pytest.approx(float(clicks[0, 1]))]] * 8
 
 
 def test_unseen_pixels_take_the_mean_colour() -> None:

@@ -177,6 +177,22 @@ def test_the_click_changes_the_answer_only_once_its_channel_has_learnt(config: A
         torch.testing.assert_close(model.encode_reference(windows).grid, features.grid)  # the window knows of no click
 
 
+def test_the_street_model_sees_the_line_of_sight_on_its_windows() -> None:
+    model = _make(dataclasses.replace(TINY, look_deg=64.0, ahead_m=30.0))
+    windows = torch.randint(0, 256, (1, 3, TINY.window_px, TINY.window_px), dtype=torch.uint8)
+    lines = torch.tensor([[4.0, 4.0, 40.0, 4.0], [4.0, 40.0, 40.0, 40.0]])
+    with torch.no_grad():
+        for name, parameter in model.backbone.named_parameters():
+            if name.endswith("click"):
+                parameter.fill_(0.5)
+        first, second = (model.encode_reference(windows, line[None]).grid for line in lines)
+    assert not torch.allclose(first, second)
+    with pytest.raises(ValueError, match="with a line of sight"):
+        model.encode_reference(windows)
+    with pytest.raises(ValueError, match="without a line of sight"):
+        _make(TINY).encode_reference(windows, lines[:1])
+
+
 def test_the_backbone_is_one_for_both_views() -> None:
     model = _make(TINY)
     windows, photos, clicks = _inputs(TINY)

@@ -108,26 +108,45 @@ def test_a_view_comes_back_from_its_card() -> None:
     assert again == view and again.digest == view.digest != StreetView().digest
 
 
-def test_a_click_in_a_street_photo_is_a_line_from_the_camera() -> None:
+def test_a_click_in_a_street_photo_looks_along_a_line_to_the_ground() -> None:
     view, photo = StreetObjectView(), shot(PHOTO)
-    canvas, mask, line, offset = view.query(photo, PHOTO, (600.0, 800.0))
-    assert canvas.shape == (160, 160, 3) and mask.any() and offset == (0.0, 0.0)
-    east, north = street_to_ground(PHOTO, 600.0, 800.0)
-    assert line == pytest.approx((80.0, 80.0, 80.0 + east * 2.5, 80.0 - north * 2.5))
-    _, _, high, _ = view.query(photo, PHOTO, (600.0, 100.0))  # above the horizon: as far as is looked
-    assert math.hypot(high[2] - 80.0, high[3] - 80.0) == pytest.approx(30.0 * 2.5)
+    asked = view.query(photo, PHOTO, (600.0, 800.0))
+    assert asked.canvas.shape == (160, 160, 3) and asked.mask.any()
+    assert asked.sight_m == pytest.approx(street_to_ground(PHOTO, 600.0, 800.0))
+    east, north = np.array(asked.sight_m) / math.hypot(*asked.sight_m)
+    assert asked.centre_m == pytest.approx((30.0 * east, 30.0 * north))
+    high = view.query(photo, PHOTO, (600.0, 100.0))  # above the horizon: as far as is looked
+    assert math.hypot(*high.sight_m) == pytest.approx(view.reach_m) == 62.0
     assert view.to_dict()["kind"] == "street-object" and StreetObjectView.from_dict(view.to_dict()) == view
 
 
-def test_a_window_ahead_is_centred_along_the_click_and_looks_farther() -> None:
-    view, photo = StreetObjectView(ahead_m=20.0), shot(PHOTO)
-    _, _, line, offset = view.query(photo, PHOTO, (600.0, 100.0))
-    east, north, _ = pixels_to_directions(PHOTO, np.array(600.0), np.array(100.0)).tolist()
-    towards = np.array((east, north)) / math.hypot(east, north)
-    assert offset == pytest.approx(tuple(20.0 * towards))
-    assert line[:2] == pytest.approx((80.0 - 50.0 * towards[0], 80.0 + 50.0 * towards[1]))  # the camera, 20 m back at 0.4 m a pixel
-    assert line[2:] == pytest.approx((80.0 + 75.0 * towards[0], 80.0 - 75.0 * towards[1]))  # 50 m from it
-    assert StreetObjectView.from_dict(view.to_dict()) == view
-    near, _, _, _ = view.query(photo, PHOTO, (600.0, 800.0))
-    around, _, _, _ = StreetObjectView().query(photo, PHOTO, (600.0, 800.0))
-    assert near.shape == around.shape and not np.array_equal(near, around)
+def test_the_line_of_sight_starts_at_the_camera_on_the_window() -> None:
+    view = StreetObjectView(window_px=256, gsd_m=0.5, ahead_m=20.0)
+    assert view.sight_px((0.0, 40.0), (0.0, 20.0)) == (128.0, 168.0, 128.0, 88.0)  # northwards, from 20 m south of the middle
+    assert view.sight_px((10.0, 0.0), (21.0, -1.0)) == (86.0, 126.0, 106.0, 126.0)  # of a window that is not centred on the line
+
+
+@pytest.mark.parametrize("photo_heading", [0.0, 130.0])
+def test_a_crop_is_level_and_turned_towards_the_click(photo_heading: float) -> None:
+    view = StreetObjectView()
+    sphere = StreetGeometry(2048, 1024, "panorama", photo_heading)
+    towards = np.array((math.sin(math.radians(75.0)), math.cos(math.radians(75.0)), math.tan(math.radians(12.0))))
+    mark_x, mark_y, _ = directions_to_pixels(sphere, towards)
+    photo = np.zeros((1024, 2048, 3), np.uint8)
+    photo[512:] = (0, 90, 0)  # ground
+    photo[round(float(mark_y)) - 12 : round(float(mark_y)) + 12, round(float(mark_x)) - 12 : round(float(mark_x)) + 12] = (255, 0, 0)
+    asked = view.query(photo, sphere, (float(mark_x), float(mark_y)))
+    rows, columns = np.nonzero(asked.canvas[..., 0] > 128)
+    assert asked.mask.all() and asked.click_px == pytest.approx((columns.mean() + 0.5, rows.mean() + 0.5), abs=0.7)
+    assert asked.click_px[1] == pytest.approx(80.0 - 80.0 * math.tan(math.radians(12.0)) / math.tan(math.radians(32.0)), abs=1e-3)
+    green = asked.canvas[..., 1] > 45
+    assert green[81:].all() and not green[:79].any()  # the horizon is the middle row
+
+
+def test_columns_of_a_crop_run_clockwise_and_steep_clicks_lie_on_its_rim() -> None:
+    view = StreetObjectView(photo_px=64)
+    ahead = view.directions(np.array((0.0, 1.0, 0.0)))
+    assert ahead.shape == (64, 64, 3) and ahead[0, 0, 2] > 0.0 > ahead[-1, 0, 2]
+    assert ahead[0, -1, 0] > 0.0 > ahead[0, 0, 0]  # looking north, east lies right
+    assert view.click_px(np.array((0.0, 0.2, -1.0))) == (32.0, 64.0)
+    assert view.centre_m(np.array((0.0, 0.0, -1.0))) == (0.0, 30.0)  # straight down: no direction, so any

@@ -248,8 +248,9 @@ def test_the_object_view_puts_the_click_in_the_middle_of_its_canvas() -> None:
     photo[100:104, 290:294] = (255, 0, 0)
     geometry = PhotoGeometry(400, 300, 80.0, 64.0, tilt_deg=20.0)
     view = ObjectView(photo_px=128, window_px=192, gsd_m=0.2)
-    canvas, mask, click, offset_m = view.query(photo, geometry, (292.0, 102.0))
-    assert click == (64.0, 64.0) and canvas.shape == (128, 128, 3) and mask[64, 64]
-    assert project(geometry, *offset_m)[:2] == pytest.approx((292.0, 102.0), abs=1e-9)
+    asked = view.query(photo, geometry, (292.0, 102.0))
+    canvas = asked.canvas
+    assert asked.click_px == (64.0, 64.0) and canvas.shape == (128, 128, 3) and asked.mask[64, 64] and asked.sight_m is None
+    assert project(geometry, *asked.centre_m)[:2] == pytest.approx((292.0, 102.0), abs=1e-9)
     assert (canvas[63:65, 63:65, 0] > 200).all() and (canvas[63:65, 63:65, 1] < 60).all()
     assert (view.photo_extent_m, view.window_extent_m) == pytest.approx((25.6, 38.4))

@@ -111,13 +111,14 @@ def test_the_line_of_a_click_leads_over_the_box_it_is_about(ahead_m: float) -> N
     house = np.array([[440.0, 400.0], [470.0, 400.0], [470.0, 440.0], [440.0, 440.0]], np.float32)
     tree = np.array([[520.0, 500.0], [532.0, 500.0], [532.0, 512.0], [520.0, 512.0]], np.float32)
     scenery = Flat(flat().ground, flat().places_m, (Thing("building", house), Thing("tree", tree)))
-    view = StreetObjectView(ahead_m=ahead_m)
+    view = StreetObjectView(window_px=256, ahead_m=ahead_m)
     exact = StreetErrors(height_error=0.0, heading_error_deg=0.0, tilt_error_deg=0.0)
     draw = StreetObjectSampler([scenery], view, {"building": 0.5, "tree": 0.5}, exact, place_error_m=0.0)
     rng, sizes = np.random.default_rng(4), set()
     for _ in range(12):
         sample = draw(rng)
-        x0, y0, x1, y1 = np.array(sample.click_px) * view.window_px / view.photo_px
+        assert sample.sight_px is not None
+        x0, y0, x1, y1 = sample.sight_px
         along = np.linspace(0.0, 1.0, 400)[:, None] * (x1 - x0, y1 - y0) + (x0, y0)
         inside = (along >= sample.box[:2] - 1.5).all(axis=1) & (along <= sample.box[2:] + 1.5).all(axis=1)
         assert inside.any() and math.hypot(x0 - 128.0, y0 - 128.0) == pytest.approx(ahead_m / view.gsd_m, abs=1e-6)

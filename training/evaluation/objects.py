@@ -93,8 +93,8 @@ class ObjectModel:
 
 def check_fits(name: str, config: AttenGeoConfig, objects: ObjectSet) -> None:
     """Raise MismatchError where a model reads photos or windows of another kind or size than a set's pictures show."""
-    if config.street:
-        raise MismatchError(f"{name} reads street photos rolled out over the ground, not as {objects.name} has them; choose others")
+    if config.look_deg:
+        raise MismatchError(f"{name} reads street photos turned towards the click, not as {objects.name} has them; choose others")
     reads_m = config.window_px * config.window_gsd_m
     for pair in objects:
         if pair.aerial_gsd_m is None or objects.aerial_px is None:

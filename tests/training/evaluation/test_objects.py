@@ -50,11 +50,11 @@ def test_iou_is_that_of_pixels_wherever_the_box_lies() -> None:
     assert iou_of((3, 3, 3, 9), (3, 3, 3, 9)) == 0.0
 
 
-def test_weights_whose_photos_are_rolled_out_are_not_asked_about_whole_photos(objects: ObjectSet) -> None:
+def test_weights_whose_photos_turn_towards_the_click_are_not_asked_about_whole_photos(objects: ObjectSet) -> None:
     unplaced = replace(objects, pairs=tuple(replace(pair, aerial_gsd_m=None) for pair in objects))
     network().check_fits(unplaced)
-    with pytest.raises(MismatchError, match="rolled out over the ground"):
-        network(replace(TINY, street=True)).check_fits(unplaced)
+    with pytest.raises(MismatchError, match="turned towards the click"):
+        network(replace(TINY, look_deg=64.0, ahead_m=30.0)).check_fits(unplaced)
 
 
 def test_the_error_of_the_middle_is_in_metres_on_the_ground(objects: ObjectSet) -> None:
