@@ -87,6 +87,12 @@ class Matcher:
                 spots = self._agreed(photo, maps, spots)
         return spots
 
+    def turned_finely(self, photo: Photo, spot: Spot, heading_deg: float | None) -> Spot:
+        """Return the spot with its heading settled to about a degree, near one against grid north if that is known."""
+        if self._maps is None:
+            return spot
+        return self._settling.settle_heading(self._settling.open(photo), spot, heading_deg)
+
     def at_click(self, photo: Photo, click_px: tuple[float, float], spot: Spot) -> Spot:
         """Return the spot corrected by what lies around a click (decoded pixels)."""
         if self._registration is None or not self.settings.clicks_register:

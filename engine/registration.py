@@ -23,6 +23,8 @@ from crossgeo.engine.surfaces import Overlap, Scene, fit_surfaces
 from crossgeo.indexer.index import GeoIndex
 
 CLICK_FIT = 0.3  # chance reaches less around a click; a placement that all of a photo agrees with is not moved by it
+TURNS_DEG = np.arange(-6.0, 6.1, 1.5)  # at which a heading is settled
+BELIEF = 0.015  # what a heading that lies 5 degrees off the given one must fit better by: half of what such a turn costs a photo's fit
 _SCENES = 4  # read and sent through the stem at a time
 Levels = tuple[Scene, ...]  # one imagery at each of STRIDES
 
@@ -100,6 +102,25 @@ class Registration:
         fits = [self._fit(photo, poses, scene) for poses, scene in zip(tried, self._scenes(photo, spots), strict=True)]
         return [_moved(photo, spot, fit) for spot, fit in zip(spots, fits, strict=True)]
 
+    def settle_heading(self, photo: PhotoMaps, spot: Spot, believed_deg: float | None = None) -> Spot:
+        """Return the spot turned to the peak of a parabola through its fits at nearby headings, and moved to the best fit there.
+
+        The stem's maps are coarse, so that neighbouring headings fit about alike and the best of a few is off by degrees. A heading against
+        grid north that is believed counts as `BELIEF` says. Score and fit stay: what was judged was the place.
+        """
+        poses = [spot.pose.turned(turn) for turn in TURNS_DEG]
+        levels = next(self._scenes(photo, [spot]))
+        found = self._surface(photo, poses, levels).flatten(1).amax(dim=1).numpy()
+        if believed_deg is not None:
+            away = np.array([(pose.heading_deg - believed_deg + 180.0) % 360.0 - 180.0 for pose in poses])
+            found = found - BELIEF * (away / 5.0) ** 2
+        best = int(found.argmax())
+        near = slice(max(best - 2, 0), best + 3)
+        bend, slope, _ = np.polyfit(TURNS_DEG[near], found[near], 2)
+        turn = float(np.clip(-slope / (2.0 * bend), TURNS_DEG[near][0], TURNS_DEG[near][-1])) if bend < 0.0 else float(TURNS_DEG[best])
+        fit = self._fit(photo, [spot.pose.turned(turn)], levels)
+        return spot if fit is None else replace(_moved(photo, spot, fit), fit=spot.fit)
+
     def register_click(self, photo: Photo, click_px: tuple[float, float], spot: Spot, shrink: float = 1.0) -> Spot:
         """Return the spot with position and pose corrected so that the ground around a click (decoded pixels) fits best.
 
@@ -134,6 +155,10 @@ class Registration:
 
     def _fit(self, photo: PhotoMaps, poses: Sequence[Pose], levels: Levels) -> Fit | None:
         """The best pose and shift over the mean of the strides' surfaces; None where nothing fits."""
+        return self._best(self._surface(photo, poses, levels), STRIDES[0], poses, photo.extent_m)
+
+    def _surface(self, photo: PhotoMaps, poses: Sequence[Pose], levels: Levels) -> Tensor:
+        """The mean over the strides of how well each pose fits at each shift (P, H, W), in steps of the finer one."""
         templates = photo.at(poses)
         total: Tensor | None = None
         for stride, maps, cells, scene in zip(templates.strides, templates.maps, templates.cells, levels, strict=True):
@@ -142,7 +167,7 @@ class Registration:
                 part = total + F.interpolate(part.unsqueeze(1), size=total.shape[1:], mode="bilinear", align_corners=True)[:, 0]
             total = part
         assert total is not None
-        return self._best(total / len(templates.strides), templates.strides[0], poses, photo.extent_m)
+        return total / len(templates.strides)
 
     def _best(self, surface: Tensor, stride: int, poses: Sequence[Pose], extent_m: float) -> Fit | None:
         table = surface.numpy()

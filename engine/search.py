@@ -220,6 +220,9 @@ class GeoSearch:
                 if best is None or best.status != "located":
                     best = self._better(best, self._look(picture, own, guess, ids, top, timings))
         assert best is not None
+        if best.spots:
+            with timed(timings, "fine"):
+                best.spots[0] = self._turned_finely(picture, best)
         thing, notes = None, camera_notes(picture, best.camera, best.kind, fov_deg, height_m)
         believed = best.status in ("located", "ambiguous")
         if click is not None and best.spots and (believed or anyway):
@@ -248,6 +251,13 @@ class GeoSearch:
         found = [matcher.match(photo, self._poses(kind, camera, zone), zone.ids, top, timings) for zone in zones]
         spots = found[0] if len(found) == 1 else ranked(chain.from_iterable(found), matcher.settings.min_rival_distance_m)
         return _Found(camera, spots, status_of([spot.merit for spot in spots], matcher.thresholds), kind)
+
+    def _turned_finely(self, photo: Photo, found: _Found) -> Spot:
+        """The best place with its heading settled."""
+        spot, heading = found.spots[0], found.camera.heading_deg
+        if heading is not None:
+            heading = None if found.camera.heading_is_magnetic else heading - grid_convergence_deg(spot.segment.crs, spot.x, spot.y)
+        return self.matchers[found.kind].turned_finely(photo, spot, heading)
 
     def _poses(self, kind: Kind, camera: Camera, zone: Zone) -> list[Pose]:
         if kind == "street":

@@ -58,6 +58,19 @@ def test_the_pose_comes_from_the_maps_of_all_poses_tried(index: GeoIndex, ground
     assert found.fit is not None and alone.fit is not None and found.fit > alone.fit + 0.2
 
 
+def test_a_heading_is_settled_between_the_steps_it_was_tried_at(index: GeoIndex, ground: Any, dense: Any) -> None:
+    true = 70.0
+    registration, photo = Registration(index, dense), ground.photo(X, Y, true, 80.0)
+    begun = replace(spot(index, 2.0, -3.0, DronePose(true - 3.7, 80.0)), fit=0.5, score=0.25)
+    found = registration.settle_heading(registration.open(photo), begun)
+    assert abs(found.pose.heading_deg - true) < 1.5 and np.hypot(found.x - X, found.y - Y) < 1.5
+    assert (found.fit, found.score) == (0.5, 0.25)  # the place was judged, not the turn
+    held = registration.settle_heading(registration.open(photo), begun, believed_deg=true - 6.0)
+    assert true - 6.0 < held.pose.heading_deg < found.pose.heading_deg  # a heading that was given holds it back
+    nowhere = spot(index, 5000.0, 0.0, DronePose(true, 80.0))
+    assert registration.settle_heading(registration.open(photo), nowhere) == nowhere
+
+
 def test_another_place_fits_less(index: GeoIndex, ground: Any, dense: Any) -> None:
     photo, registration = ground.photo(X, Y, 40.0, 80.0), Registration(index, dense)
     spots = [spot(index, 0, 0, DronePose(40.0, 80.0)), spot(index, 70, 50, DronePose(40.0, 80.0))]
