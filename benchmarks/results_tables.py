@@ -1,0 +1,92 @@
+"""Print the tables of docs/results.md from what the street benchmarks wrote: python benchmarks/results_tables.py."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+Json = dict[str, Any]
+PLACES = {"R@1": "R@1", "R@1%": "R@1%", "within_25_m": "within 25 m", "within_5_m": "within 5 m"}
+BOXES = {"accu@0.25": "accu@0.25", "accu@0.5": "accu@0.5"}
+
+
+def cell(figure: Json | None) -> str:
+    """Write a share and its 95 % interval in percent."""
+    if figure is None:
+        return "-"
+    value, low, high = (figure.get(key) for key in ("value", "low", "high"))
+    return f"{value:.0%}" if low is None or high is None else f"{value:.0%} ({low:.0%} to {high:.0%})"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Write Markdown."""
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)) + "\n"
+
+
+def read(name: str) -> Json | None:
+    """Return what a benchmark wrote, None where it has not run."""
+    path = RESULTS / f"{name}.json"
+    found: Json | None = json.loads(path.read_text()) if path.exists() else None
+    return found
+
+
+def street(found: Json) -> str:
+    """All towns, case by case: descriptors, the engine's places, boxes, the controls."""
+    places, boxes, controls = [], [], []
+    for town in found["towns"]:
+        name = f"{town['seed']} {town['style']}"
+        for case, of in town["cases"].items():
+            engine, rows = of.get("engine") or {}, of.get("descriptors") or {}
+            both = {**rows, **engine}
+            if both:
+                places.append(
+                    [name, case, *(cell(both.get(key)) for key in PLACES), cell(engine.get("located")), str(engine.get("photos", ""))]
+                )
+            if engine.get("boxes"):
+                near = engine.get("boxes_within_30_m") or {}
+                boxes.append([name, case, *(cell(engine["boxes"].get(key)) for key in BOXES), *(cell(near.get(key)) for key in BOXES)])
+            for control, own in {**(of.get("controls") or {}), "heading shifted": of.get("heading shifted at random")}.items():
+                if own:
+                    controls.append([name, control, cell(own["R@1"]), cell(own["R@1%"]), f"{own['R@1%']['chance']:.1%}"])
+            if shifted := of.get("engine, heading shifted at random"):
+                controls.append([name, "engine, heading shifted", cell(shifted["within_25_m"]), "-", "-"])
+    return "\n".join([
+        table(["town", "photos", *PLACES.values(), "`located`", "asked of the engine"], places),
+        table(["town", "photos", "all clicks: accu@0.25", "accu@0.5", "objects within 30 m: accu@0.25", "accu@0.5"], boxes),
+        table(["town", "control", "R@1, or within 25 m", "R@1%", "chance of R@1%"], controls),
+    ])  # fmt: skip
+
+
+def ablation(found: Json) -> str:
+    """Variants by what was measured; over seeds."""
+    names = list(next(iter(found["result"].values())))
+    rows = [[variant, *(cell(of.get(name)) for name in names), str(len(of[names[0]]["seeds"]))] for variant, of in found["result"].items()]
+    return table(["variant", *names, "seeds"], rows)
+
+
+def banepa(found: Json) -> str:
+    """Before and after, descriptors and engine."""
+    rows = []
+    for when, of in found["result"].items():
+        own = {"descriptors, heading known": of["descriptors, heading known"], **{f"engine, {k}": v for k, v in of["engine"].items()}}
+        rows += [[when, case, cell(figures["within_5_m"]), cell(figures["within_25_m"])] for case, figures in own.items()]
+    return table(["", "photos", "within 5 m", "within 25 m"], rows)
+
+
+TABLES: dict[str, Callable[[Json], str]] = {
+    "accuracy-street": street, "ablation-street-egotr": ablation, "ablation-street-attengeo": ablation, "accuracy-street-banepa": banepa,
+}  # fmt: skip
+
+
+def main() -> None:
+    """Print what there is."""
+    for name, write in TABLES.items():
+        found = read(name)
+        print(f"## {name}\n\n{write(found) if found else 'not measured yet'}")
+
+
+if __name__ == "__main__":
+    main()
