@@ -87,7 +87,7 @@ def engine(search: GeoSearch, town: Path, asked: PairSet, count: int, seed: int)
                 query: dict[str, Any] = {"kind": "street", "fov_deg": about["hfov_deg"]}
                 if known:
                     query["heading_deg"] = about["heading_deg"]
-                truths.append(Truth(Photo.open(pair.photo), about["lat"], about["lon"], about["heading_deg"], None, None, query))
+                truths.append(Truth(Photo.read(pair.photo), about["lat"], about["lon"], about["heading_deg"], None, None, query))
             metres = np.array([np.inf if row.metres is None else row.metres for row in evaluate(search, truths)])
             figures[f"{kind}, heading {'known' if known else 'unknown'}"] = {
                 "photos": len(metres), **{f"within_{limit:g}_m": share(metres <= limit).to_json() for limit in (5.0, NEAR_M)},

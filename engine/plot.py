@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from crossgeo.engine.aerial_map import BLUE, INK, ROSE, WHITE, AerialMap
 from crossgeo.engine.pen import Pen, Point
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import Answer, Place
-from crossgeo.engine.pose import part_at
+from crossgeo.engine.pose import StreetPose, part_at
 from crossgeo.errors import LimitError
 from crossgeo.geodesy import distance_m, from_lat_lon
 from crossgeo.indexer.index import GeoIndex, Segment
@@ -110,8 +111,9 @@ def _aerial(pen: Pen, photo: Photo, answer: Answer, index: GeoIndex, click: Poin
     x0, y0, x1, y1 = _AERIAL
     best, segment = answer.places[0], index.segment_of(answer.places[0].tile)
     x, y = from_lat_lon(segment.crs, best.lat, best.lon)
-    size_m = min(max(1.3 * best.pose.seen_m, 60.0), 220.0)
-    view = AerialMap(index, segment, x, y, size_m, x1 - x0, y1 - y0)
+    corners = [] if answer.found is None else [(lat, lon) for lon, lat in answer.found.polygon["coordinates"][0][:-1]]
+    shown = [from_lat_lon(segment.crs, *corner) for corner in corners]
+    view = AerialMap(index, segment, *_framed((x, y), min(max(1.3 * best.pose.seen_m, 60.0), 220.0), shown), x1 - x0, y1 - y0)
     outline = view.footprint(best, photo)
     if outline:
         view.pen.dashes([*outline, outline[0]], WHITE, 1.8, casing=(12, 18, 26, 130))
@@ -120,7 +122,8 @@ def _aerial(pen: Pen, photo: Photo, answer: Answer, index: GeoIndex, click: Poin
         _clicked_ground(view, best, segment, photo, click)
     if answer.found is not None:
         thing = answer.found
-        corners = [(lat, lon) for lon, lat in thing.polygon["coordinates"][0][:-1]]
+        if isinstance(best.pose, StreetPose):
+            view.pen.line([view.at(x, y), view.at(*from_lat_lon(segment.crs, thing.lat, thing.lon))], ROSE, 2.2, casing=WHITE)
         view.box(corners, f"{thing.width_m:.1f} x {thing.height_m:.1f} m,  confidence {thing.confidence:.2f}")
     view.scale_bar()
     view.north()
@@ -129,6 +132,17 @@ def _aerial(pen: Pen, photo: Photo, answer: Answer, index: GeoIndex, click: Poin
     if answer.found is not None:
         caption += f";  object at {answer.found.lat:.6f}, {answer.found.lon:.6f}"
     pen.text((x0, y1 + 24), caption, 15, _GREY)
+
+
+def _framed(place: Point, size_m: float, corners: Sequence[Point]) -> tuple[float, float, float]:
+    """The middle x, y and side of the square that shows a place with `size_m` around it, moved and widened to show an object, too."""
+    (x, y), half = place, size_m / 2.0
+    if all(max(abs(east - x), abs(north - y)) < 0.9 * half for east, north in corners):
+        return x, y, size_m
+    near = 0.25 * size_m  # what stays around the place itself
+    xs, ys = [x - near, x + near, *(east for east, _ in corners)], [y - near, y + near, *(north for _, north in corners)]
+    side = 1.1 * max(max(xs) - min(xs), max(ys) - min(ys))
+    return (max(xs) + min(xs)) / 2.0, (max(ys) + min(ys)) / 2.0, max(size_m, side)
 
 
 def _clicked_ground(view: AerialMap, best: Place, segment: Segment, photo: Photo, click: Point) -> None:
