@@ -21,6 +21,7 @@ from crossgeo.training.recipes import ATTENGEO, EGOTR, for_length
 from crossgeo.training.stream import Source
 
 if TYPE_CHECKING:
+    from crossgeo.models.attengeo import AttenGeoConfig
     from crossgeo.models.checkpoint import LoadedModel
     from crossgeo.training.object_pairs import ObjectPairSource
     from crossgeo.training.pair_sampling import PairSource
@@ -262,10 +263,10 @@ def _preset(name: str, presets: dict[str, Any]) -> str:
     return name
 
 
-def _from_above(config: Any) -> None:
-    """Raise UsageError for a model whose photos are rolled out around a street camera: neither imagery nor pairs give such."""
-    if config.street:
-        raise UsageError(f"{config.name} reads street photos rolled out over the ground, which only scenery gives; choose another preset")
+def _from_above(config: AttenGeoConfig) -> None:
+    """Raise UsageError for a model whose street photos are turned towards the click: neither imagery nor pairs give such."""
+    if config.look_deg:
+        raise UsageError(f"{config.name} reads street photos turned towards the click, which only scenery gives; choose another preset")
 
 
 def _stem(begun: Start) -> dict[str, Any] | None:
