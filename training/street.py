@@ -1,7 +1,8 @@
-"""Street photos for training: a camera stands in a town that can be looked at, and what it sees is rolled out as the engine's canvas.
+"""Street photos for training: a camera stands in a town that can be looked at, and what it sees is shown as the engine shows it.
 
-Rays are followed from the canvas straight away, which is a panorama of endless resolution; it is then passed through the pixels of a real
-photo (`through_photo`), whose far ground is coarse, and changed there as cameras change it.
+That is rolled out over the ground for EgoTR, turned towards a click for AttenGeo. Rays are followed from those pixels straight away, as of a
+photo of endless resolution; it is then brought to the pixels of a real one, whose far ground is coarse (`through_photo`), and changed as
+cameras change it.
 """
 
 from __future__ import annotations
