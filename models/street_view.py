@@ -1,8 +1,8 @@
 """Street photos on the ground: a north-up canvas around the camera at the scale of the imagery, as drone photos are placed.
 
 The panorama's lower half is rolled out over flat ground (a bird's-eye view by inverse perspective), so that streets, kerbs and the feet of
-buildings lie where the aerial tile shows them; what stands up is smeared outwards from its foot. One aerial branch then serves both kinds. AttenGeo, which is asked about what stands up,
-sees the photo turned towards the click instead.
+buildings lie where the aerial tile shows them; what stands up is smeared outwards from its foot. One aerial branch then serves both kinds.
+AttenGeo, which is asked about what stands up, sees the photo turned towards the click instead.
 """
 
 from __future__ import annotations

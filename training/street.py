@@ -1,7 +1,7 @@
 """Street photos for training: a camera stands in a town that can be looked at, and what it sees is shown as the engine shows it.
 
-That is rolled out over the ground for EgoTR, turned towards a click for AttenGeo. Rays are followed from those pixels straight away, as of a
-photo of endless resolution; it is then brought to the pixels of a real one, whose far ground is coarse (`through_photo`), and changed as
+That is rolled out over the ground for EgoTR, turned towards a click for AttenGeo. Rays are followed from those pixels straight away, as of
+a photo of endless resolution; it is then brought to the pixels of a real one, whose far ground is coarse (`through_photo`), and changed as
 cameras change it.
 """
 
