@@ -71,8 +71,9 @@ def banepa(found: Json) -> str:
     """Before and after, descriptors and engine."""
     rows = []
     for when, of in found["result"].items():
-        own = {"descriptors, heading known": of["descriptors, heading known"], **{f"engine, {k}": v for k, v in of["engine"].items()}}
-        rows += [[when, case, cell(figures["within_5_m"]), cell(figures["within_25_m"])] for case, figures in own.items()]
+        for asked in ("descriptors", "engine"):
+            own = of[asked].items()
+            rows += [[when, f"{asked}, {case}", cell(figures["within_5_m"]), cell(figures["within_25_m"])] for case, figures in own]
     return table(["", "photos", "within 5 m", "within 25 m"], rows)
 
 

@@ -1,6 +1,6 @@
 """The street weights on real ground, Banepa's orthophoto and OpenStreetMap buildings, before and after fine-tuning on its other half.
 
-python benchmarks/street_banepa.py [--minutes 20] [--photos 300] [--engine-photos 60] [--work DIR] [--data DIR]
+python benchmarks/street_banepa.py [--minutes 50] [--train-photos 1500] [--photos 300] [--engine-photos 30] [--work DIR] [--data DIR]
 Photos south of the upper edge of `ground_truth.BANEPA_HELD_OUT`, less a margin, are asked about; those north of it are trained on.
 The ground and the roofs are real, walls, trees, cars and light are simulated. The aerial branch stays as it is, so one index serves both.
 """
@@ -72,13 +72,33 @@ def pairs(town: Path, window_m: float, clear_m: float = 0.0) -> PairSet:
     return replace(data, pairs=tuple(pair for pair in data if pair.heading_deg is not None and (not clear_m or south_m(pair) >= clear_m)))
 
 
+def truth_of(town: Path) -> dict[Path, dict[str, Any]]:
+    """Return what is known of each photo."""
+    features = json.loads((town / "street.geojson").read_text())["features"]
+    return {town / feature["properties"]["file"]: feature["properties"] for feature in features}
+
+
+def of_kind(asked: PairSet, places: dict[Path, dict[str, Any]], kind: str) -> PairSet:
+    """Return the panoramas or the ordinary photos."""
+    return replace(asked, pairs=tuple(pair for pair in asked if places[pair.photo]["kind_of_photo"] == kind))
+
+
+def descriptors(model: EgoTR, as_input: PairInput, town: Path, city: City) -> dict[str, Any]:
+    """Ask descriptors alone, headings known, kind by kind."""
+    places, figures = truth_of(town), {}
+    for kind in ("all", *KINDS):
+        part = city.held_out if kind == "all" else of_kind(city.held_out, places, kind)
+        found = grid_figures(model.ground, model.aerial, as_input, replace(city, held_out=part))
+        figures[f"{kind}, heading known"] = {name: figure.to_json() for name, figure in found.items()}
+    return figures
+
+
 def engine(search: GeoSearch, town: Path, asked: PairSet, count: int, seed: int) -> dict[str, Any]:
     """Ask the whole engine about photos, headings known and unknown, kind by kind."""
-    features = json.loads((town / "street.geojson").read_text())["features"]
-    places = {town / feature["properties"]["file"]: feature["properties"] for feature in features}
+    places = truth_of(town)
     figures: dict[str, Any] = {}
     for kind in KINDS:
-        own = [pair for pair in asked if places[pair.photo]["kind_of_photo"] == kind]
+        own = list(of_kind(asked, places, kind))
         picked = [own[k] for k in np.random.default_rng(seed).permutation(len(own))[:count]]
         for known in (True, False):
             truths = []
@@ -88,9 +108,12 @@ def engine(search: GeoSearch, town: Path, asked: PairSet, count: int, seed: int)
                 if known:
                     query["heading_deg"] = about["heading_deg"]
                 truths.append(Truth(Photo.read(pair.photo), about["lat"], about["lon"], about["heading_deg"], None, None, query))
-            metres = np.array([np.inf if row.metres is None else row.metres for row in evaluate(search, truths)])
+            rows = list(evaluate(search, truths))
+            metres = np.array([np.inf if row.metres is None else row.metres for row in rows])
+            located = np.array([row.status == "located" for row in rows])
             figures[f"{kind}, heading {'known' if known else 'unknown'}"] = {
                 "photos": len(metres), **{f"within_{limit:g}_m": share(metres <= limit).to_json() for limit in (5.0, NEAR_M)},
+                "located": int(located.sum()), "of_those_within_25_m": int((metres[located] <= NEAR_M).sum()),
             }  # fmt: skip
     return figures
 
@@ -98,9 +121,10 @@ def engine(search: GeoSearch, town: Path, asked: PairSet, count: int, seed: int)
 def main() -> None:
     """Ask, fine-tune, ask again."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=20.0)
-    parser.add_argument("--photos", type=int, default=300, help="of each kind, panoramas and ordinary ones")
-    parser.add_argument("--engine-photos", type=int, default=60, help="of each kind asked of the whole engine")
+    parser.add_argument("--minutes", type=float, default=50.0)
+    parser.add_argument("--train-photos", type=int, default=1500, help="of each kind, panoramas and ordinary ones, to train on")
+    parser.add_argument("--photos", type=int, default=300, help="of each kind, over all the city; the held-out half is asked about")
+    parser.add_argument("--engine-photos", type=int, default=30, help="of each kind asked of the whole engine")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--work", type=Path, default=Path("runs/street-banepa"))
@@ -111,7 +135,8 @@ def main() -> None:
     args.work.mkdir(parents=True, exist_ok=True)
     begun = start_from(WEIGHTS).for_street()
     as_input = PairInput(begun.view)
-    other, town = (taken(args.work, data_folder(args.data), args.photos, part) for part in ("train", "held-out"))
+    other = taken(args.work, data_folder(args.data), args.train_photos, "train")
+    town = taken(args.work, data_folder(args.data), args.photos, "held-out")
     city = City(pairs(other, as_input.extent_m), pairs(town, as_input.extent_m, max(CLEAR_M, as_input.extent_m)), ())
     print(len(city.train), "photos to train on,", len(city.held_out), "to ask about", flush=True)
     shipped = EgoTR(begun.config).eval()
@@ -132,8 +157,8 @@ def main() -> None:
     )  # fmt: skip
     figures: dict[str, Any] = {}
     for when, model, weights in (("before", shipped, WEIGHTS), ("after", tuned.eval(), str(own))):
-        found = grid_figures(model.ground, model.aerial, as_input, city)
-        figures[when] = {"descriptors, heading known": {name: figure.to_json() for name, figure in found.items()}}
+        figures[when] = {"descriptors": descriptors(model, as_input, town, city)}
+        print(when, json.dumps(figures[when]), flush=True)
         with GeoSearch.open(args.work / "banepa.geo", street_weights=weights, street_object_weights=None) as search:
             figures[when]["engine"] = engine(search, town, city.held_out, args.engine_photos, args.seed)
         print(when, json.dumps(figures[when]), flush=True)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crossgeo.errors import GeoError, InputError
+from crossgeo.training.augment import change_photo
 from crossgeo.training.datasets.pictures import Pictures
 from crossgeo.training.fingerprint import pairs_fingerprint
 from crossgeo.training.mining import hardest
@@ -40,6 +41,7 @@ class PairSampling:
     apart_m: float = 5.0  # what is nearer is one place, and no neighbour
     limited_share: float = 0.0  # of photos that are cut to a limited field of view, anywhere around
     limited_deg: tuple[float, float] = (70.0, 180.0)
+    photo_change: float = 0.0  # how strongly light, colour, sharpness and noise of photos change (`augment.change_photo`); 0 leaves them
     turned: bool = False  # each batch's world by quarters, mirrored or not; all alike, as neighbours are right answers in part
     offset_m: float = 0.0  # standard deviation, along each axis, of how far a window lies off its photo, where one is cut from imagery
 
@@ -140,6 +142,8 @@ class PairSource:
             limits = (fov_deg, towards_deg) if limited else limits
             off = rng.normal(0.0, 1.0, 2) * how.offset_m
         canvas, mask, ahead = self.as_input.photo(pictures.photo(pair), pair, *limits)
+        if rng is not None and how.photo_change:
+            canvas = np.where(mask[..., None], change_photo(canvas, rng, how.photo_change), canvas)
         canvas, mask = self.as_input.turned(canvas, mask, turn)
         east, north = _off_middle(pair)
         shift = (0.0, 0.0)

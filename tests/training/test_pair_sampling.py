@@ -73,6 +73,19 @@ def test_all_of_a_batch_is_turned_alike_as_neighbours_are_right_answers_in_part(
     assert len({own[0].tobytes() for own in tiles}) == 4  # the corner lies in each of them
 
 
+def test_photos_are_shown_in_another_light_each_time_and_tiles_as_they_are(make_pairs: MakePairs) -> None:
+    source = PairSource(make_pairs(4), PANORAMA, PairSampling(batch=4, limited_share=1.0, photo_change=1.0), seed=3)
+    one, again, other = source.batch_of(0), source.batch_of(0), source.batch_of(1)
+    np.testing.assert_array_equal(one.views, again.views)
+    for batch in (one, other):
+        assert (batch.tiles == (110 + batch.rows)[:, None, None, None]).all()
+        assert not batch.views[~batch.masks].any()
+    of = {int(row): view[mask].mean() for row, view, mask in zip(one.rows, one.views, one.masks, strict=True)}
+    assert all(abs(of[int(row)] - view[mask].mean()) > 0.5 for row, view, mask in zip(other.rows, other.views, other.masks, strict=True))
+    as_it_is = source.read(np.arange(4), None)  # evaluation draws nothing
+    assert (as_it_is.views[as_it_is.masks] == np.repeat(10 + np.arange(4), as_it_is.masks[0].sum())[:, None]).all()
+
+
 def test_a_batch_knows_its_metres(make_pairs: MakePairs) -> None:
     batch = PairSource(make_pairs(5), PANORAMA, PairSampling(batch=5), seed=1).batch_of(0)
     np.testing.assert_allclose(batch.distance_m, 30.0 * np.abs(batch.rows[:, None] - batch.rows[None]))
