@@ -19,6 +19,7 @@ from crossgeo.engine.agreement import AgreementSettings
 from crossgeo.engine.camera import MAX_TILT_DEG, Camera, Kind, camera_of, check_known, without_exif
 from crossgeo.engine.describe import Describer, EgoTRDescriber
 from crossgeo.engine.fine import Spot
+from crossgeo.engine.kinds import looks_like_street
 from crossgeo.engine.locate import Locator, ObjectFinder
 from crossgeo.engine.map_search import MapSearchSettings
 from crossgeo.engine.matcher import Matcher, MatchSettings, timed
@@ -236,7 +237,8 @@ class GeoSearch:
     def _kinds(self, photo: Photo, camera: Camera) -> list[Kind]:
         """The kinds of photo to try, the likelier first."""
         if camera.kind is None:
-            return list(self.matchers)
+            likelier = "street" if len(self.matchers) > 1 and looks_like_street(photo.pixels) else "drone"
+            return sorted(self.matchers, key=lambda kind: kind != likelier)
         if camera.kind not in self.matchers:
             raise UsageError(f"{photo.name} is a {camera.kind} photo, and no weights for those were opened; give street_weights")
         return [camera.kind]

@@ -73,6 +73,23 @@ def test_a_photo_that_does_not_tell_its_kind_is_tried_as_both(street_search: Geo
     assert place.camera is not None and distance_m(place.lat, place.lon, *place.camera) == 0.0
 
 
+def test_the_likelier_kind_is_tried_first(street_search: GeoSearch, ground: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+    look = GeoSearch._look
+
+    def noted(self: GeoSearch, photo: Photo, kind: Any, *rest: Any) -> Any:
+        tried.append(kind)
+        return look(self, photo, kind, *rest)
+
+    monkeypatch.setattr(GeoSearch, "_look", noted)
+    photo = ground.photo(X, Y, 30.0, 95.0)
+    for street in (False, True):
+        monkeypatch.setattr("crossgeo.engine.search.looks_like_street", lambda pixels, street=street: street)
+        tried.clear()
+        street_search.query(photo)
+        assert tried[0] == ("street" if street else "drone")
+
+
 def test_a_kind_without_weights_is_refused(street_search: GeoSearch, index_path: Any, ground: Any) -> None:
     drone = street_search.matchers["drone"].describer
     with GeoSearch(GeoIndex.open(index_path), drone) as search, pytest.raises(UsageError, match="no weights for those"):
