@@ -87,3 +87,14 @@ def test_only_the_command_line_prints_or_reads_the_environment(file: Path) -> No
             assert node.func.id != "print", f"line {node.lineno}"
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os":
             assert node.attr not in ("environ", "getenv", "environb"), f"line {node.lineno}"
+
+
+def test_threads_hardly_spin_unless_the_user_says_how_they_wait() -> None:
+    def spin(**said: str) -> list[str]:
+        own = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+        code = "import os, sys, crossgeo.cli as c; c.wait_briefly(); print(os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)"
+        return subprocess.run([sys.executable, "-c", code], env=own | said, capture_output=True, text=True, check=True).stdout.split()
+
+    assert spin() == ["1000", "False"]
+    assert spin(GOMP_SPINCOUNT="7") == ["7", "False"]
+    assert spin(OMP_WAIT_POLICY="active") == ["None", "False"]
