@@ -55,15 +55,16 @@ def egotr(
     if photos is not None and run.preset is not None:
         raise UsageError("--photos fine-tunes weights; leave --preset out, and choose them with --start-from")
     run.check_start(start_from)
-    from crossgeo.commands import train_jobs
+    from crossgeo.commands import train_egotr
+    from crossgeo.commands.train_shared import together
 
-    with train_jobs.together():
+    with together():
         if photos is not None:
-            train_jobs.egotr_on_photos(run, photos, start_from, recompute)
+            train_egotr.on_photos(run, photos, start_from, recompute)
         elif run.data is not None:
-            train_jobs.egotr_on_pairs(run, start_from, recompute)
+            train_egotr.on_pairs(run, start_from, recompute)
         else:
-            train_jobs.egotr_on_imagery(run, run.shipped("egotr-s-drone") if start_from is None else start_from, recompute)
+            train_egotr.on_imagery(run, run.shipped("egotr-s-drone") if start_from is None else start_from, recompute)
 
 
 @app.command("attengeo")
@@ -81,10 +82,11 @@ def attengeo(
     if bool(outlines) == bool(run.data):
         raise UsageError("--outlines says what can be clicked on imagery; give both, or a data set with --data alone")
     run.check_start(start_from)
-    from crossgeo.commands import train_jobs
+    from crossgeo.commands import train_attengeo
+    from crossgeo.commands.train_shared import together
 
-    with train_jobs.together():
+    with together():
         if run.data is not None:
-            train_jobs.attengeo_on_pairs(run, start_from)
+            train_attengeo.on_pairs(run, start_from)
         else:
-            train_jobs.attengeo_on_imagery(run, outlines or [], run.shipped("attengeo-s-drone") if start_from is None else start_from)
+            train_attengeo.on_imagery(run, outlines or [], run.shipped("attengeo-s-drone") if start_from is None else start_from)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from crossgeo.commands import train_jobs
+from crossgeo.commands import train_egotr, train_shared
 from crossgeo.commands.train_options import Run
 from crossgeo.errors import UsageError
 
@@ -31,7 +31,7 @@ def test_an_epoch_is_shorter_where_several_processes_share_it(ranks: int, steps:
 
     monkeypatch.setattr("crossgeo.training.distributed.ranks", lambda: ranks)
     source: Any = Source()
-    assert train_jobs._steps_of(source) == steps
+    assert train_shared.steps_of(source) == steps
 
 
 def test_photos_left_out_are_counted_by_reason_whatever_place_or_name_it_says() -> None:
@@ -41,6 +41,6 @@ def test_photos_left_out_are_counted_by_reason_whatever_place_or_name_it_says() 
         ("c.jpg", "repeats a.jpg"),
     ]
     left_out.append(("d.jpg", "taken at 27.64, 85.6, where there is no imagery"))
-    first, second, third = train_jobs._by_reason(left_out)
+    first, second, third = train_egotr._by_reason(left_out)
     assert first == "left out 2, like b.jpg: taken at 27.63, 85.5, where there is no imagery"
     assert (second, third) == ("left out 1, like a.jpg: no position in its EXIF", "left out 1, like c.jpg: repeats a.jpg")
