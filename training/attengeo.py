@@ -44,24 +44,30 @@ class AttenGeoTraining(LoopSettings):
 
 @dataclass(frozen=True)
 class BoxAccuracy:
-    """Shares of clicks whose box reaches an IoU with the truth, and the median IoU."""
+    """Shares of clicks on something whose box reaches an IoU with the truth, and the median IoU."""
 
     accu_25: float
     accu_50: float
     median_iou: float
     clicks: int
+    told_apart: float | None = None  # how often the box of a click on something is surer than that of one on nothing; None without any
 
 
 def evaluate_attengeo(model: AttenGeo, batches: Iterable[ObjectBatch], *, bf16: bool = False) -> BoxAccuracy:
     """Compare the best box of each click, clipped to the window, with the truth; the model must be in eval mode."""
     device = model.anchors.device
-    overlaps = []
+    overlaps, sure = [], []
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
         for batch in (b.on(device) for b in batches):
-            boxes, _ = decode_best(batch.asked(model), model.anchors, model.config.stride)  # (B, 4)
-            overlaps.append(box_iou(boxes.clamp(0.0, float(batch.windows.shape[-1])), batch.boxes).cpu())
-    iou = torch.cat(overlaps)
-    return BoxAccuracy((iou >= 0.25).float().mean().item(), (iou >= 0.5).float().mean().item(), iou.median().item(), len(iou))
+            boxes, confidence = decode_best(batch.asked(model), model.anchors, model.config.stride)  # (B, 4), (B,)
+            overlap = box_iou(boxes.clamp(0.0, float(batch.windows.shape[-1])), batch.boxes)
+            overlaps.append(torch.where(batch.boxes.isnan().any(dim=1), torch.nan, overlap).cpu())
+            sure.append(confidence.float().cpu())
+    every, surely = torch.cat(overlaps), torch.cat(sure)
+    there = ~every.isnan()
+    iou, on, off = every[there], surely[there], surely[~there]
+    apart = ((on[:, None] > off).float() + 0.5 * (on[:, None] == off)).mean().item() if len(off) else None
+    return BoxAccuracy((iou >= 0.25).float().mean().item(), (iou >= 0.5).float().mean().item(), iou.median().item(), len(iou), apart)
 
 
 class ClickSource:

@@ -50,17 +50,20 @@ def attengeo_loss(raw: Tensor, boxes: Tensor, anchors: Anchors, stride: int, spa
     Box (eq. 11): squared error of sigmoid(tx), sigmoid(ty) and of tw, th at that prior alone. Overlap (not in the paper): 1 - IoU there.
     With `spare_iou` below 1 the other anchors of the true cell whose shape reaches that IoU are not called false, and learn the box too:
     any of them may be asked for it, and a small set of clicks trains nine anchors better than one.
+    A box of NaN says that nothing is there to be found (not in the paper): all priors are to stay silent.
     """
     raw = raw.float()
+    there = ~boxes.isnan().any(dim=1)  # (B,)
+    boxes = torch.where(there[:, None], boxes, torch.zeros_like(boxes))
     targets = encode_targets(boxes, anchors, stride, (raw.shape[3], raw.shape[4]))
     rows = torch.arange(len(raw), device=raw.device)
     chosen = torch.zeros_like(targets.shape_iou)  # (B, A)
     chosen[rows, targets.anchor] = 1.0
     spared = (targets.shape_iou >= spare_iou) & (chosen == 0.0)  # (B, A)
     wanted = torch.zeros_like(raw[:, :, 4])  # (B, A, h, w)
-    wanted[rows, targets.anchor, targets.row, targets.column] = 1.0
+    wanted[rows, targets.anchor, targets.row, targets.column] = there.to(wanted.dtype)
     counted = torch.ones_like(wanted)
-    counted[rows, :, targets.row, targets.column] = (~spared).to(wanted.dtype)
+    counted[rows, :, targets.row, targets.column] = (~spared | ~there[:, None]).to(wanted.dtype)
     confidence = F.binary_cross_entropy_with_logits(raw[:, :, 4], wanted, reduction="none") * counted
     in_cell = raw[rows, :, :, targets.row, targets.column]  # (B, A, 5)
     weight = chosen + spared.to(chosen.dtype)
@@ -69,5 +72,6 @@ def attengeo_loss(raw: Tensor, boxes: Tensor, anchors: Anchors, stride: int, spa
     size = (in_cell[..., 2:4] - targets.log_sizes).square().sum(dim=2)
     decoded, _ = decode_boxes(raw, anchors, stride)  # (B, A, h, w, 4)
     overlap = 1.0 - box_iou(decoded[rows, :, targets.row, targets.column], boxes[:, None])  # (B, A)
-    parts = ((weight * part).sum(dim=1).mean() for part in (offset, size, overlap))
+    weight = weight * (there / there.sum().clamp(min=1))[:, None]
+    parts = ((weight * part).sum() for part in (offset, size, overlap))
     return BoxLoss(confidence.sum(dim=(1, 2, 3)).mean(), *parts)

@@ -28,7 +28,7 @@ class ObjectBatch:
     photos: Tensor
     clicks: Tensor  # (B, 2) float32, px
     windows: Tensor
-    boxes: Tensor  # (B, 4) float32, xyxy px inside the window
+    boxes: Tensor  # (B, 4) float32, xyxy px inside the window; NaN where nothing is to be found
     sights: Tensor | None = None  # (B, 4) float32, px of the window: the lines of sight of street photos' clicks
 
     def on(self, device: torch.device) -> ObjectBatch:

@@ -183,7 +183,7 @@ class ObjectSample:
     mask: Mask
     click_px: tuple[float, float]
     window: Image  # (window_px, window_px, 3)
-    box: NDArray[np.float32]  # xyxy px
+    box: NDArray[np.float32]  # xyxy px; NaN where the click shows nothing that can be found
     sight_px: tuple[float, float, float, float] | None = None  # on the window: the line of sight of a street photo's click
 
 

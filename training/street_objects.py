@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 
 from crossgeo.models.street_view import StreetObjectView
@@ -32,16 +33,20 @@ class StreetObjectSampler:
         errors: StreetErrors = SETTLED,
         place_error_m: float = 1.0,
         other_day: float = 0.3,
+        nothing_share: float = 0.0,
     ) -> None:
+        """Take what is clicked from sceneries; `nothing_share` of the clicks show sky, bare ground, cars or what lies out of reach."""
         self.view, self.kinds, self.place_error_m, self.other_day = view, kinds, place_error_m, other_day
+        self.nothing_share = nothing_share
         self.sceneries, self.cameras = list(sceneries), StreetCameras(sceneries, errors)
         around = DroneView(extent_m=view.window_extent_m + 2.0 * view.ahead_m)
         self.sites = [self.cameras.sites(scenery.ground, around) for scenery in self.sceneries]
 
     def identity(self) -> dict[str, Any]:
         """Return what the grounds are and how clicks are drawn (`stream.NamedSource`)."""
-        how = {"kinds": dict(self.kinds), "place_error_m": self.place_error_m, "other_day": self.other_day}
-        return {"data": grounds_fingerprint(scenery.ground for scenery in self.sceneries), "sampling": how}
+        how = {name: getattr(self, name) for name in ("place_error_m", "other_day", "nothing_share")}
+        sampling = {"kinds": dict(self.kinds), **how}
+        return {"data": grounds_fingerprint(scenery.ground for scenery in self.sceneries), "sampling": sampling}
 
     def __call__(self, rng: np.random.Generator) -> ObjectSample:
         """Draw one click; a camera that sees nothing near is put elsewhere."""
@@ -61,6 +66,9 @@ class StreetObjectSampler:
         level = np.cos(elevation)
         directions = np.stack([np.sin(azimuth) * level, np.cos(azimuth) * level, np.sin(elevation)], axis=1)
         found = scenery.hit(shot.origin_m, shot.rays(directions))
+        if rng.random() < self.nothing_share:
+            empty = [k for k in range(_RAYS) if found[k] < 0 or self._beyond(world, site, scenery.things[found[k]])]
+            return self._sample(shot, None, directions[int(rng.choice(empty))], rng) if empty else None
         near = [k for k in np.flatnonzero(found >= 0) if self._within(world, site, scenery.things[found[k]])]
         seen = sorted({scenery.things[found[k]].kind for k in near} & self.kinds.keys())
         if not seen:
@@ -76,17 +84,24 @@ class StreetObjectSampler:
         middle = (thing.outline.min(axis=0) + thing.outline.max(axis=0)) / 2.0
         return math.hypot(middle[0] - site[0], middle[1] - site[1]) * world.ground.gsd_m <= self.view.reach_m
 
-    def _sample(self, shot: Shot, thing: Thing, direction: np.ndarray, rng: np.random.Generator) -> ObjectSample | None:
+    def _beyond(self, world: World, site: tuple[float, float], thing: Thing) -> bool:
+        """Whether all of a thing lies out of reach."""
+        away_px = -cv2.pointPolygonTest(thing.outline.astype(np.float32), site, True)
+        return away_px * world.ground.gsd_m > self.view.reach_m
+
+    def _sample(self, shot: Shot, thing: Thing | None, direction: np.ndarray, rng: np.random.Generator) -> ObjectSample | None:
         view, world = self.view, shot.world
         centre_m = view.centre_m(direction)
         photo, mask = shot.towards(view, direction, rng)
         photo[~mask] = UNSEEN
         away = world.offset_px(*(np.array(centre_m) + rng.normal(0.0, self.place_error_m, 2)).tolist())
         window_px = (shot.site_px[0] + away[0], shot.site_px[1] + away[1])
-        box = outline_box(world, window_px, view, thing.outline)
-        inside = box.clip(0.0, view.window_px)
-        if min(inside[2] - inside[0], inside[3] - inside[1]) < SMALLEST_SIDE_PX:
-            return None
+        box = np.full(4, np.nan, np.float32)
+        if thing is not None:
+            box = outline_box(world, window_px, view, thing.outline)
+            inside = box.clip(0.0, view.window_px)
+            if min(inside[2] - inside[0], inside[3] - inside[1]) < SMALLEST_SIDE_PX:
+                return None
         window = change_tile(render_tile(world, window_px, view.window_extent_m, view.window_px), rng)
         if rng.random() < self.other_day:
             window = change_photo(window, rng, 0.5)

@@ -113,3 +113,14 @@ def test_accuracy_counts_clicks_and_clips_answers_to_the_window() -> None:
     assert (accuracy.accu_25, accuracy.clicks) == (0.75, 4)
     assert accuracy.accu_50 in (0.25, 0.5)  # the second stands on the edge
     assert accuracy.median_iou == pytest.approx(5 / 18, abs=0.01)
+    assert accuracy.told_apart is None
+
+
+def test_clicks_on_nothing_count_for_no_box_but_are_told_apart_by_confidence() -> None:
+    raw = torch.full((3, 2, 5, 6, 6), -9.0)
+    raw[:, 1, :, 0, 0] = torch.tensor([-9.0, -9.0, 0.0, 0.0, 9.0])
+    raw[1, 1, 4, 0, 0], raw[2, 1, 4, 0, 0] = -3.0, 9.0  # a click on nothing that the model is unsure of, and one it is as sure of
+    boxes = torch.tensor([[0.0, 0, 10, 10], [torch.nan] * 4, [torch.nan] * 4])
+    blank = torch.zeros(3, 3, 48, 48, dtype=torch.uint8)
+    accuracy = evaluate_attengeo(_Fixed(raw), [ObjectBatch(blank, torch.zeros(3, 2), blank, boxes)])  # type: ignore[arg-type]
+    assert (accuracy.accu_25, accuracy.accu_50, accuracy.clicks, accuracy.told_apart) == (1.0, 1.0, 1, 0.75)

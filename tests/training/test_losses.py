@@ -119,6 +119,22 @@ def test_spared_anchors_of_the_true_cell_are_not_called_false_and_learn_the_box(
     assert touched == {(a, k, 2, 3) for a in (0, 1) for k in range(4)}
 
 
+def test_a_click_on_nothing_teaches_every_prior_to_stay_silent_and_no_box() -> None:
+    raw = torch.randn(2, 3, 5, 4, 7, generator=torch.Generator().manual_seed(3), requires_grad=True)
+    boxes = torch.tensor([[30.0, 22, 72, 46], [torch.nan] * 4])
+    loss = attengeo_loss(raw, boxes, ANCHORS, 16, spare_iou=0.5)
+    alone = attengeo_loss(raw[:1], boxes[:1], ANCHORS, 16, spare_iou=0.5)
+    silent = F.softplus(raw[1, :, 4]).sum()
+    assert loss.confidence.item() == pytest.approx((alone.confidence.item() + silent.item()) / 2, rel=1e-5)
+    for name in ("offset", "size", "overlap"):
+        assert getattr(loss, name).item() == pytest.approx(getattr(alone, name).item(), rel=1e-5)
+    loss.total(2.0, 1.0).backward()
+    assert raw.grad is not None and raw.grad.isfinite().all()
+    assert (raw.grad[1, :, 4] > 0).all() and not raw.grad[1, :, :4].any()
+    nothing = attengeo_loss(raw.detach(), torch.full((2, 4), torch.nan), ANCHORS, 16)
+    assert nothing.offset.item() == nothing.size.item() == nothing.overlap.item() == 0.0
+
+
 def test_following_the_gradient_finds_the_box() -> None:
     raw = torch.zeros(1, 3, 5, 4, 7, requires_grad=True)
     boxes = torch.tensor([[33.0, 25, 70, 41]])

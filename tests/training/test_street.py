@@ -9,6 +9,7 @@ import pytest
 from crossgeo.models.street_view import StreetObjectView
 from crossgeo.models.views import DroneView
 from crossgeo.training.grounds import Ground, make_ground
+from crossgeo.training.objects import make_batch
 from crossgeo.training.render import World, render_tile
 from crossgeo.training.sampling import SiteSampler, SiteSampling
 from crossgeo.training.street import PanoramaCameras, StreetCameras, StreetErrors, Thing, through_photo
@@ -124,6 +125,25 @@ def test_the_line_of_a_click_leads_over_the_box_it_is_about(ahead_m: float) -> N
         assert inside.any() and math.hypot(x0 - 128.0, y0 - 128.0) == pytest.approx(ahead_m / view.gsd_m, abs=1e-6)
         sizes.add(round(float(np.prod(sample.box[2:] - sample.box[:2]) / 40.0)))
     assert len(sizes) > 1  # both kinds are clicked
+
+
+def test_clicks_on_nothing_hit_no_thing_or_one_out_of_reach_and_have_no_box() -> None:
+    near = np.array([[440.0, 400.0], [470.0, 400.0], [470.0, 440.0], [440.0, 440.0]], np.float32)
+    far = near + np.float32(300.0)
+    scenery = Flat(flat().ground, flat().places_m, (Thing("building", near), Thing("building", far)))
+    view = StreetObjectView()
+    sampler = StreetObjectSampler([scenery], view, {"building": 1.0}, place_error_m=0.0, nothing_share=0.5)
+    rng = np.random.default_rng(3)
+    samples = [sampler(rng) for _ in range(24)]
+    empty = [bool(np.isnan(sample.box).any()) for sample in samples]
+    assert 4 <= sum(empty) <= 20
+    for sample, nothing in zip(samples, empty, strict=True):
+        assert np.isnan(sample.box).all() == nothing
+    batch = make_batch(samples, view)
+    assert batch.boxes.isnan().any(dim=1).tolist() == empty
+    world = World(scenery.ground, 0, 0, 0.0, False)
+    assert not sampler._beyond(world, (480.0, 440.0), scenery.things[0])
+    assert sampler._beyond(world, (480.0, 440.0), Thing("building", near + np.float32(view.reach_m / scenery.ground.gsd_m + 60.0)))
 
 
 def test_things_of_no_wanted_kind_are_not_clicked() -> None:
