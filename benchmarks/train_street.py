@@ -32,6 +32,7 @@ HELD_OUT_STYLES = ("temperate", "nordic")  # of the towns that are asked about; 
 HELD_OUT_TOWN = 9008
 TOWN_M = 400.0
 KINDS = {"building": 0.65, "tree": 0.35}
+NOTHING_SHARE = 0.1  # of clicks
 
 
 def sceneries(first: int, count: int) -> list[TownScenery]:
@@ -63,8 +64,9 @@ def train_objects(args: argparse.Namespace, towns: list[TownScenery]) -> None:
     config = ATTENGEO["attengeo-s-street"]
     view = StreetObjectView.from_dict(config.view.to_dict())
     begun = load_attengeo(args.start_from or "attengeo-s-drone").module.float().state_dict()
-    draw = StreetObjectSampler(towns, view, KINDS)
-    held = held_out_batches(StreetObjectSampler([TownScenery.make(HELD_OUT_TOWN, TOWN_M)], view, KINDS), view, 192, 32, 7)
+    draw = StreetObjectSampler(towns, view, KINDS, nothing_share=NOTHING_SHARE)
+    asked = StreetObjectSampler([TownScenery.make(HELD_OUT_TOWN, TOWN_M)], view, KINDS, nothing_share=0.25)
+    held = held_out_batches(asked, view, 256, 32, 7)
     run = AttenGeoTraining(minutes=args.minutes, steps=math.inf, seed=args.seed, device=args.device, workers=args.workers)
     train_attengeo(run, ClickSource(draw, view, run.batch), args.out, model_config=config, start_from=begun, held_out=held, log=print)
 
