@@ -15,6 +15,7 @@ from crossgeo.engine.fine import Spot
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import FoundObject
 from crossgeo.engine.runtime.torch import Precision, cpu_has_fast_bf16
+from crossgeo.engine.status import threshold
 from crossgeo.errors import UsageError
 from crossgeo.geodesy import geojson_polygon, to_lat_lon
 from crossgeo.indexer.grid import Window
@@ -38,6 +39,11 @@ class Locator(Protocol):
         """How far from a street photo's camera objects are looked for; infinite for drone photos."""
         ...
 
+    @property
+    def least_confidence(self) -> float:
+        """A box less sure than this is none: the click shows nothing that can be found."""
+        ...
+
     def find(self, photo: Photo, click_px: tuple[float, float], spot: Spot) -> FoundObject | None:
         """Return the object under a click (decoded pixels) of a photo that lies at a spot; None where there is no imagery."""
         ...
@@ -50,8 +56,10 @@ class ObjectFinder:
     of accu@0.5 over the best box of one.
     """
 
-    def __init__(self, index: GeoIndex, model: AttenGeo, view: ObjectView, precision: Precision = "auto") -> None:
-        self.view = view
+    def __init__(
+        self, index: GeoIndex, model: AttenGeo, view: ObjectView, precision: Precision = "auto", least_confidence: float = 0.0
+    ) -> None:
+        self.view, self.least_confidence = view, least_confidence
         self._index, self._model = index, model.eval()
         self._bf16 = precision == "bf16" or (precision == "auto" and cpu_has_fast_bf16())
         self._cache: OrderedDict[Hashable, ReferenceFeatures | None] = OrderedDict()
@@ -60,7 +68,7 @@ class ObjectFinder:
     def load(cls, index: GeoIndex, weights: str = "attengeo-s-drone") -> ObjectFinder:
         """Load weights by shipped name or path; raise WeightsError when they are missing or damaged."""
         model = load_attengeo(weights)
-        return cls(index, model.module, model.module.config.view)
+        return cls(index, model.module, model.module.config.view, least_confidence=threshold(model.card, "confidence", 0.0))
 
     @property
     def reach_m(self) -> float:

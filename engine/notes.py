@@ -11,6 +11,7 @@ from crossgeo.models.street import DEFAULT_STREET_FOV_DEG, street_to_ground
 
 FOV_GUESSED = f"its field of view is not known and was taken for {DEFAULT_STREET_FOV_DEG:g} degrees"
 PANORAMA_GUESSED = "it is twice as wide as high and was taken for a panorama of 360 degrees"
+NOTHING_THERE = "the point shows nothing that was recognised in the imagery; choose one well inside a building, a tree or a pond"
 NOT_BELIEVED = "the object was looked for at a place that is not to be relied on"
 
 

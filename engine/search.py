@@ -23,7 +23,7 @@ from crossgeo.engine.kinds import looks_like_street
 from crossgeo.engine.locate import Locator, ObjectFinder
 from crossgeo.engine.map_search import MapSearchSettings
 from crossgeo.engine.matcher import Matcher, MatchSettings, timed
-from crossgeo.engine.notes import NOT_BELIEVED, camera_notes, out_of_reach
+from crossgeo.engine.notes import NOT_BELIEVED, NOTHING_THERE, camera_notes, out_of_reach
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import Answer, FoundObject, Place, Status
 from crossgeo.engine.pose import Pose
@@ -231,7 +231,9 @@ class GeoSearch:
                 locator, at = self._locator(best.kind), self.matchers[best.kind].at_click(picture, click, best.spots[0])
                 far = out_of_reach(picture, click, at.pose, locator.reach_m)
                 thing = locator.find(picture, click, at) if far is None else None
-            notes += [note for note in (None if believed else NOT_BELIEVED, far) if note is not None]
+                unsure = thing is not None and thing.confidence < locator.least_confidence
+            notes += [note for note in (None if believed else NOT_BELIEVED, far, NOTHING_THERE if unsure else None) if note is not None]
+            thing = None if unsure else thing
         return self._answer(picture, best, top, thing, notes, timings)
 
     def _kinds(self, photo: Photo, camera: Camera) -> list[Kind]:

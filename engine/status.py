@@ -22,16 +22,19 @@ class Thresholds:
     @classmethod
     def from_card(cls, card: dict[str, Any]) -> Thresholds:
         """Return the card's thresholds over the defaults; raise WeightsError when one is no number."""
-        given = card.get("thresholds", {})
-        known = {"score": cls.score, "margin": cls.margin, "temperature": cls.temperature}
-        for name, default in known.items():
-            value = given.get(name, default)
-            if not isinstance(value, int | float) or not math.isfinite(value):
-                raise WeightsError(f"the card's threshold {name} is {value!r}, not a number; take the weights from their source again")
-            known[name] = float(value)
+        defaults = {"score": cls.score, "margin": cls.margin, "temperature": cls.temperature}
+        known = {name: threshold(card, name, default) for name, default in defaults.items()}
         if known["temperature"] <= 0.0:
             raise WeightsError("the card's threshold temperature must be positive; take the weights from their source again")
         return cls(**known)
+
+
+def threshold(card: dict[str, Any], name: str, default: float) -> float:
+    """Return a threshold of a card, or the default where it has none; raise WeightsError when it is no number."""
+    value = card.get("thresholds", {}).get(name, default)
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise WeightsError(f"the card's threshold {name} is {value!r}, not a number; take the weights from their source again")
+    return float(value)
 
 
 def status_of(scores: Sequence[float], thresholds: Thresholds) -> Status:

@@ -169,7 +169,7 @@ def test_a_second_question_describes_no_cell_twice(index_path: Path, make_descri
 class Pointer:
     """Stands in for the object model: says which click it got, and where the photo lies."""
 
-    reach_m = math.inf
+    reach_m, least_confidence = math.inf, 0.5
 
     def __init__(self) -> None:
         self.asked: list[tuple[tuple[float, float], Spot]] = []

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from crossgeo.engine.fine import Spot
-from crossgeo.engine.notes import PANORAMA_GUESSED
+from crossgeo.engine.notes import NOTHING_THERE, PANORAMA_GUESSED
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import FoundObject
 from crossgeo.engine.pose import StreetPose
@@ -109,7 +109,7 @@ def test_object_weights_of_the_other_kind_of_photo_are_refused_at_the_click(stre
 class Everywhere:
     """Stands in for object weights that find something wherever they look."""
 
-    reach_m = 30.0
+    reach_m, least_confidence = 30.0, 0.0
 
     def find(self, photo: Photo, click_px: tuple[float, float], spot: Spot) -> FoundObject:
         return FoundObject(27.0, 85.0, (0.0, 0.0, 1.0, 1.0), {"type": "Polygon", "coordinates": []}, 1.0, 1.0, 0.5)
@@ -124,6 +124,17 @@ def test_no_object_is_looked_for_beyond_reach_and_the_notes_say_so(street_search
     assert far.found is None and "objects farther than 30 m are not looked for" in far.notes[-1]
     assert near.found is not None and near.notes == far.notes[:-1]
     assert near.notes[0] == PANORAMA_GUESSED
+
+
+def test_a_box_that_is_not_sure_is_none_and_the_notes_say_so(street_search: GeoSearch, index_path: Any, ground: Any) -> None:
+    drone, street = (street_search.matchers[kind].describer for kind in ("drone", "street"))
+    photo = stand(ground, X, Y, StreetGeometry(1024, 512, "panorama", 75.0, height_m=HEIGHT_M))
+    asked: dict[str, Any] = {"point": (512.0, 300.0), "heading_deg": true_heading(street_search, 75.0), "anyway": True}
+    unsure = Everywhere()
+    unsure.least_confidence = 0.51
+    with GeoSearch(GeoIndex.open(index_path), drone, street=street, street_objects=unsure) as search:
+        answer = search.query(photo, **asked)
+    assert answer.found is None and answer.notes[-1] == NOTHING_THERE and answer.places
 
 
 def test_every_kind_of_weights_is_named_for_the_journal(street_search: GeoSearch) -> None:
