@@ -11,6 +11,10 @@ from crossgeo.models.street import DEFAULT_STREET_FOV_DEG, street_to_ground
 
 FOV_GUESSED = f"its field of view is not known and was taken for {DEFAULT_STREET_FOV_DEG:g} degrees"
 PANORAMA_GUESSED = "it is twice as wide as high and was taken for a panorama of 360 degrees"
+NO_GROUND = (
+    "it shows hardly any ground within 40 m of the camera, which is what places are found by; "
+    "choose a photo that looks lower, or tell its tilt and field of view if these are not those of its EXIF"
+)
 NOTHING_THERE = "the point shows nothing that was recognised in the imagery; choose one well inside a building, a tree or a pond"
 NOT_BELIEVED = "the object was looked for at a place that is not to be relied on"
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from crossgeo.engine.photo import Photo
 from crossgeo.models.street import DEFAULT_HEIGHT_M, Projection, StreetGeometry, directions_to_pixels, street_to_ground
-from crossgeo.models.street_view import street_ahead_m
+from crossgeo.models.street_view import canvas_directions, street_ahead_m
 from crossgeo.models.views import DEFAULT_HFOV_DEG, PhotoGeometry, photo_to_ground
 
 Part = tuple[float, float]  # from the photo's middle, right and down, as shares of its width and height
@@ -191,6 +191,12 @@ class StreetPose:
         geometry = self.geometry(photo)
         x, y, shown = directions_to_pixels(geometry, ground)
         return tuple(zip((x[shown] / geometry.width_px - 0.5).tolist(), (y[shown] / geometry.height_px - 0.5).tolist(), strict=True))
+
+    def ground_share(self, photo: Photo) -> float:
+        """Return how much of the square of ground that describes the photo it shows; a lens that looks up or far shows little or none."""
+        geometry = self.geometry(photo)
+        ground = canvas_directions(32, 2.0 * SIGHT_M, self.height_m, street_ahead_m(geometry))
+        return float(directions_to_pixels(geometry, ground)[2].mean())
 
     def outline_m(self, photo: Photo) -> list[tuple[float, float]]:
         """Return the sector, or the circle, of SIGHT_M around the camera that the photo looks at."""

@@ -23,7 +23,7 @@ from crossgeo.engine.kinds import looks_like_street
 from crossgeo.engine.locate import Locator, ObjectFinder
 from crossgeo.engine.map_search import MapSearchSettings
 from crossgeo.engine.matcher import Matcher, MatchSettings, timed
-from crossgeo.engine.notes import NOT_BELIEVED, NOTHING_THERE, camera_notes, out_of_reach
+from crossgeo.engine.notes import NO_GROUND, NOT_BELIEVED, NOTHING_THERE, camera_notes, out_of_reach
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import Answer, FoundObject, Place, Status
 from crossgeo.engine.pose import Pose
@@ -41,6 +41,7 @@ from crossgeo.models.street_view import StreetObjectView
 
 DEFAULT_NEAR_RADIUS_M = 250.0
 AUTO = "auto"  # street weights: the shipped ones that go with the aerial branch, where there are any
+LEAST_GROUND = 0.01  # of the square of ground that describes a street photo
 _STREET_OBJECTS = "attengeo-s-street"
 
 
@@ -225,6 +226,7 @@ class GeoSearch:
             with timed(timings, "fine"):
                 best.spots[0] = self._turned_finely(picture, best)
         thing, notes = None, camera_notes(picture, best.camera, best.kind, fov_deg, height_m)
+        notes += [NO_GROUND] if best.kind == "street" and not best.spots else []
         believed = best.status in ("located", "ambiguous")
         if click is not None and best.spots and (believed or anyway):
             with timed(timings, "object"):
@@ -252,7 +254,8 @@ class GeoSearch:
                 camera = camera.levelled(photo)
         # Without a heading every direction is tried, whichever way a grid lies.
         zones = [Zone(0.0, ids)] if camera.heading_deg is None else zones_of(self.index, ids)
-        found = [matcher.match(photo, self._poses(kind, camera, zone), zone.ids, top, timings) for zone in zones]
+        tried = [(zone, self._poses(photo, kind, camera, zone)) for zone in zones]
+        found = [matcher.match(photo, poses, zone.ids, top, timings) if poses else [] for zone, poses in tried]
         spots = found[0] if len(found) == 1 else ranked(chain.from_iterable(found), matcher.settings.min_rival_distance_m)
         return _Found(camera, spots, status_of([spot.merit for spot in spots], matcher.thresholds), kind)
 
@@ -263,9 +266,11 @@ class GeoSearch:
             heading = None if found.camera.heading_is_magnetic else heading - grid_convergence_deg(spot.segment.crs, spot.x, spot.y)
         return self.matchers[found.kind].turned_finely(photo, spot, heading)
 
-    def _poses(self, kind: Kind, camera: Camera, zone: Zone) -> list[Pose]:
+    def _poses(self, photo: Photo, kind: Kind, camera: Camera, zone: Zone) -> list[Pose]:
+        """The poses to try; none of a street photo that shows hardly any ground, where every place would look alike."""
         if kind == "street":
-            return [*street_poses_to_try(camera, self.settings.street_poses, zone.convergence_deg)]
+            poses = street_poses_to_try(camera, self.settings.street_poses, zone.convergence_deg)
+            return [pose for pose in poses if pose.ground_share(photo) >= LEAST_GROUND]
         return [*poses_to_try(camera, self.settings.poses, zone.convergence_deg)]
 
     def _better(self, best: _Found | None, found: _Found) -> _Found:
@@ -278,6 +283,8 @@ class GeoSearch:
 
     def _lead(self, found: _Found) -> float:
         """How far the best place lies above what its kind of photo needs."""
+        if not found.spots:
+            return -math.inf
         return found.spots[0].merit - self.matchers[found.kind].thresholds.score
 
     def _locator(self, kind: Kind) -> Locator:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from crossgeo.engine.fine import Spot
-from crossgeo.engine.notes import NOTHING_THERE, PANORAMA_GUESSED
+from crossgeo.engine.notes import NO_GROUND, NOTHING_THERE, PANORAMA_GUESSED
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import FoundObject
 from crossgeo.engine.pose import StreetPose
@@ -18,6 +18,7 @@ from crossgeo.errors import MismatchError, UsageError
 from crossgeo.geodesy import distance_m, grid_convergence_deg, to_lat_lon
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.models.street import StreetGeometry, pixels_to_directions
+from crossgeo.models.street_view import StreetView
 
 X, Y = 363_147.0, 3_057_452.0
 HEIGHT_M = 2.1
@@ -135,6 +136,26 @@ def test_a_box_that_is_not_sure_is_none_and_the_notes_say_so(street_search: GeoS
     with GeoSearch(GeoIndex.open(index_path), drone, street=street, street_objects=unsure) as search:
         answer = search.query(photo, **asked)
     assert answer.found is None and answer.notes[-1] == NOTHING_THERE and answer.places
+
+
+def test_a_photo_that_shows_no_ground_gets_no_place_and_is_told_why(street_search: GeoSearch, ground: Any) -> None:
+    photo = stand(ground, X, Y, StreetGeometry(900, 600, "perspective", 120.0, 40.0, 25.0, height_m=HEIGHT_M))
+    answer = street_search.query(photo, fov_deg=40.0, tilt_deg=115.0, kind="street", point=(450.0, 300.0), anyway=True)
+    assert (answer.status, answer.places, answer.found) == ("outside_coverage", (), None)
+    assert NO_GROUND in answer.notes
+    level = stand(ground, X, Y, StreetGeometry(900, 600, "perspective", 120.0, 40.0, height_m=HEIGHT_M))
+    answer = street_search.query(level, fov_deg=40.0, tilt_deg=90.0, kind="street")
+    assert answer.places and NO_GROUND not in answer.notes
+
+
+@pytest.mark.parametrize(("fov_deg", "pitch_deg", "share"), [(90.0, 0.0, 0.4), (40.0, 25.0, 0.0), (360.0, 0.0, 1.0)])
+def test_the_share_of_ground_is_what_the_canvas_shows(fov_deg: float, pitch_deg: float, share: float) -> None:
+    photo = Photo.from_pixels(np.zeros((512, 1024, 3), np.uint8))
+    pose = StreetPose(30.0, 2.0, "panorama" if fov_deg == 360.0 else "perspective", fov_deg, pitch_deg)
+    geometry = pose.geometry(photo)
+    mask = StreetView().canvas(photo.pixels, geometry, pose.offset_m(photo))[1]
+    assert pose.ground_share(photo) == pytest.approx(mask.mean(), abs=0.02)
+    assert pose.ground_share(photo) == pytest.approx(share, abs=0.12)
 
 
 def test_every_kind_of_weights_is_named_for_the_journal(street_search: GeoSearch) -> None:
