@@ -219,7 +219,8 @@ def judge(seed: int, args: argparse.Namespace, describer: EgoTRDescriber) -> dic
         references = References(index.centres, index.descriptors(np.arange(len(index))))
         result: dict[str, Any] = {"seed": seed, "style": town.town.style, "tiles": len(index), "cases": {}}
         for view, known in product(args.views, (True, False)):
-            few, many = args.engine_photos, args.photos if known else min(args.photos, args.unknown_photos)
+            few = args.engine_photos if view in args.engine_views else 0
+            many = args.photos if known else min(args.photos, args.unknown_photos)
             level, turns = np.zeros(max(few, many)), random_turns(max(few, many), seed)
             case: dict[str, Any] = {}
             if few:
@@ -251,6 +252,7 @@ def main() -> None:
     parser.add_argument("--unknown-photos", type=int, default=200)
     parser.add_argument("--engine-photos", type=int, default=100)
     parser.add_argument("--views", nargs="+", choices=VIEWS, default=list(VIEWS))
+    parser.add_argument("--engine-views", nargs="+", choices=VIEWS, default=["360", "90"], help="that the engine is asked about")
     parser.add_argument("--weights", default="egotr-s-street")
     parser.add_argument("--object-weights", default="attengeo-s-street")
     parser.add_argument("--work", type=Path, default=Path("runs/street-accuracy"))
