@@ -32,8 +32,8 @@ REACH_M = 60.0  # of that grid around photos
 WITHIN_M = (5, 25, 50)
 _BATCH = 32
 
-# Fine-tuning: the aerial branch stays, so an index made with it stays good; the rates are a quarter of a first training's.
-FINE_TUNING = EgoTRTraining(trained="ground", lr=2e-4, stem_lr=5e-5, frozen_blocks=3)
+# Fine-tuning: the aerial branch stays, so an index made with it stays good; the rates are those of the shipped street weights.
+FINE_TUNING = EgoTRTraining(trained="ground", lr=4e-4, stem_lr=2e-4, frozen_blocks=3)
 # A city's photos are few: each is shown in many lights, and as the part of it that a narrower lens would see.
 SAMPLING = PairSampling(batch=32, near_share=0.5, limited_share=0.4, limited_deg=(55.0, 125.0), photo_change=0.8, turned=True, offset_m=5.0)
 EPOCHS = 30.0
