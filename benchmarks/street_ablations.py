@@ -17,11 +17,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from common import record
 from numpy.typing import NDArray
+from shipping import set_up
 from torch import Tensor, nn
 from town_scenery import TownScenery
 from train_street import HELD_OUT_STYLES, KINDS, TOWN_M, sceneries
@@ -230,9 +230,7 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", help="some of the variants, by name; all unless named")
     parser.add_argument("--work", type=Path, default=Path("runs/street-ablations"))
     args = parser.parse_args()
-    torch.set_flush_denormal(True)
-    torch.set_num_threads(args.threads)
-    cv2.setNumThreads(1)
+    set_up(args.threads)
     results = {}
     for name in args.variants or (EGOTR_VARIANTS if args.model == "egotr" else ATTENGEO_VARIANTS):
         runs = []
