@@ -136,10 +136,10 @@ class Questions:
         return cls(shots, at, tiles, centres, town.ground.gsd_m)
 
 
-def begun(make: Callable[[], nn.Module], seed: int, shipped: nn.Module, kept: str) -> dict[str, Tensor]:
+def begun(make: Callable[[], nn.Module], seed: int, shipped: nn.Module, part: str) -> dict[str, Tensor]:
     """Return weights drawn anew but for the part named, which is that of shipped drone weights: no variant changes it."""
     torch.manual_seed(seed)
-    return make().state_dict() | {name: tensor for name, tensor in shipped.state_dict().items() if kept in name}
+    return make().state_dict() | {name: tensor for name, tensor in shipped.state_dict().items() if part in name}
 
 
 def recall(model: EgoTR, variant: Variant, asked: Questions) -> dict[str, float]:

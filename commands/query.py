@@ -30,6 +30,7 @@ SAYS = {
     "low_confidence": "low confidence: the best place is not to be relied on",
     "outside_coverage": "outside coverage: nothing in this index looks like the photo",
 }
+FOUND_NOTHING = "none: there is no imagery under the point, it is out of reach, or it shows nothing that was recognised"
 NOT_LOOKED_FOR = {
     "low_confidence": "not looked for: the place is too uncertain; --anyway looks there all the same",
     "outside_coverage": "not looked for: there is no place to look at",
@@ -88,9 +89,7 @@ def describe(answer: dict[str, Any], index: Path, clicked: bool, anyway: bool = 
         rows.append(("object", f"{thing['lat']:.7f}, {thing['lon']:.7f}  {size}, confidence {thing['confidence']:.2f}"))
     elif clicked:
         looked = answer["status"] in ("located", "ambiguous") or (anyway and answer["places"])
-        rows.append(
-            ("object", "none: there is no imagery under the point, or it is out of reach" if looked else NOT_LOOKED_FOR[answer["status"]])
-        )
+        rows.append(("object", FOUND_NOTHING if looked else NOT_LOOKED_FOR[answer["status"]]))
     rows.append(("index", f"{index}, generation {answer['index']['generation']}, model {answer['index']['model']}"))
     rows.append(("took", ", ".join(f"{stage} {took:.0f} ms" for stage, took in answer["timings_ms"].items())))
     return rows

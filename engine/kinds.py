@@ -5,12 +5,11 @@ A street photo has sky along its upper edge, or many edges that stand upright; g
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from crossgeo.engine.levelling import shrunken, upright_lines
 from crossgeo.models.views import Image
 
 _SIDE_PX = 512  # photos are looked at no larger than this
@@ -20,14 +19,12 @@ _RIM = slice(2, 4)  # rows next to the upper edge, clear of what filters make of
 _SKY_SHARE = 0.09  # of the upper edge, more than of the lower one
 _UPRIGHT = 8.0  # photo heights of upright edges
 _LEAN_DEG = 10.0
-_SHORTEST, _LONGEST = 0.02, 0.3  # of the photo's height; longer edges count no more
 
 
 def looks_like_street(photo: Image) -> bool:
     """Whether an (H, W, 3) photo was more likely taken in a street than from above."""
-    shrink = min(1.0, _SIDE_PX / max(photo.shape[:2]))
-    small: Any = cv2.resize(photo, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA) if shrink < 1.0 else photo
-    return _sky_share(small) >= _SKY_SHARE or _uprights(small) >= _UPRIGHT
+    uprights = float(upright_lines(photo, _LEAN_DEG, _SIDE_PX)[1].sum())
+    return uprights >= _UPRIGHT or _sky_share(shrunken(photo, _SIDE_PX)) >= _SKY_SHARE
 
 
 def _sky_share(photo: Image) -> float:
@@ -42,16 +39,3 @@ def _sky_share(photo: Image) -> float:
         return float((np.isin(edge, np.setdiff1d(edge, other)) & (edge > 0)).mean())
 
     return of_its_own(top, foot) - of_its_own(foot, top)
-
-
-def _uprights(photo: Image) -> float:
-    """Return the length of all edges within `_LEAN_DEG` of upright, in photo heights."""
-    height = photo.shape[0]
-    found: Any = cv2.createLineSegmentDetector(cv2.LSD_REFINE_STD).detect(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY))[0]
-    if found is None:
-        return 0.0
-    ends = np.asarray(found, np.float64).reshape(-1, 2, 2)
-    along = np.abs(ends[:, 1] - ends[:, 0])
-    lengths = np.hypot(along[:, 0], along[:, 1]) / height
-    upright = (along[:, 0] <= along[:, 1] * np.tan(np.radians(_LEAN_DEG))) & (lengths > _SHORTEST)
-    return float(np.minimum(lengths[upright], _LONGEST).sum())

@@ -33,25 +33,37 @@ class Level:
     roll_deg: float  # clockwise, as seen from behind the camera
 
 
-def level_of(photo: Image, fov_deg: float) -> Level | None:
-    """Return how the camera of an (H, W, 3) perspective photo `fov_deg` wide was held; None where too few lines stand upright."""
-    shrink = min(1.0, _SIDE_PX / max(photo.shape[:2]))
-    small = cv2.resize(photo, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA) if shrink < 1.0 else photo
+def shrunken(photo: Image, side_px: int) -> Image:
+    """Return an (H, W, 3) photo no larger than `side_px` along either side."""
+    shrink = min(1.0, side_px / max(photo.shape[:2]))
+    small: Any = cv2.resize(photo, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA) if shrink < 1.0 else photo
+    return np.asarray(small, np.uint8)
+
+
+def upright_lines(photo: Image, lean_deg: float, side_px: int) -> tuple[Float, Float, tuple[int, int]]:
+    """Find the lines within `lean_deg` of upright in an (H, W, 3) photo that is shrunk to `side_px`.
+
+    Returns their ends (L, 2, 2) in pixels of the shrunken photo, their weights (L,), which are lengths in photo heights, and its (H, W).
+    """
+    small = shrunken(photo, side_px)
     height, width = small.shape[:2]
     found: Any = cv2.createLineSegmentDetector(cv2.LSD_REFINE_STD).detect(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))[0]
-    if found is None:
-        return None
-    ends = np.asarray(found, np.float64).reshape(-1, 2, 2)
-    along = ends[:, 1] - ends[:, 0]
-    lengths = np.hypot(along[:, 0], along[:, 1])
-    upright = np.abs(along[:, 0]) < np.abs(along[:, 1]) * math.tan(math.radians(_LEAN_DEG))
-    kept = upright & (lengths > _SHORTEST * height)
-    if not kept.any():
+    ends = np.asarray(found if found is not None else [], np.float64).reshape(-1, 2, 2)
+    along = np.abs(ends[:, 1] - ends[:, 0])
+    lengths = np.hypot(along[:, 0], along[:, 1]) / height
+    kept = (along[:, 0] < along[:, 1] * math.tan(math.radians(lean_deg))) & (lengths > _SHORTEST)
+    return ends[kept], np.minimum(lengths[kept], _LONGEST), (height, width)
+
+
+def level_of(photo: Image, fov_deg: float) -> Level | None:
+    """Return how the camera of an (H, W, 3) perspective photo `fov_deg` wide was held; None where too few lines stand upright."""
+    ends, weights, (height, width) = upright_lines(photo, _LEAN_DEG, _SIDE_PX)
+    if not len(ends):
         return None
     focal_px = width / (2.0 * math.tan(math.radians(fov_deg) / 2.0))
-    at = (ends[kept].mean(axis=1) - (width / 2.0, height / 2.0)) / focal_px * (1.0, -1.0)  # right and up of the axis
-    towards = along[kept] / lengths[kept, None] * (1.0, -1.0)
-    weights = np.minimum(lengths[kept], _LONGEST * height) / height
+    at = (ends.mean(axis=1) - (width / 2.0, height / 2.0)) / focal_px * (1.0, -1.0)  # right and up of the axis
+    along = ends[:, 1] - ends[:, 0]
+    towards = along / np.linalg.norm(along, axis=1, keepdims=True) * (1.0, -1.0)
     pitches, rolls = (np.radians(np.arange(-most, most + 1e-9, _STEP_DEG)) for most in (_PITCHES_DEG, _ROLLS_DEG))
     support = _support(pitches[:, None, None], rolls[None, :, None], at, towards, weights)
     support -= _ROLL_PRIOR * support.max() * (rolls[None, :] / math.radians(5.0)) ** 2

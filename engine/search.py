@@ -75,6 +75,7 @@ class _Found:
     spots: list[Spot]
     status: Status
     kind: Kind
+    posed: bool = True  # whether there was any pose to try: a street photo without ground has none
 
 
 class GeoSearch:
@@ -226,7 +227,7 @@ class GeoSearch:
             with timed(timings, "fine"):
                 best.spots[0] = self._turned_finely(picture, best)
         thing, notes = None, camera_notes(picture, best.camera, best.kind, fov_deg, height_m)
-        notes += [NO_GROUND] if best.kind == "street" and not best.spots else []
+        notes += [] if best.posed else [NO_GROUND]
         believed = best.status in ("located", "ambiguous")
         if click is not None and best.spots and (believed or anyway):
             with timed(timings, "object"):
@@ -257,7 +258,7 @@ class GeoSearch:
         tried = [(zone, self._poses(photo, kind, camera, zone)) for zone in zones]
         found = [matcher.match(photo, poses, zone.ids, top, timings) if poses else [] for zone, poses in tried]
         spots = found[0] if len(found) == 1 else ranked(chain.from_iterable(found), matcher.settings.min_rival_distance_m)
-        return _Found(camera, spots, status_of([spot.merit for spot in spots], matcher.thresholds), kind)
+        return _Found(camera, spots, status_of([spot.merit for spot in spots], matcher.thresholds), kind, any(poses for _, poses in tried))
 
     def _turned_finely(self, photo: Photo, found: _Found) -> Spot:
         """The best place with its heading settled."""

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from crossgeo.errors import MismatchError
 from crossgeo.models.attengeo import PRESETS, AttenGeo
-from crossgeo.training.attengeo import AttenGeoTraining, ClickSource, evaluate_attengeo, train_attengeo
+from crossgeo.training.attengeo import AttenGeoTraining, BoxAccuracy, ClickSource, evaluate_attengeo, train_attengeo
 from crossgeo.training.objects import ObjectBatch, held_out_batches
 from crossgeo.training.render import ObjectSample
 from crossgeo.training.saving import trained_model
@@ -92,6 +93,13 @@ def test_frozen_layers_do_not_move(tmp_path: Path) -> None:
     assert not torch.equal(after["backbone.stem.0.click"], before["backbone.stem.0.click"])
 
 
+def judged(raw: Tensor, boxes: Tensor) -> BoxAccuracy:
+    """Judge clicks that a model answers with one raw prediction for all, or one each."""
+    blank = torch.zeros(len(boxes), 3, 48, 48, dtype=torch.uint8)
+    model: Any = _Fixed(raw)
+    return evaluate_attengeo(model, [ObjectBatch(blank, torch.zeros(len(boxes), 2), blank, boxes)])
+
+
 class _Fixed(nn.Module):
     """Answers every window with one raw prediction."""
 
@@ -108,8 +116,7 @@ def test_accuracy_counts_clicks_and_clips_answers_to_the_window() -> None:
     raw = torch.full((1, 2, 5, 6, 6), -9.0)
     raw[0, 1, :, 0, 0] = torch.tensor([-9.0, -9.0, 0.0, 0.0, 9.0])  # 20 x 20 px centred on the corner: 10 x 10 inside
     boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 20], [0, 0, 10, 36], [20, 20, 40, 40]])  # IoU 1, 1/2, 5/18, 0
-    blank = torch.zeros(4, 3, 48, 48, dtype=torch.uint8)
-    accuracy = evaluate_attengeo(_Fixed(raw), [ObjectBatch(blank, torch.zeros(4, 2), blank, boxes)])  # type: ignore[arg-type]
+    accuracy = judged(raw, boxes)
     assert (accuracy.accu_25, accuracy.clicks) == (0.75, 4)
     assert accuracy.accu_50 in (0.25, 0.5)  # the second stands on the edge
     assert accuracy.median_iou == pytest.approx(5 / 18, abs=0.01)
@@ -121,6 +128,5 @@ def test_clicks_on_nothing_count_for_no_box_but_are_told_apart_by_confidence() -
     raw[:, 1, :, 0, 0] = torch.tensor([-9.0, -9.0, 0.0, 0.0, 9.0])
     raw[1, 1, 4, 0, 0], raw[2, 1, 4, 0, 0] = -3.0, 9.0  # a click on nothing that the model is unsure of, and one it is as sure of
     boxes = torch.tensor([[0.0, 0, 10, 10], [torch.nan] * 4, [torch.nan] * 4])
-    blank = torch.zeros(3, 3, 48, 48, dtype=torch.uint8)
-    accuracy = evaluate_attengeo(_Fixed(raw), [ObjectBatch(blank, torch.zeros(3, 2), blank, boxes)])  # type: ignore[arg-type]
+    accuracy = judged(raw, boxes)
     assert (accuracy.accu_25, accuracy.accu_50, accuracy.clicks, accuracy.told_apart) == (1.0, 1.0, 1, 0.75)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -127,14 +128,23 @@ def test_the_line_of_a_click_leads_over_the_box_it_is_about(ahead_m: float) -> N
     assert len(sizes) > 1  # both kinds are clicked
 
 
-def test_clicks_on_nothing_hit_no_thing_or_one_out_of_reach_and_have_no_box() -> None:
+def test_clicks_on_nothing_hit_no_thing_or_one_out_of_reach_and_have_no_box(monkeypatch: pytest.MonkeyPatch) -> None:
     near = np.array([[440.0, 400.0], [470.0, 400.0], [470.0, 440.0], [440.0, 440.0]], np.float32)
     far = near + np.float32(300.0)
     scenery = Flat(flat().ground, flat().places_m, (Thing("building", near), Thing("building", far)))
     view = StreetObjectView()
     sampler = StreetObjectSampler([scenery], view, {"building": 1.0}, place_error_m=0.0, nothing_share=0.5)
     rng = np.random.default_rng(3)
+    clicked: list[tuple[int, bool]] = []  # what each click meets, and whether it is said to be nothing
+    sample = sampler._sample
+
+    def noted(shot: Any, thing: Any, direction: Any, rng: Any) -> Any:
+        clicked.append((int(scenery.hit(shot.origin_m, shot.rays(direction[None]))[0]), thing is None))
+        return sample(shot, thing, direction, rng)
+
+    monkeypatch.setattr(sampler, "_sample", noted)
     samples = [sampler(rng) for _ in range(24)]
+    assert all((met < 0 or met == 1) if nothing else met == 0 for met, nothing in clicked)
     empty = [bool(np.isnan(sample.box).any()) for sample in samples]
     assert 4 <= sum(empty) <= 20
     for sample, nothing in zip(samples, empty, strict=True):
