@@ -1,6 +1,6 @@
 """The papers' ablations on street photos of simulated towns, at one small budget, several seeds; finished runs are kept.
 
-python benchmarks/street_ablations.py egotr|attengeo [--steps N] [--seeds 1 2 3] [--variants NAME ...] [--device cpu] [--work DIR]
+python benchmarks/street_ablations.py egotr|attengeo [--steps N] [--seeds 1 2 3] [--variants NAME ...] [--finished] [--work DIR]
 EgoTR: what its photos are placed on, attention, position embedding, fewer pairs; each judged in a town of a held-out style and in one of a
 style that was trained on. AttenGeo: CVCAM, MHSAM, k = 1..5. All learn from the same pictures, drawn once; a seed changes weights and order.
 """
@@ -228,6 +228,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--variants", nargs="+", help="some of the variants, by name; all unless named")
+    parser.add_argument("--finished", action="store_true", help="train nothing: record the runs that are finished")
     parser.add_argument("--work", type=Path, default=Path("runs/street-ablations"))
     args = parser.parse_args()
     set_up(args.threads)
@@ -238,9 +239,13 @@ def main() -> None:
             out = args.work / f"{args.model}-{args.batches}-{''.join(c if c.isalnum() else '_' for c in name)}-{args.steps}-{seed}"
             done = out / "result.json"
             if not done.exists():
+                if args.finished:
+                    continue
                 judged = (train_variant if args.model == "egotr" else train_boxes)(name, seed, args, out)
                 done.write_text(json.dumps(judged))
             runs.append(json.loads(done.read_text()))
+        if not runs:
+            continue
         results[name] = {key: {"seeds": [r[key] for r in runs], **over_seeds([r[key] for r in runs]).to_json()} for key in runs[0]}
     about = {
         "simulated": f"street photos of towns; styles {', '.join(HELD_OUT_STYLES)} held out",
