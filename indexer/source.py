@@ -113,9 +113,7 @@ def _between(nodes: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.
     return weights
 
 
-def _sample(
-    rgb: Pixels, valid: Mask, cols: NDArray[np.float64], rows: NDArray[np.float64], shape: tuple[int, int]
-) -> tuple[Pixels, Mask]:
+def _sample(rgb: Pixels, valid: Mask, cols: NDArray[np.float64], rows: NDArray[np.float64], shape: tuple[int, int]) -> tuple[Pixels, Mask]:
     """Sample old pixels bilinearly and average the samples of each new pixel."""
     nothing = np.zeros((*shape, 3), np.uint8), np.zeros(shape, bool)
     if not (np.isfinite(cols).all() and np.isfinite(rows).all()):

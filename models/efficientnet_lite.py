@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from crossgeo.kernels.depthwise import depthwise_conv2d
+from crossgeo.models.padding import same_pad
 
 BATCH_NORM_EPS = 1e-3
 MEAN = (0.498, 0.498, 0.498)  # the published weights expect (x / 255 - 0.498) / 0.502
@@ -39,15 +40,6 @@ STEM_CHANNELS = 32
 _STRIDE_8_BLOCK = 4  # the last of stage 3
 
 
-def _same_pad(x: Tensor, kernel: int, stride: int) -> Tensor:
-    """Pad (B, C, H, W) the way TensorFlow's SAME does: the odd pixel goes to the right and the bottom."""
-    pads: list[int] = []
-    for size in (x.shape[-1], x.shape[-2]):
-        total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
-        pads += [total // 2, total - total // 2]
-    return F.pad(x, pads)
-
-
 class Conv(nn.Conv2d):
     """A convolution with SAME padding and a bias that holds the folded batch norm."""
 
@@ -57,7 +49,7 @@ class Conv(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """Convolve (B, C, H, W)."""
         if self.stride[0] > 1:
-            x = _same_pad(x, self.kernel_size[0], self.stride[0])
+            x = same_pad(x, self.kernel_size[0], self.stride[0])
         if self.groups > 1:
             return depthwise_conv2d(x, self.weight, self.bias, self.stride[0], int(self.padding[0]))
         return super().forward(x)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from crossgeo.models.efficientnet_lite import EfficientNetLite
-from crossgeo.models.resnetv2 import ResNetV2
+from crossgeo.models.resnetv2 import STYLES, ResNetV2
 from crossgeo.models.transformer import NORM_EPS, Layer
 
 STRIDE = 16
@@ -22,7 +22,7 @@ class EgoTRConfig:
     """What shapes the network; saved with its weights."""
 
     name: str
-    stem: Literal["resnetv2", "efficientnet-lite0"]
+    stem: Literal["resnetv2", "resnetv2-same", "efficientnet-lite0"]  # the second as timm's ImageNet-21k hybrid computes it
     ground_hw: tuple[int, int]  # px
     aerial_hw: tuple[int, int]  # px
     width: int
@@ -62,10 +62,10 @@ class EgoTRBranch(nn.Module):
             raise ValueError(f"image size {image_hw} is not a multiple of {STRIDE} px")
         self.image_hw = image_hw
         self.stem: nn.Module
-        if config.stem == "resnetv2":
-            self.stem, channels = ResNetV2(), 1024
-        else:
+        if config.stem == "efficientnet-lite0":
             self.stem, channels = EfficientNetLite(stages=5), 112
+        else:
+            self.stem, channels = ResNetV2(style=STYLES[config.stem]), 1024
         tokens = (image_hw[0] // STRIDE) * (image_hw[1] // STRIDE)
         self.embed = nn.Conv2d(channels, config.width, 1)
         self.class_token = nn.Parameter(torch.zeros(1, 1, config.width))

@@ -13,6 +13,7 @@ from crossgeo.errors import UsageError, WeightsError
 from crossgeo.models.checkpoint import load_egotr, load_street_branch, read_card, save_weights
 from crossgeo.models.egotr import PRESETS, EgoTR, EgoTRConfig
 from crossgeo.models.panorama import PanoramaView
+from crossgeo.models.resnetv2 import STYLES
 from crossgeo.models.street_view import StreetView
 from crossgeo.models.views import DroneView
 from crossgeo.training.pair_input import View
@@ -90,7 +91,7 @@ def start_fresh(preset: str, layout: str) -> Start:
     if preset not in PRESETS:
         raise UsageError(f"{preset!r} is no preset of EgoTR; choose from {', '.join(PRESETS)}")
     config = PRESETS[preset]
-    if config.stem == "resnetv2":
+    if config.stem in STYLES:  # the papers' sizes
         return Start(config, PanoramaView.of(config)).for_pairs(layout)
     return Start(config, DroneView()).for_pairs(layout)
 

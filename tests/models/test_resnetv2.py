@@ -1,5 +1,8 @@
 """models/resnetv2.py against the equations written out in numpy, in float64."""
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
@@ -7,18 +10,40 @@ from numpy.typing import NDArray
 from torch import nn
 
 from crossgeo.models.fold import fold_weight_standardisation
-from crossgeo.models.resnetv2 import Bottleneck, ResNetV2, WSConv2d, standardise_weight
+from crossgeo.models.resnetv2 import STYLES, Bottleneck, PaddedConv2d, ResNetV2, WSConv2d, standardise_weight
 
 Array = NDArray[np.float64]
 
 
-def _conv(x: Array, weight: Array, stride: int) -> Array:
-    """Convolve (C, H, W) by (O, C, k, k), the mean and standard deviation of each filter taken out, k // 2 zeros on every side."""
+@dataclass(frozen=True)
+class _Written:
+    """A style as its source writes it: L2LTR's code, or timm's, whose convolutions and pool pad as TensorFlow does."""
+
+    same: bool
+    standardise_eps: float
+    group_eps: float
+    shortcut_eps: float
+    shortcut_groups: int | None
+
+
+WRITTEN = {"resnetv2": _Written(False, 1e-5, 1e-6, 1e-5, None), "resnetv2-same": _Written(True, 1e-8, 1e-5, 1e-5, 32)}
+
+
+def _around(x: Array, k: int, stride: int, how: _Written, value: float = 0.0) -> Array:
+    """Pad (C, H, W): k // 2 on every side, or SAME's total with the odd one last."""
+    pads = [(0, 0)]
+    for size in x.shape[1:]:
+        total = max((math.ceil(size / stride) - 1) * stride + k - size, 0)
+        pads.append((total // 2, total - total // 2) if how.same else (k // 2, k // 2))
+    return np.pad(x, pads, constant_values=value)
+
+
+def _conv(x: Array, weight: Array, stride: int, how: _Written) -> Array:
+    """Convolve (C, H, W) by (O, C, k, k), the mean and standard deviation of each filter taken out."""
     centred = weight - weight.mean((1, 2, 3), keepdims=True)
-    weight = centred / np.sqrt((centred**2).mean((1, 2, 3), keepdims=True) + 1e-5)
+    weight = centred / np.sqrt((centred**2).mean((1, 2, 3), keepdims=True) + how.standardise_eps)
     k = weight.shape[-1]
-    x = np.pad(x, ((0, 0), (k // 2, k // 2), (k // 2, k // 2)))
-    windows = np.lib.stride_tricks.sliding_window_view(x, (k, k), axis=(1, 2))[:, ::stride, ::stride]
+    windows = np.lib.stride_tricks.sliding_window_view(_around(x, k, stride, how), (k, k), axis=(1, 2))[:, ::stride, ::stride]
     return np.einsum("chwij,ocij->ohw", windows, weight)
 
 
@@ -32,17 +57,17 @@ def _np(tensor: torch.Tensor) -> Array:
     return tensor.detach().numpy()
 
 
-def _bottleneck(x: Array, block: Bottleneck, stride: int) -> Array:
-    y = np.maximum(_norm(_conv(x, _np(block.conv1.weight), 1), block.norm1, 32, 1e-6), 0)
-    y = np.maximum(_norm(_conv(y, _np(block.conv2.weight), stride), block.norm2, 32, 1e-6), 0)
-    y = _norm(_conv(y, _np(block.conv3.weight), 1), block.norm3, 32, 1e-6)
+def _bottleneck(x: Array, block: Bottleneck, stride: int, how: _Written) -> Array:
+    y = np.maximum(_norm(_conv(x, _np(block.conv1.weight), 1, how), block.norm1, 32, how.group_eps), 0)
+    y = np.maximum(_norm(_conv(y, _np(block.conv2.weight), stride, how), block.norm2, 32, how.group_eps), 0)
+    y = _norm(_conv(y, _np(block.conv3.weight), 1, how), block.norm3, 32, how.group_eps)
     if isinstance(block.shortcut, WSConv2d) and isinstance(block.shortcut_norm, nn.GroupNorm):
-        x = _norm(_conv(x, _np(block.shortcut.weight), stride), block.shortcut_norm, len(y), 1e-5)
+        x = _norm(_conv(x, _np(block.shortcut.weight), stride, how), block.shortcut_norm, how.shortcut_groups or len(y), how.shortcut_eps)
     return np.maximum(x + y, 0)
 
 
-def _pool(x: Array) -> Array:
-    x = np.pad(x, ((0, 0), (1, 1), (1, 1)), constant_values=-np.inf)
+def _pool(x: Array, how: _Written) -> Array:
+    x = _around(x, 3, 2, how, -np.inf)
     return np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(1, 2))[:, ::2, ::2].max((-2, -1))
 
 
@@ -54,19 +79,21 @@ def _randomised(module: nn.Module) -> nn.Module:
     return module.double().eval()
 
 
-def test_the_stem_is_its_equations_at_odd_sizes() -> None:
-    stem = _randomised(ResNetV2(units=(2, 1, 2), width=32))
+@pytest.mark.parametrize("style", WRITTEN)
+@pytest.mark.parametrize("size", [(75, 53), (64, 96), (66, 47)])  # SAME pads odd and even sides differently
+def test_the_stem_is_its_equations_in_either_style(style: str, size: tuple[int, int]) -> None:
+    stem, how = _randomised(ResNetV2(units=(2, 1, 2), width=32, style=STYLES[style])), WRITTEN[style]
     assert isinstance(stem, ResNetV2)
-    image = torch.randn(1, 3, 75, 53, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
-    expected = _pool(np.maximum(_norm(_conv(_np(image[0]), _np(stem.conv.weight), 2), stem.norm, 32, 1e-6), 0))
+    image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    expected = _pool(np.maximum(_norm(_conv(_np(image[0]), _np(stem.conv.weight), 2, how), stem.norm, 32, how.group_eps), 0), how)
     for index, stage in enumerate(stem.stages):
         assert isinstance(stage, nn.Sequential)
         for unit, block in enumerate(stage):
             assert isinstance(block, Bottleneck)
-            expected = _bottleneck(expected, block, 2 if index and not unit else 1)
+            expected = _bottleneck(expected, block, 2 if index and not unit else 1, how)
     with torch.no_grad():
         given = stem(image)
-    assert given.shape == (1, 512, 5, 4)
+    assert given.shape == (1, 512, math.ceil(size[0] / 16), math.ceil(size[1] / 16))
     assert np.abs(_np(given[0]) - expected).max() < 1e-10 * np.abs(expected).max()
 
 
@@ -80,24 +107,25 @@ def test_the_paper_stem_has_1024_channels_at_stride_16() -> None:
 
 
 def test_standardised_filters_have_zero_mean_and_unit_variance() -> None:
-    weight = standardise_weight(torch.randn(5, 7, 3, 3, dtype=torch.float64) * 4 + 2)
+    weight = standardise_weight(torch.randn(5, 7, 3, 3, dtype=torch.float64) * 4 + 2, 1e-5)
     assert weight.mean((1, 2, 3)).abs().max() < 1e-12
     assert (weight.var((1, 2, 3), correction=0) - 1).abs().max() < 1e-5
 
 
 def test_bfloat16_weights_are_standardised_in_float32() -> None:
     weight = (torch.randn(4, 64, 3, 3) * 0.01 + 1).bfloat16()  # a mean that bfloat16 sums would lose
-    given = standardise_weight(weight)
+    given = standardise_weight(weight, 1e-5)
     assert given.dtype == torch.float32
-    assert (given - standardise_weight(weight.double())).abs().max() < 1e-3
+    assert (given - standardise_weight(weight.double(), 1e-5)).abs().max() < 1e-3
 
 
+@pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (1, 2), (3, 1), (3, 2), (7, 2)])
-def test_a_folded_convolution_gives_the_same_features(kernel: int, stride: int) -> None:
-    conv = WSConv2d(6, 5, kernel, stride)
+def test_a_folded_convolution_gives_the_same_features(kernel: int, stride: int, style: str) -> None:
+    conv = WSConv2d(6, 5, kernel, stride, STYLES[style])
     plain = conv.folded()
-    images = torch.randn(2, 6, 17, 23)
-    assert type(plain) is nn.Conv2d
+    images = torch.randn(2, 6, 17, 24)
+    assert type(plain) is PaddedConv2d
     assert torch.equal(plain(images), conv(images))
 
 
