@@ -1,4 +1,4 @@
-"""models/l2ltr.py against the names and shapes of a published checkpoint (tests/models/data/l2ltr_branch.txt)."""
+"""models/published/l2ltr.py against the names and shapes of a published checkpoint (tests/models/data/l2ltr_branch.txt)."""
 
 import math
 from pathlib import Path
@@ -8,9 +8,9 @@ import torch
 
 from crossgeo.errors import WeightsError
 from crossgeo.models.egotr import PRESETS, EgoTR, EgoTRBranch
-from crossgeo.models.l2ltr import branch_from_l2ltr, branch_to_l2ltr, egotr_from_l2ltr, l2ltr_name
+from crossgeo.models.published.l2ltr import branch_from_l2ltr, branch_to_l2ltr, egotr_from_l2ltr, l2ltr_name
 
-LISTING = Path(__file__).with_name("data") / "l2ltr_branch.txt"
+LISTING = Path(__file__).parents[1] / "data" / "l2ltr_branch.txt"
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from crossgeo.errors import WeightsError
 from crossgeo.models.egotr import PRESETS, EgoTRBranch, EgoTRConfig
+from crossgeo.models.published.tensors import check_tensors, shapes_of
 
 _EMBEDDINGS = "transformer.embeddings."
 _RESNET = _EMBEDDINGS + "hybrid_model."
@@ -52,14 +53,14 @@ def branch_from_l2ltr(state: Mapping[str, Tensor], config: EgoTRConfig = PRESETS
     """
     shapes = _branch_shapes(config)
     published = {l2ltr_name(name): name for name in shapes}
-    _check(state, {other: shapes[name] for other, name in published.items()}, "L2LTR branch")
+    check_tensors(state, {other: shapes[name] for other, name in published.items()}, "L2LTR branch")
     return {name: state[other] for other, name in published.items()}
 
 
 def branch_to_l2ltr(state: Mapping[str, Tensor], config: EgoTRConfig = PRESETS["egotr-b"]) -> dict[str, Tensor]:
     """Rename the state of an EgoTRBranch as one published branch; the inverse of `branch_from_l2ltr`, with the same errors."""
     shapes = _branch_shapes(config)
-    _check(state, shapes, f"{config.name} branch")
+    check_tensors(state, shapes, f"{config.name} branch")
     return {l2ltr_name(name): state[name] for name in shapes}
 
 
@@ -73,17 +74,4 @@ def egotr_from_l2ltr(
 
 def _branch_shapes(config: EgoTRConfig) -> dict[str, torch.Size]:
     with torch.device("meta"):
-        branch = EgoTRBranch(config, config.ground_hw)  # both branches have one structure
-    return {name: tensor.shape for name, tensor in branch.state_dict().items()}
-
-
-def _check(state: Mapping[str, Tensor], expected: Mapping[str, torch.Size], what: str) -> None:
-    problems = [f"missing {name}" for name in expected if name not in state]
-    problems += [f"extra {name}" for name in state if name not in expected]
-    problems += [
-        f"{name} is {tuple(state[name].shape)}, not {tuple(shape)}"
-        for name, shape in expected.items()
-        if name in state and state[name].shape != shape
-    ]
-    if problems:
-        raise WeightsError(f"this is no {what} of {len(expected)} tensors: {'; '.join(problems)}; give the state of one whole branch")
+        return shapes_of(EgoTRBranch(config, config.ground_hw))  # both branches have one structure

@@ -1,0 +1,30 @@
+"""Checks of published tensors against what a model has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from crossgeo.errors import WeightsError
+
+Shapes = Mapping[str, torch.Size]
+
+
+def shapes_of(module: nn.Module) -> dict[str, torch.Size]:
+    """Return the name and shape of each tensor of a module."""
+    return {name: tensor.shape for name, tensor in module.state_dict().items()}
+
+
+def check_tensors(state: Mapping[str, Tensor], expected: Shapes, what: str) -> None:
+    """Raise WeightsError that names each missing, extra or misshapen tensor."""
+    problems = [f"missing {name}" for name in expected if name not in state]
+    problems += [f"extra {name}" for name in state if name not in expected]
+    problems += [
+        f"{name} is {tuple(state[name].shape)}, not {tuple(shape)}"
+        for name, shape in expected.items()
+        if name in state and state[name].shape != shape
+    ]
+    if problems:
+        raise WeightsError(f"this is no {what} of {len(expected)} tensors: {'; '.join(problems)}")
