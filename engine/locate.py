@@ -22,8 +22,9 @@ from crossgeo.indexer.grid import Window
 from crossgeo.indexer.index import GeoIndex, Segment
 from crossgeo.kernels.box_decode import decode_boxes, fuse_boxes
 from crossgeo.kernels.dihedral import TURNS, turn_images, turn_points, unturn_boxes
-from crossgeo.models.attengeo import AttenGeo, ReferenceFeatures
+from crossgeo.models.attengeo import AttenGeo
 from crossgeo.models.checkpoint import load_attengeo
+from crossgeo.models.object_network import ReferenceFeatures
 from crossgeo.models.street_view import StreetObjectView
 from crossgeo.models.views import ObjectView
 

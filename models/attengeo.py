@@ -9,16 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from crossgeo.kernels.click_map import click_map
 from crossgeo.models import convnextv2, efficientnet_lite
 from crossgeo.models.click_backbone import BackboneName, freeze_first, make_backbone
 from crossgeo.models.cvcam import CVCAM
 from crossgeo.models.mhsam import KERNELS, MHSAM
+from crossgeo.models.object_network import DETGEO_ANCHORS, DETGEO_GSD_M, PREDICTIONS, AnchorSizes, ObjectNetwork, ReferenceFeatures
 from crossgeo.models.street_view import StreetObjectView
 from crossgeo.models.views import ObjectView
-
-AnchorSizes = tuple[tuple[float, float], ...]
-PREDICTIONS = 5  # tx, ty, tw, th, confidence
 
 
 @dataclass(frozen=True)
@@ -71,24 +68,20 @@ class AttenGeoConfig:
         return cls(**{**values, **tuples, "anchors": tuple((float(w), float(h)) for w, h in values["anchors"])})
 
 
-# DetGeo's, for 1024 px on about 300 m.
-_DETGEO_ANCHORS = (
-    (37.0, 41.0), (78.0, 84.0), (96.0, 215.0), (129.0, 129.0), (194.0, 82.0), (198.0, 179.0), (246.0, 280.0), (395.0, 342.0), (550.0, 573.0)
-)  # fmt: skip
 # Buildings of 4 to 24 m at 0.1875 m/px: medians of clusters by IoU of OpenStreetMap buildings in Nepal and Zanzibar, spread a little.
-_SMALL_ANCHORS = (
+_SMALL_ANCHORS: AnchorSizes = (
     (23.0, 23.0), (29.0, 40.0), (45.0, 33.0), (41.0, 49.0), (57.0, 52.0), (51.0, 72.0), (79.0, 61.0), (77.0, 89.0), (128.0, 128.0)
 )  # fmt: skip
 
 # The same at 0.25 m/px, and crowns of trees.
-_STREET_ANCHORS = (
+_STREET_ANCHORS: AnchorSizes = (
     (14.0, 14.0), (21.0, 22.0), (24.0, 34.0), (35.0, 26.0), (36.0, 40.0), (48.0, 40.0), (43.0, 60.0), (64.0, 58.0), (96.0, 96.0)
 )  # fmt: skip
 
 PRESETS = {
     "attengeo": AttenGeoConfig(
-        "attengeo", "convnextv2", convnextv2.TINY_DEPTHS, convnextv2.TINY_WIDTHS, stride=32, window_px=1024, window_gsd_m=300 / 1024,
-        photo_px=256, channels=256, heads=8, hidden=1024, iterations=4, spatial_hidden=512, anchors=_DETGEO_ANCHORS,
+        "attengeo", "convnextv2", convnextv2.TINY_DEPTHS, convnextv2.TINY_WIDTHS, stride=32, window_px=1024, window_gsd_m=DETGEO_GSD_M,
+        photo_px=256, channels=256, heads=8, hidden=1024, iterations=4, spatial_hidden=512, anchors=DETGEO_ANCHORS,
         mean=convnextv2.MEAN, std=convnextv2.STD,
     ),
     "attengeo-s": AttenGeoConfig(
@@ -104,39 +97,16 @@ PRESETS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class ReferenceFeatures:
-    """What one half of the network keeps of a window: (B, C, g, g); it serves every click on it, in float32 or float16."""
-
-    grid: Tensor
-
-    def half(self) -> ReferenceFeatures:
-        """Return the features in float16, as a cache keeps them."""
-        return ReferenceFeatures(self.grid.half())
-
-    def __getitem__(self, index: slice) -> ReferenceFeatures:
-        """Return the features of some of the windows."""
-        return ReferenceFeatures(self.grid[index])
-
-    def __len__(self) -> int:
-        """Return the number of windows."""
-        return len(self.grid)
-
-
-class AttenGeo(nn.Module):
+class AttenGeo(ObjectNetwork):
     """Photo and click against a window: shared backbone, CVCAM, MHSAM, nine anchors.
 
-    Images are RGB in 0..255, uint8 or float; the config's mean and std are applied inside. The backbone's weights serve both views;
-    the click map is the fourth input channel of the photo. The window does without, or has the click's line of sight there.
+    The backbone's weights serve both views; the click map is the fourth input channel of the photo. The window does without, or has the
+    click's line of sight there.
     """
 
-    mean: Tensor
-    std: Tensor
-    anchors: Tensor
-
     def __init__(self, config: AttenGeoConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
+        self._config = config
         self.backbone = make_backbone(config.backbone, config.depths, config.widths)
         if self.backbone.stride != config.stride:
             raise ValueError(f"{config.name} asks for stride {config.stride}, its backbone gives {self.backbone.stride}")
@@ -145,10 +115,12 @@ class AttenGeo(nn.Module):
         self.cvcam = CVCAM(config.channels, config.heads, config.hidden, config.iterations) if config.cvcam else None
         self.mhsam = MHSAM(config.channels, config.spatial_hidden) if config.mhsam else None
         self.head = nn.Conv2d(config.channels, len(config.anchors) * PREDICTIONS, 1)
-        self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1) * 255.0, persistent=False)
-        self.register_buffer("std", torch.tensor(config.std).view(1, 3, 1, 1) * 255.0, persistent=False)
-        self.register_buffer("anchors", torch.tensor(config.anchors), persistent=False)  # (A, 2) px
         self._initialise()
+
+    @property
+    def config(self) -> AttenGeoConfig:
+        """What shapes the network."""
+        return self._config
 
     def _initialise(self) -> None:
         cells = (self.config.window_px // self.config.stride) ** 2 * len(self.config.anchors)
@@ -160,49 +132,28 @@ class AttenGeo(nn.Module):
             bias[:, 4] = -math.log(cells - 1)  # one prior in all is true: start from that rate
 
     def encode_reference(self, windows: Tensor, sights: Tensor | None = None) -> ReferenceFeatures:
-        """Encode (B, 3, S, S) windows, RGB in 0..255, as (B, C, g, g) features; S must be a multiple of the stride.
-
-        `sights` (B, 4), x0, y0, x1, y1 px, are the lines of sight of clicks in street photos; a model for the air takes none.
-        """
-        if (sights is None) == (self.config.look_deg > 0.0):
-            raise ValueError(f"{self.config.name} takes windows {'without' if sights is not None else 'with'} a line of sight")
-        stride = self.config.stride
-        if windows.shape[-1] % stride or windows.shape[-2] % stride:
-            raise ValueError(f"a window of {tuple(windows.shape[-2:])} px does not divide into cells of {stride} px")
-        images = self._normalise(windows)
+        """Encode (B, 3, S, S) windows (`ObjectNetwork`) as (B, C, S / stride, S / stride) features."""
+        self.check_windows(windows, sights)
+        images = self.normalise(windows)
         if sights is not None:
-            images = torch.cat([images, self._pointed(sights, windows)], dim=1)
+            images = torch.cat([images, self.pointed(sights, windows)], dim=1)
         return ReferenceFeatures(self.reference_map(self.backbone(images)))
 
     def encode_query(self, photos: Tensor, clicks: Tensor) -> Tensor:
-        """Encode (B, 3, h, w) photos, RGB in 0..255, with (B, 2) clicks in pixels as (B, C, h / stride, w / stride) features."""
-        features: Tensor = self.query_map(self.backbone(torch.cat([self._normalise(photos), self._pointed(clicks, photos)], dim=1)))
+        """Encode (B, 3, h, w) photos with clicks (`ObjectNetwork`) as (B, C, h / stride, w / stride) features."""
+        features: Tensor = self.query_map(self.backbone(torch.cat([self.normalise(photos), self.pointed(clicks, photos)], dim=1)))
         return features
 
-    def query(self, features: ReferenceFeatures, photos: Tensor, clicks: Tensor) -> Tensor:
-        """Ask (B, C, g, g) features for what (B, 2) clicks in pixels show in (B, 3, h, w) photos: raw (B, A, 5, g, g) float32.
-
-        One window serves B photos, and one photo B windows: whichever is alone is repeated.
-        """
-        return self.locate(features, self.encode_query(photos, clicks))
-
-    def locate(self, features: ReferenceFeatures, query: Tensor) -> Tensor:
-        """Fuse (B, C, g, g) features and (B, C, h, w) query features, either B may be 1: raw (B, A, 5, g, g) float32."""
-        reference = features.grid.to(query.dtype)
-        batch = max(len(reference), len(query))
-        reference, query = reference.expand(batch, -1, -1, -1), query.expand(batch, -1, -1, -1)
+    def fuse(self, reference: Tensor, query: Tensor) -> Tensor:
+        """Let CVCAM fuse both views, MHSAM weigh the result and the head predict (`ObjectNetwork`)."""
         if self.cvcam is not None:
             fused = self.cvcam(query, reference)
         else:
             fused = reference + query.mean(dim=(2, 3), keepdim=True)
         if self.mhsam is not None:
             fused = self.mhsam(fused)
-        raw: Tensor = self.head(fused)  # (B, 5 A, g, g)
-        return raw.view(batch, len(self.config.anchors), PREDICTIONS, *raw.shape[-2:]).float()
-
-    def forward(self, windows: Tensor, photos: Tensor, clicks: Tensor, sights: Tensor | None = None) -> Tensor:
-        """Both halves at once: (B, 3, S, S) windows, (B, 3, h, w) photos, (B, 2) clicks, (B, 4) sights -> raw (B, A, 5, g, g)."""
-        return self.query(self.encode_reference(windows, sights), photos, clicks)
+        raw: Tensor = self.head(fused)
+        return raw
 
     def load_backbone(self, state: dict[str, Tensor]) -> None:
         """Start the backbone from its published ImageNet weights; the click channel starts at zero."""
@@ -211,10 +162,3 @@ class AttenGeo(nn.Module):
     def freeze_backbone(self, layers: int) -> None:
         """Take the stem and the next `layers - 1` blocks out of training; the click channel goes on learning."""
         freeze_first(self.backbone, layers)
-
-    def _pointed(self, clicks: Tensor, images: Tensor) -> Tensor:
-        """The map (B, 1, h, w) of points or lines on images."""
-        return click_map(clicks, images.shape[-2], images.shape[-1], self.config.click_power).to(self.mean.dtype)
-
-    def _normalise(self, images: Tensor) -> Tensor:
-        return (images.to(self.mean.dtype) - self.mean) / self.std

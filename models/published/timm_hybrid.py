@@ -73,7 +73,7 @@ def egotr_from_timm(state: Mapping[str, Tensor], config: EgoTRConfig = PRESETS["
 def resize_position(position: Tensor, grid: tuple[int, int]) -> Tensor:
     """Resize (1, 1 + g * g, C) embeddings to (1, 1 + H * W, C) of an H x W grid, bilinearly, corners on corners; the class slot stays."""
     side = round((position.shape[1] - 1) ** 0.5)
-    cells = position[:, 1:].transpose(1, 2).unflatten(2, (side, side))  # (1, C, g, g)
+    cells = position[:, 1:].transpose(1, 2).reshape(1, -1, side, side)  # (1, C, g, g)
     resized = F.interpolate(cells.float(), grid, mode="bilinear", align_corners=True).to(position.dtype)
     return torch.cat([position[:, :1], resized.flatten(2).transpose(1, 2)], dim=1)
 

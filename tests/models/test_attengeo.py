@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from crossgeo.kernels.box_decode import decode_best
-from crossgeo.models.attengeo import PRESETS, AttenGeo, AttenGeoConfig, ReferenceFeatures
+from crossgeo.models.attengeo import PRESETS, AttenGeo, AttenGeoConfig
 from crossgeo.models.attention import MultiHeadAttention
 from crossgeo.models.cost import count_macs
+from crossgeo.models.object_network import ReferenceFeatures
 
 TINY = dataclasses.replace(
     PRESETS["attengeo"], name="tiny", depths=(1, 1), widths=(8, 12), stride=8, window_px=56, photo_px=40,
