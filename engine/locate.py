@@ -1,4 +1,4 @@
-"""The object step: AttenGeo on a window of imagery around the clicked ground gives the object's box, polygon and place."""
+"""The object step: AttenGeo, or DetGeo, on a window of imagery around the clicked ground gives the object's box, polygon and place."""
 
 from __future__ import annotations
 
@@ -22,9 +22,8 @@ from crossgeo.indexer.grid import Window
 from crossgeo.indexer.index import GeoIndex, Segment
 from crossgeo.kernels.box_decode import decode_boxes, fuse_boxes
 from crossgeo.kernels.dihedral import TURNS, turn_images, turn_points, unturn_boxes
-from crossgeo.models.attengeo import AttenGeo
-from crossgeo.models.checkpoint import load_attengeo
-from crossgeo.models.object_network import ReferenceFeatures
+from crossgeo.models.checkpoint import load_object_network
+from crossgeo.models.object_network import ObjectNetwork, ReferenceFeatures
 from crossgeo.models.street_view import StreetObjectView
 from crossgeo.models.views import ObjectView
 
@@ -51,14 +50,14 @@ class Locator(Protocol):
 
 
 class ObjectFinder:
-    """AttenGeo with its view; the reference half runs once a window and its features are kept.
+    """A network that finds objects, with its view; the reference half runs once a window and its features are kept.
 
     Window and photo are shown in all eight turns and mirrorings, and the boxes fused: on held-out buildings that was worth eight points
     of accu@0.5 over the best box of one.
     """
 
     def __init__(
-        self, index: GeoIndex, model: AttenGeo, view: ObjectView, precision: Precision = "auto", least_confidence: float = 0.0
+        self, index: GeoIndex, model: ObjectNetwork, view: ObjectView, precision: Precision = "auto", least_confidence: float = 0.0
     ) -> None:
         self.view, self.least_confidence = view, least_confidence
         self._index, self._model = index, model.eval()
@@ -68,7 +67,7 @@ class ObjectFinder:
     @classmethod
     def load(cls, index: GeoIndex, weights: str = "attengeo-s-drone") -> ObjectFinder:
         """Load weights by shipped name or path; raise WeightsError when they are missing or damaged."""
-        model = load_attengeo(weights)
+        model = load_object_network(weights)
         return cls(index, model.module, model.module.config.view, least_confidence=threshold(model.card, "confidence", 0.0))
 
     @property

@@ -21,7 +21,9 @@ from torch import Tensor, nn
 
 from crossgeo.errors import WeightsError
 from crossgeo.models.attengeo import AttenGeo, AttenGeoConfig
+from crossgeo.models.detgeo import DetGeo, DetGeoConfig
 from crossgeo.models.egotr import EgoTR, EgoTRBranch, EgoTRConfig
+from crossgeo.models.object_network import ObjectNetwork
 
 Card = dict[str, Any]
 Module = TypeVar("Module", bound=nn.Module)
@@ -197,4 +199,15 @@ def load_attengeo(name_or_path: str | Path = "attengeo-s-drone") -> LoadedModel[
     """Load AttenGeo in float32, ready for inference."""
     card, state = load_weights(name_or_path)
     module = _build(lambda config: AttenGeo(AttenGeoConfig.from_dict(config)), "attengeo", name_or_path, card)
+    return _fill(module, name_or_path, card, state)
+
+
+def load_object_network(name_or_path: str | Path) -> LoadedModel[ObjectNetwork]:
+    """Load whichever network finds clicked objects, AttenGeo or DetGeo, in float32, ready for inference."""
+    card, state = load_weights(name_or_path)
+
+    def make(config: dict[str, Any]) -> ObjectNetwork:
+        return DetGeo(DetGeoConfig.from_dict(config)) if card["kind"] == "detgeo" else AttenGeo(AttenGeoConfig.from_dict(config))
+
+    module = _build(make, "detgeo" if card["kind"] == "detgeo" else "attengeo", name_or_path, card)
     return _fill(module, name_or_path, card, state)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from crossgeo.errors import InputError, MismatchError
 from crossgeo.geodesy import distance_m
 from crossgeo.kernels.box_decode import decode_best
-from crossgeo.models.attengeo import AttenGeo, AttenGeoConfig
-from crossgeo.models.checkpoint import load_attengeo
+from crossgeo.models.checkpoint import load_object_network
+from crossgeo.models.object_network import ObjectConfig, ObjectNetwork
 from crossgeo.models.views import Image
 from crossgeo.training.datasets.pictures import Pictures
 from crossgeo.training.evaluation.controls import random_boxes
@@ -42,24 +42,24 @@ class FoundBox:
 
 @dataclass(frozen=True)
 class ObjectModel:
-    """AttenGeo with the name of its weights."""
+    """A network that finds objects, with the name of its weights."""
 
     name: str
     sha256: str
-    module: AttenGeo
+    module: ObjectNetwork
     device: str = "cpu"
 
     @classmethod
     def load(cls, weights: str, device: str = "cpu") -> ObjectModel:
         """Load weights by shipped name or path; raise WeightsError when they are missing, damaged or of another kind."""
-        model = load_attengeo(weights)
+        model = load_object_network(weights)
         return cls(str(model.card["name"]), model.sha256, model.module.to(device), device)
 
     def untrained(self, seed: int) -> ObjectModel:
         """Return the same network as it is before any training."""
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(seed)
-            module = AttenGeo(self.module.config).eval().to(self.device)
+            module = type(self.module)(self.module.config).eval().to(self.device)
         return ObjectModel("untrained", "", module, self.device)
 
     def check_fits(self, objects: ObjectSet) -> None:
@@ -91,7 +91,7 @@ class ObjectModel:
         return torch.from_numpy(sized).permute(2, 0, 1)[None].to(self.device)
 
 
-def check_fits(name: str, config: AttenGeoConfig, objects: ObjectSet) -> None:
+def check_fits(name: str, config: ObjectConfig, objects: ObjectSet) -> None:
     """Raise MismatchError where a model reads photos or windows of another kind or size than a set's pictures show."""
     if config.look_deg:
         raise MismatchError(f"{name} reads street photos turned towards the click, not as {objects.name} has them; choose others")
