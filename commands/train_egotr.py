@@ -20,7 +20,7 @@ from crossgeo.training.recipes import EGOTR, for_length
 
 if TYPE_CHECKING:
     from crossgeo.training.pair_sampling import PairSource
-    from crossgeo.training.pairs import Pair
+    from crossgeo.training.pairs import PairSet
     from crossgeo.training.starting import Start
 
 SHOWN = 5  # of what is left out
@@ -75,10 +75,9 @@ def on_pairs(run: Run, start_from: str | None, recompute: bool) -> None:
     )  # fmt: skip
     settings = replace(rates(run, settings), device=device, seed=run.seed, workers=run.workers)
     settings = replace(settings, trained="both" if begun.aerial is None else "ground", recompute=recompute)
-    others = [pair for name in data.splits if name != run.split for pair in data.split(name).pairs]
     model = train_egotr(
         settings, source, run.out, view=as_input, normalise_tiles=as_input.normalise_tiles, model_config=begun.config,
-        stem_state=_stem(begun), start_from=begun.state, log=run.say(), judge=_judge(others, as_input, run.seed, settings.device),
+        stem_state=_stem(begun), start_from=begun.state, log=run.say(), judge=_judge(run, data, as_input, settings.device),
     )  # fmt: skip
     _save(run, settings, begun, model, {"set": data.name, "layout": data.layout, "split": run.split, "pairs": len(source.pairs)})
 
@@ -159,11 +158,16 @@ def _stem(begun: Start) -> dict[str, Any] | None:
     return state
 
 
-def _judge(others: Sequence[Pair], as_input: Any, seed: int, device: str) -> Callable[[nn.Module], dict[str, float]] | None:
+def _judge(run: Run, data: PairSet, as_input: Any, device: str) -> Callable[[nn.Module], dict[str, float]] | None:
     """Return what asks a model about held-out pairs at each checkpoint; None without any."""
-    from crossgeo.training.pair_judge import PairJudge
+    from crossgeo.training.pair_judge import PairJudge, held_out
 
-    return PairJudge.of(others, as_input, JUDGED, seed, device) if others else None
+    others = held_out(data, run.split)
+    if others is None:
+        return None
+    if say := run.say():
+        say(f"the log's recall is that of {min(len(others), JUDGED)} pairs of {others.splits[0]}; nothing is chosen by it")
+    return PairJudge.of(others, as_input, JUDGED, run.seed, device)
 
 
 def _say_unplaced(source: PairSource) -> None:
