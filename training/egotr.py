@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
@@ -213,7 +213,10 @@ def train_egotr(
     """Train and return the model; `out` gets `checkpoint.pt` (the resume point) and `log.jsonl`. A rerun goes on where it stopped.
 
     Photos go through `view` (the drone's unless given), tiles through `normalise_tiles` (the drone view's, which every view shares).
+    Blocks are frozen only where they were trained.
     """
+    if stem_state is None and start_from is None:
+        config = replace(config, frozen_blocks=0)
     torch.manual_seed(config.seed)
     keep_freed_memory()
     model = EgoTR(model_config or PRESETS[config.preset])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,9 +47,9 @@ class ObjectPairSource:
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.pairs))
         return self.read(order[step * self.size : (step + 1) * self.size], np.random.default_rng([self.seed, epoch, step]))
 
-    def in_order(self) -> list[ObjectPairBatch]:
+    def in_order(self) -> InOrder:
         """Return all clicks once, for evaluation."""
-        return [self.read(part, None) for part in in_parts(np.arange(len(self.pairs)), self.size)]
+        return InOrder(self)
 
     def read(self, rows: NDArray[np.int64], rng: np.random.Generator | None) -> ObjectPairBatch:
         """Read clicks; one whose pictures cannot be read is skipped and named, and with `rng` another is drawn in its place.
@@ -90,6 +90,18 @@ class ObjectPairSource:
         scale = np.array([window_px / aerial.shape[1], window_px / aerial.shape[0]] * 2, np.float32)
         box = (np.array(pair.box_px, np.float32) * scale).clip(0.0, window_px)
         return _resized(photo, size), click, _resized(aerial, (window_px, window_px)), box
+
+
+@dataclass(frozen=True)
+class InOrder:
+    """The batches of a source one after the other, read anew whenever they are gone through: decoded they would fill memory."""
+
+    source: ObjectPairSource
+
+    def __iter__(self) -> Iterator[ObjectPairBatch]:
+        """Read them."""
+        rows = np.arange(len(self.source.pairs))
+        return (self.source.read(part, None) for part in in_parts(rows, self.source.size))
 
 
 def _resized(picture: Image, size: tuple[int, int]) -> Image:

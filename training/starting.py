@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from crossgeo.errors import UsageError, WeightsError
 from crossgeo.models.checkpoint import load_egotr, load_street_branch, read_card, save_weights
 from crossgeo.models.egotr import PRESETS, EgoTR, EgoTRConfig
 from crossgeo.models.panorama import PanoramaView
+from crossgeo.models.published import timm_hybrid
+from crossgeo.models.published.timm_hybrid import egotr_from_timm
 from crossgeo.models.resnetv2 import STYLES
 from crossgeo.models.street_view import StreetView
 from crossgeo.models.views import DroneView
@@ -86,13 +89,23 @@ def start_from(weights: str) -> Start:
     return Start(EgoTRConfig.from_dict(card["config"]), StreetView.from_dict(card["view"]), state, card, aerial)
 
 
-def start_fresh(preset: str, layout: str) -> Start:
-    """Return a preset without weights and the view for a layout's photos; UsageError for a name that is no preset."""
+def start_fresh(preset: str, layout: str, imagenet: Mapping[str, Tensor] | None = None) -> Start:
+    """Return a preset and the view for a layout's photos; without weights, or with those of timm's hybrid for a preset of the paper.
+
+    Raises UsageError for a name that is no preset and for ImageNet weights that it does not take, WeightsError for tensors that do not fit.
+    """
     if preset not in PRESETS:
         raise UsageError(f"{preset!r} is no preset of EgoTR; choose from {', '.join(PRESETS)}")
     config = PRESETS[preset]
     if config.stem in STYLES:  # the papers' sizes
-        return Start(config, PanoramaView.of(config)).for_pairs(layout)
+        view = PanoramaView.of(config)
+        if imagenet is None:
+            return Start(config, view).for_pairs(layout)
+        config, state = egotr_from_timm(imagenet, config)
+        about = {"name": "ImageNet-21k (timm vit_base_r50_s16_224)"}
+        return Start(config, replace(view, mean=timm_hybrid.MEAN, std=timm_hybrid.STD), state, about).for_pairs(layout)
+    if imagenet is not None:
+        raise UsageError(f"{preset} takes its ImageNet stem from `pip install crossgeo[train]`; leave --imagenet out")
     return Start(config, DroneView()).for_pairs(layout)
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from crossgeo.errors import WeightsError
@@ -15,6 +18,16 @@ Shapes = Mapping[str, torch.Size]
 def shapes_of(module: nn.Module) -> dict[str, torch.Size]:
     """Return the name and shape of each tensor of a module."""
     return {name: tensor.shape for name, tensor in module.state_dict().items()}
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a published .safetensors file, which has no card; WeightsError where it is missing or damaged."""
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file; give weights as .safetensors")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path}: not a whole safetensors file ({error}); fetch it again") from error
 
 
 def check_tensors(state: Mapping[str, Tensor], expected: Shapes, what: str) -> None:

@@ -85,12 +85,19 @@ def test_minutes_end_a_run_as_well_as_steps(tmp_path: Path) -> None:
 
 def test_frozen_layers_do_not_move(tmp_path: Path) -> None:
     torch.manual_seed(SHORT.seed)
-    before = AttenGeo(CONFIG).state_dict()
+    before = {name: tensor.clone() for name, tensor in AttenGeo(CONFIG).state_dict().items()}
     frozen = dataclasses.replace(SHORT, steps=3, frozen_layers=2)
-    after = train_attengeo(frozen, SQUARES, tmp_path, model_config=CONFIG).state_dict()
+    after = train_attengeo(frozen, SQUARES, tmp_path, model_config=CONFIG, start_from=before).state_dict()
     assert torch.equal(after["backbone.stages.0.blocks.0.conv_dw.weight"], before["backbone.stages.0.blocks.0.conv_dw.weight"])
     assert not torch.equal(after["backbone.stages.1.blocks.0.conv_dw.weight"], before["backbone.stages.1.blocks.0.conv_dw.weight"])
     assert not torch.equal(after["backbone.stem.0.click"], before["backbone.stem.0.click"])
+
+
+def test_layers_that_were_drawn_at_random_are_never_frozen(tmp_path: Path) -> None:
+    torch.manual_seed(SHORT.seed)
+    before = AttenGeo(CONFIG).state_dict()
+    after = train_attengeo(dataclasses.replace(SHORT, steps=3, frozen_layers=2), SQUARES, tmp_path, model_config=CONFIG).state_dict()
+    assert not torch.equal(after["backbone.stages.0.blocks.0.conv_dw.weight"], before["backbone.stages.0.blocks.0.conv_dw.weight"])
 
 
 def judged(raw: Tensor, boxes: Tensor) -> BoxAccuracy:

@@ -54,8 +54,13 @@ def test_a_rerun_goes_on_from_its_checkpoint_and_a_finished_one_does_nothing(gro
 
 def test_frozen_parts_of_the_stem_stay_as_they_were(ground: Ground, tmp_path: Path) -> None:
     torch.manual_seed(CONFIG.seed)
-    before = EgoTR(TINY).ground.stem.blocks[0]
-    assert same(before, run(ground, tmp_path, replace(CONFIG, tied_share=0.0)).ground.stem.blocks[0])
+    before = EgoTR(TINY)
+    config, begun = replace(CONFIG, tied_share=0.0), {name: tensor.clone() for name, tensor in before.state_dict().items()}
+    trained = run(ground, tmp_path / "trained", config, begun)
+    assert same(before.ground.stem.blocks[0], trained.ground.stem.blocks[0])
+    torch.manual_seed(CONFIG.seed)
+    anew = run(ground, tmp_path / "anew", config)  # what was drawn at random is never frozen
+    assert not same(EgoTR(TINY).ground.stem.blocks[0], anew.ground.stem.blocks[0])
 
 
 def test_a_ground_branch_is_trained_against_an_aerial_branch_that_stays_to_the_bit(ground: Ground, tmp_path: Path) -> None:

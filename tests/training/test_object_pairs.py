@@ -73,7 +73,7 @@ def test_an_epoch_shows_each_click_once_and_a_damaged_picture_is_named(tmp_path:
 def test_a_damaged_picture_of_the_last_click_does_not_end_an_evaluation(tmp_path: Path) -> None:
     pairs = make(tmp_path, 5)
     pairs[4].photo.write_bytes(b"no picture")
-    read = ObjectPairSource(pairs, CONFIG, 4, seed=1).in_order()
+    read = list(ObjectPairSource(pairs, CONFIG, 4, seed=1).in_order())
     assert [len(batch.boxes) for batch in read] == [3, 1] and read[1].skipped[0].startswith("4: ")
     with pytest.raises(InputError, match="no picture can be read, 4: "):
         ObjectPairSource(pairs[4:], CONFIG, 4, seed=1).in_order()

@@ -1,5 +1,6 @@
 """training/starting.py: weights are read with the view that their photos were placed by."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +8,15 @@ import pytest
 import torch
 
 from crossgeo.engine.status import Thresholds
+from crossgeo.errors import UsageError
 from crossgeo.models.checkpoint import load_egotr, read_card, save_weights
+from crossgeo.models.egotr import PRESETS, EgoTRBranch
 from crossgeo.models.panorama import PanoramaView
+from crossgeo.models.published.tensors import shapes_of
+from crossgeo.models.published.timm_hybrid import timm_name
 from crossgeo.models.street_view import StreetView
 from crossgeo.models.views import DroneView
-from crossgeo.training.starting import start_from
+from crossgeo.training.starting import start_fresh, start_from
 
 
 @pytest.mark.parametrize("view", [DroneView(size_px=32), StreetView(size_px=32), PanoramaView((32, 32), (32, 32))])
@@ -44,3 +49,19 @@ def test_weights_that_start_without_thresholds_end_without(street_city: Any, tmp
     begun = start_from(str(street_city.weights))
     begun.save(tmp_path / "after.safetensors", load_egotr(street_city.weights).module, {"name": "after"})
     assert "thresholds" not in read_card(tmp_path / "after.safetensors")
+
+
+def test_a_preset_of_the_paper_begins_as_timms_hybrid_and_reads_its_colours() -> None:
+    config = PRESETS["egotr-b"]
+    with torch.device("meta"):
+        shapes = shapes_of(EgoTRBranch(replace(config, stem="resnetv2-same"), config.ground_hw))
+    published: dict[str, torch.Tensor] = {}
+    for name, shape in shapes.items():
+        times = 3 if name.split(".")[-2:][0] in ("query", "key", "value") else 1
+        own = (1, 197, 768) if name == "position" else (times * shape[0], *shape[1:])
+        published[timm_name(name)] = torch.zeros(own)
+    begun = start_fresh("egotr-b", "cvusa", published)
+    assert isinstance(begun.view, PanoramaView) and begun.view.mean == (0.5, 0.5, 0.5)
+    assert begun.config.stem == "resnetv2-same" and begun.state is not None and len(begun.state) == 2 * 378
+    with pytest.raises(UsageError, match="leave --imagenet out"):
+        start_fresh("egotr-s", "cvusa", published)

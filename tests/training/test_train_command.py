@@ -9,11 +9,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from typer.testing import CliRunner, Result
 
 from crossgeo.cli import app
 from crossgeo.models.attengeo import PRESETS, AttenGeo
 from crossgeo.models.checkpoint import load_attengeo, load_egotr, read_card, save_weights
+from crossgeo.models.convnextv2 import ConvNeXtV2
 from crossgeo.training.datasets.records import ObjectRecord, PanoramaRecord
 from crossgeo.training.datasets.write import write_cvact, write_cvogl
 from crossgeo.training.evaluation.describing import PairModel
@@ -123,20 +125,38 @@ def clicks(tmp_path: Path) -> Path:
     return tmp_path / "cvogl"
 
 
+TINY = replace(
+    PRESETS["attengeo"], name="tiny", depths=(1, 1), widths=(16, 24), stride=8, window_px=48, window_gsd_m=300 / 48, photo_px=24,
+    channels=16, heads=2, hidden=32, iterations=1, spatial_hidden=8, anchors=((12.0, 12.0), (20.0, 20.0)),
+)  # fmt: skip
+
+
 def test_clicks_train_attengeo(clicks: Path, tmp_path: Path) -> None:
-    config = replace(
-        PRESETS["attengeo"], name="tiny", depths=(1, 1), widths=(16, 24), stride=8, window_px=48, window_gsd_m=300 / 48, photo_px=24,
-        channels=16, heads=2, hidden=32, iterations=1, spatial_hidden=8, anchors=((12.0, 12.0), (20.0, 20.0)),
-    )  # fmt: skip
     torch.manual_seed(0)
-    card = {"name": "tiny", "kind": "attengeo", "config": config.to_dict(), "view": config.view.to_dict()}
-    save_weights(tmp_path / "tiny.safetensors", AttenGeo(config).state_dict(), card)
+    card = {"name": "tiny", "kind": "attengeo", "config": TINY.to_dict(), "view": TINY.view.to_dict()}
+    save_weights(tmp_path / "tiny.safetensors", AttenGeo(TINY).state_dict(), card)
     out = tmp_path / "run"
     source = ["--data", clicks, "--recipe", "paper", "--start-from", tmp_path / "tiny.safetensors"]
     result = done("train", "attengeo", *source, "--out", out, *QUICK)
     assert "`geo query` with --object-weights" in " ".join(result.stderr.split())
     assert "accu_50" in json.loads((out / "log.jsonl").read_text().splitlines()[-1])
     assert load_attengeo(out / "weights.safetensors").card["training"]["data"]["clicks"] == 4
+
+
+def test_the_papers_recipe_begins_with_imagenets_backbone(clicks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PRESETS, "attengeo", TINY)
+    torch.manual_seed(0)
+    imagenet = ConvNeXtV2(TINY.depths, TINY.widths).state_dict()
+    save_file({**imagenet, "head.fc.weight": torch.zeros(4, 24)}, tmp_path / "imagenet.safetensors")
+    source = ["--data", clicks, "--recipe", "paper", "--preset", "attengeo", *QUICK[:-1], "1", "--lr", "1e-8"]  # that moves nothing
+    said = done("train", "attengeo", *source, "--imagenet", tmp_path / "imagenet.safetensors", "--out", tmp_path / "run").stderr
+    assert "random weights" not in said
+    begun = load_attengeo(tmp_path / "run" / "weights.safetensors").module.backbone.state_dict()
+    assert torch.allclose(begun["stages.1.blocks.0.mlp.fc1.weight"], imagenet["stages.1.blocks.0.mlp.fc1.weight"], atol=1e-3)
+    random = " ".join(done("train", "attengeo", *source, "--out", tmp_path / "random").stderr.split())
+    assert "training starts from random weights; the paper's backbone begins with ImageNet's, which --imagenet gives" in random
+    result = geo("train", "attengeo", *source, "--imagenet", clicks / "nothing.safetensors", "--out", tmp_path / "none")
+    assert result.exit_code == 6 and "no such file" in result.stderr
 
 
 def test_a_model_that_reads_less_ground_than_the_pictures_show_is_not_trained_on_them(clicks: Path, tmp_path: Path) -> None:
@@ -168,6 +188,7 @@ def test_a_damaged_photo_is_named_in_the_log(street_city: Any, panoramas: Path, 
         (["ortho.tif", "--preset", "egotr-b"], "give weights of a drone view, or --preset egotr-s"),
         (["ortho.tif", "--preset", "egotr-s", "--start-from", "egotr-s-drone"], "give one of them"),
         (["ortho.tif", "--photos", "photos", "--preset", "egotr-s"], "leave --preset out"),
+        (["ortho.tif", "--imagenet", "x.safetensors"], "say which with --preset"),
         (["ortho.tif", "--device", "nowhere", "--steps", "1"], "--device nowhere"),
     ],
 )
