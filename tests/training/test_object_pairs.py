@@ -76,7 +76,7 @@ def test_a_damaged_picture_of_the_last_click_does_not_end_an_evaluation(tmp_path
     read = list(ObjectPairSource(pairs, CONFIG, 4, seed=1).in_order())
     assert [len(batch.boxes) for batch in read] == [3, 1] and read[1].skipped[0].startswith("4: ")
     with pytest.raises(InputError, match="no picture can be read, 4: "):
-        ObjectPairSource(pairs[4:], CONFIG, 4, seed=1).in_order()
+        list(ObjectPairSource(pairs[4:], CONFIG, 4, seed=1).in_order())
 
 
 def test_a_set_without_pairs_or_pictures_is_refused(tmp_path: Path) -> None:
