@@ -17,7 +17,7 @@ from crossgeo.engine.photo import Photo
 from crossgeo.geodesy import grid_convergence_deg
 from crossgeo.indexer.build import BuildOptions, build_index
 from crossgeo.town.aerial import render_ortho
-from crossgeo.town.layout import Town, make_town
+from crossgeo.town.layout import ObjectKind, Town, make_town
 from crossgeo.town.scene import Scene, draw_scene
 from crossgeo.town.street_camera import Panorama, StreetLens, StreetPose
 from crossgeo.town.street_photo import take_street_photo
@@ -30,6 +30,7 @@ STRIDE_M = 10.0
 GSD_M = 0.2
 PHOTOS = 1000  # that each town has; the first so many are asked about
 DAYS = 5  # of traffic
+KNOWN: tuple[ObjectKind, ...] = ("building", "tree", "pond")  # what the shipped weights were taught to find
 PITCH_DEG = (-2.0, 8.0)  # by which ordinary photos look up, beside the hand's shake, as `geo town make` draws it
 LENSES: dict[str, Panorama | StreetLens] = {
     "360": Panorama(512, 1024), "90": StreetLens(90.0, 1024, 768), "70": StreetLens(70.0, 1024, 768),
@@ -100,7 +101,7 @@ class HeldOutTown:
         if isinstance(lens, StreetLens):
             pose = replace(pose, pitch_deg=pose.pitch_deg + float(rng.uniform(*PITCH_DEG)))
         rgb, hits = take_street_photo(self.world, pose, lens, scene)
-        clicks = draw_street_clicks(self.town, pose, hits, 1, rng)
+        clicks = draw_street_clicks(self.town, pose, hits, 1, rng, KNOWN)
         fact = object_feature(self.town, *clicks[0], path.name, GSD_M)["properties"] if clicks else {"point_px": None, "box": None}
         Image.fromarray(rgb).save(path, quality=90)
         path.with_suffix(".json").write_text(json.dumps({"point": fact["point_px"], "box": fact["box"]}))

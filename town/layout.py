@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,11 +16,13 @@ from shapely import LineString, Polygon
 from crossgeo import geodesy
 from crossgeo.errors import LimitError, UsageError
 from crossgeo.town.canvas import Canvas, Layers, paint_ground
+from crossgeo.town.cars import draw_left_cars
 from crossgeo.town.crowns import raise_tree
+from crossgeo.town.geometry import rectangle
 from crossgeo.town.lamps import draw_lamps, raise_lamp
 from crossgeo.town.landuse import build_block, line_street
 from crossgeo.town.memory import check_memory
-from crossgeo.town.plan import Barrier, Building, Fitting, Lamp, Patch, Plan, Tree
+from crossgeo.town.plan import Barrier, Building, Car, Fitting, Lamp, Patch, Plan, Tree
 from crossgeo.town.roofs import raise_building
 from crossgeo.town.streets import draw_districts, draw_streets, pave
 from crossgeo.town.style import draw_style
@@ -35,7 +38,7 @@ class TownObject:
     kind: ObjectKind
     footprint: Polygon
     height_m: float
-    number: int = -1  # in the town's buildings or trees; -1 of what is in neither
+    number: int = -1  # in the town's buildings, trees or cars left standing; -1 of what is in none
 
     @property
     def corners(self) -> NDArray[np.float64]:
@@ -65,6 +68,7 @@ class Town:
     patches: tuple[Patch, ...]  # the ground, in the order of painting; like all that is built it goes on past the town's edge
     lit: bool = False  # whether the layers are an orthophoto, with the light and the shadows of its own day
     valid: NDArray[np.bool_] | None = None  # (H, W) where the layers show the land itself; None: everywhere
+    left_cars: tuple[tuple[int, Car], ...] = ()  # slot and car of those that stand there on every day
 
     def to_crs(self, x: float, y: float) -> tuple[float, float]:
         """Return easting and northing of a local point."""
@@ -113,10 +117,12 @@ def make_town(seed: int, size_m: float = 600.0, gsd_m: float = 0.2) -> Town:
     for array in (layers.albedo, layers.material, layers.height, layers.building, layers.ground_albedo, layers.ground_material):
         array.flags.writeable = False
     slots = np.asarray(plan.car_slots, np.float64).reshape(-1, 4)
-    objects = _objects(plan, trees, size_m)
+    left = draw_left_cars(seed, slots)
+    objects = _objects(plan, trees, left, layers, size_m)
     return Town(
         seed, size_m, plan.style.name, crs, origin_xy, layers, objects, tuple(plan.buildings), slots, tuple(plan.lanes), tuple(trees),
         tuple(plan.barriers), tuple(lamps), tuple(canvas.fittings), tuple(plan.kerbs), (*plan.patches, *plan.overlays),
+        left_cars=left,
     )  # fmt: skip
 
 
@@ -147,7 +153,7 @@ def _trees_off_roofs(plan: Plan) -> list[Tree]:
     return kept
 
 
-def _objects(plan: Plan, trees: list[Tree], size_m: float) -> tuple[TownObject, ...]:
+def _objects(plan: Plan, trees: list[Tree], left: Sequence[tuple[int, Car]], layers: Layers, size_m: float) -> tuple[TownObject, ...]:
     """List what lies wholly inside the town."""
     objects = [TownObject("building", b.outline, b.height_m, k) for k, b in enumerate(plan.buildings)]
     objects += [TownObject("pond", pond, 0.0) for pond in plan.ponds]
@@ -156,12 +162,25 @@ def _objects(plan: Plan, trees: list[Tree], size_m: float) -> tuple[TownObject, 
         for k, t in enumerate(trees)
         if t.radius_m > 1.2
     ]
+    for k, (_, car) in enumerate(left):
+        outline = rectangle(car.x, car.y, car.length_m / 2.0, car.width_m / 2.0, car.angle)
+        if _is_open(outline, layers, size_m, car.height_m):
+            objects.append(TownObject("car", outline, car.height_m, k))
     inside = []
     for item in objects:
         x0, y0, x1, y1 = item.footprint.bounds
         if x0 >= 0.0 and y0 >= 0.0 and x1 <= size_m and y1 <= size_m:
             inside.append(item)
     return tuple(inside)
+
+
+def _is_open(outline: Polygon, layers: Layers, size_m: float, height_m: float) -> bool:
+    """Whether corners and middle of something lie under nothing higher: what a crown or a roof hides is not to be seen from above."""
+    points = [*outline.exterior.coords[:-1], outline.centroid.coords[0]]
+    rows, columns = ([int((size_m - y) / layers.gsd_m) for _, y in points], [int(x / layers.gsd_m) for x, _ in points])
+    side = layers.height.shape
+    inside = all(0 <= row < side[0] and 0 <= column < side[1] for row, column in zip(rows, columns, strict=True))
+    return inside and bool((layers.height[rows, columns] < height_m).all())
 
 
 def _place(rng: np.random.Generator) -> tuple[CRS, tuple[float, float]]:

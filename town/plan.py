@@ -120,6 +120,19 @@ class Lamp:
 
 
 @dataclass(frozen=True)
+class Car:
+    """A car, van or bus: centre, direction of travel (radians from east), sizes in metres, paint."""
+
+    x: float
+    y: float
+    angle: float
+    length_m: float
+    width_m: float
+    height_m: float
+    rgb: Rgb
+
+
+@dataclass(frozen=True)
 class Fitting:
     """A box on a roof: a chimney, a stair head, a tank."""
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from crossgeo.town.noise import Float32
-from crossgeo.town.traffic import Car
+from crossgeo.town.plan import Car
 from crossgeo.town.triangles import Kind, Soup, Surface, quads
 
 _GLASS, _TYRE, _TRIM = (26.0, 30.0, 36.0), (24.0, 24.0, 25.0), (44.0, 45.0, 47.0)

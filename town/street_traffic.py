@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from crossgeo.town.geometry import rectangle
 from crossgeo.town.noise import Float32
+from crossgeo.town.plan import Car
 from crossgeo.town.street_cars import add_cars
-from crossgeo.town.traffic import Car
 from crossgeo.town.triangles import Caster, Soup, Triangles
 
 _CELL_M = 0.25

