@@ -9,7 +9,10 @@ from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
 Json = dict[str, Any]
-PLACES = {"R@1": "R@1", "R@1%": "R@1%", "within_25_m": "within 25 m", "within_5_m": "within 5 m"}
+PLACES = {
+    "R@1": "R@1", "R@1%": "R@1%", "within_25_m": "within 25 m", "within_5_m": "within 5 m",
+    "heading_within_10_deg_of_those_within_25_m": "of those within 25 m, heading within 10 degrees",
+}  # fmt: skip
 BOXES = {"accu@0.25": "accu@0.25", "accu@0.5": "accu@0.5"}
 
 
@@ -42,21 +45,28 @@ def street(found: Json) -> str:
             engine, rows = of.get("engine") or {}, of.get("descriptors") or {}
             both = {**rows, **engine}
             if both:
+                controls.append([name, case, "chance", *(f"{rows[key]['chance']:.1%}" if key in rows else "-" for key in ("R@1", "R@1%"))])
                 places.append(
                     [name, case, *(cell(both.get(key)) for key in PLACES), cell(engine.get("located")), str(engine.get("photos", ""))]
                 )
             if engine.get("boxes"):
                 near = engine.get("boxes_within_30_m") or {}
-                boxes.append([name, case, *(cell(engine["boxes"].get(key)) for key in BOXES), *(cell(near.get(key)) for key in BOXES)])
+                chance = of.get("boxes by chance") or {}
+                blind = " / ".join(f"{chance[key]:.1%}" for key in BOXES if key in chance) or "-"
+                shares = [*(engine["boxes"].get(key) for key in BOXES), *(near.get(key) for key in BOXES)]
+                boxes.append([name, case, *map(cell, shares), blind])
             for control, own in {**(of.get("controls") or {}), "heading shifted": of.get("heading shifted at random")}.items():
                 if own:
-                    controls.append([name, control, cell(own["R@1"]), cell(own["R@1%"]), f"{own['R@1%']['chance']:.1%}"])
+                    controls.append([name, case, control, cell(own["R@1"]), cell(own["R@1%"])])
             if shifted := of.get("engine, heading shifted at random"):
-                controls.append([name, "engine, heading shifted", cell(shifted["within_25_m"]), "-", "-"])
+                controls.append([name, case, "engine, heading shifted", f"{cell(shifted['within_25_m'])} within 25 m", "-"])
+                if shifted.get("boxes"):
+                    found = " / ".join(cell(shifted["boxes"].get(key)) for key in BOXES)
+                    controls.append([name, case, "boxes, heading shifted", f"accu@0.25 / @0.5 {found}", "-"])
     return "\n".join([
         table(["town", "photos", *PLACES.values(), "`located`", "asked of the engine"], places),
-        table(["town", "photos", "all clicks: accu@0.25", "accu@0.5", "objects within 30 m: accu@0.25", "accu@0.5"], boxes),
-        table(["town", "control", "R@1, or within 25 m", "R@1%", "chance of R@1%"], controls),
+        table(["town", "photos", "all clicks: accu@0.25", "accu@0.5", "objects within 30 m: accu@0.25", "accu@0.5", "chance"], boxes),
+        table(["town", "photos", "control", "R@1", "R@1%"], controls),
     ])  # fmt: skip
 
 

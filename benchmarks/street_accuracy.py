@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -31,7 +31,7 @@ from crossgeo.engine.pose import StreetPose
 from crossgeo.engine.poses import StreetPoseSettings, street_poses_to_try
 from crossgeo.engine.search import GeoSearch
 from crossgeo.engine.status import Thresholds
-from crossgeo.geodesy import distance_m
+from crossgeo.geodesy import distance_m, from_lat_lon, metric_crs_at
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.models.checkpoint import read_card
 from crossgeo.models.egotr import PRESETS, EgoTRBranch
@@ -43,6 +43,7 @@ from crossgeo.training.render import World, render_tile
 from crossgeo.training.street import StreetCameras, StreetErrors
 
 NEAR_OBJECT_M = 30.0
+REACH_M, BLIND_BOXES = 70.0, 2000  # of clicks; how many boxes are drawn blindly for each
 LEARNING_TOWN, LEARNING_PAIRS = 201, 600  # of the histograms' map
 Rows = NDArray[np.float32]  # (N, D) unit vectors
 Turns = NDArray[np.float64]
@@ -116,14 +117,13 @@ def untrained(index: GeoIndex, tiles: NDArray[np.uint8], seed: int = 1) -> tuple
     return ground, References(index.centres, np.concatenate(rows))
 
 
-def controls(index: GeoIndex, street: EgoTRDescriber, town: HeldOutTown, count: int) -> dict[str, Any]:
-    """Return what histograms and an untrained network find of panoramas whose heading is known."""
-    view, shots = street.tile_view, list(town.shots("360", count))
-    segment = index.segment_of(0)
-    tiles = np.stack([index.read_window(segment, x, y, view.extent_m, view.size_px)[0] for x, y in index.centres.tolist()])
+def controls(index: GeoIndex, street: EgoTRDescriber, town: HeldOutTown, views: Sequence[str], count: int) -> dict[str, Any]:
+    """Return what histograms and an untrained network find of photos whose heading is known, view by view."""
+    tile_view, segment = street.tile_view, index.segment_of(0)
+    tiles = np.stack([index.read_window(segment, x, y, tile_view.extent_m, tile_view.size_px)[0] for x, y in index.centres.tolist()])
     learned, coloured = histograms(index, tiles)
     ground, blank = untrained(index, tiles)
-    level = np.zeros(len(shots))
+    level = np.zeros(count)
 
     def canvases(shot: Shot, poses: list[StreetPose]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         offsets = [pose.offset_m(shot.photo) for pose in poses]
@@ -138,8 +138,13 @@ def controls(index: GeoIndex, street: EgoTRDescriber, town: HeldOutTown, count: 
         return rows
 
     return {
-        f"histograms, learned from {LEARNING_PAIRS} pairs": recalls(ranks(coloured, by_colour, shots, "360", level), len(index)),
-        "untrained network": recalls(ranks(blank, by_chance, shots, "360", level), len(index)),
+        view: {
+            f"histograms, learned from {LEARNING_PAIRS} pairs": recalls(
+                ranks(coloured, by_colour, town.shots(view, count), view, level), len(index)
+            ),
+            "untrained network": recalls(ranks(blank, by_chance, town.shots(view, count), view, level), len(index)),
+        }
+        for view in views
     }
 
 
@@ -195,6 +200,29 @@ def boxes_near(rows: list[dict[str, Any]], shots: Iterable[Shot]) -> dict[str, A
     return {f"accu@{limit:g}": share(np.array(overlaps) >= limit).to_json() for limit in IOUS} if overlaps else None
 
 
+def boxes_by_chance(shots: Sequence[Shot], reach_m: float) -> dict[str, float]:
+    """Return how often a box of another click's size would be right, put anywhere within reach of the true camera, expected."""
+    true = np.array([_box_m(shot) for shot in shots if shot.box is not None])  # (N, 4) metres east and north of the camera
+    rng = np.random.default_rng(8)
+    sizes = (true[:, 2:] - true[:, :2])[rng.integers(len(true), size=(len(true), BLIND_BOXES))]
+    away, turn = reach_m * np.sqrt(rng.random(sizes.shape[:2])), rng.uniform(0.0, 2.0 * np.pi, sizes.shape[:2])
+    middle = np.stack([away * np.sin(turn), away * np.cos(turn)], axis=-1)
+    low, high = middle - sizes / 2.0, middle + sizes / 2.0
+    side = (np.minimum(high, true[:, None, 2:]) - np.maximum(low, true[:, None, :2])).clip(min=0.0)
+    both = side.prod(axis=-1)
+    iou = both / (sizes.prod(axis=-1) + (true[:, 2:] - true[:, :2]).prod(axis=-1)[:, None] - both)
+    return {f"accu@{limit:g}": float((iou >= limit).mean()) for limit in IOUS}
+
+
+def _box_m(shot: Shot) -> list[float]:
+    """Return the true box of a shot's click, in metres east and north of the camera."""
+    crs = metric_crs_at(shot.lat, shot.lon)
+    assert shot.box is not None
+    corners = np.array([from_lat_lon(crs, lat, lon) for lon, lat in shot.box["coordinates"][0][:4]])
+    corners -= from_lat_lon(crs, shot.lat, shot.lon)
+    return [*corners.min(axis=0).tolist(), *corners.max(axis=0).tolist()]
+
+
 def judge(seed: int, args: argparse.Namespace, describer: EgoTRDescriber) -> dict[str, Any]:
     """Return all figures of one town, case by case."""
     town = HeldOutTown(seed, args.size_m, args.work)
@@ -227,18 +255,19 @@ def judge(seed: int, args: argparse.Namespace, describer: EgoTRDescriber) -> dic
                 case["engine"] = kept(f"engine-{view}-{known}-{few}", engine, search, town, view, few, level if known else None)
                 case["engine"] |= believed(case["engine"]["rows"], thresholds)
                 case["engine"]["boxes_within_30_m"] = boxes_near(case["engine"]["rows"], town.shots(view, few))
+                case["boxes by chance"] = boxes_by_chance(list(town.shots(view, few)), REACH_M)
             if many:
                 case["descriptors"] = kept(
                     f"rows-{view}-{known}-{many}", descriptors, references, street, town, view, many, level if known else None
                 )
-            if known and view == "360":
-                if few:
-                    shifted = kept(f"engine-shifted-{few}", engine, search, town, view, few, turns)
-                    case["engine, heading shifted at random"] = shifted | believed(shifted["rows"], thresholds)
-                if many:
-                    shifted = kept(f"shifted-{many}", descriptors, references, street, town, view, many, turns)
-                    case["heading shifted at random"] = shifted
-                    case["controls"] = kept(f"controls-{many}", controls, index, street, town, many)
+            if known and few and view == "360":
+                shifted = kept(f"engine-shifted-{few}", engine, search, town, view, few, turns)
+                case["engine, heading shifted at random"] = shifted | believed(shifted["rows"], thresholds)
+            if known and many:
+                name = f"shifted-{many}" if view == "360" else f"shifted-{view}-{many}"
+                case["heading shifted at random"] = kept(name, descriptors, references, street, town, view, many, turns)
+                every = kept(f"controls-{'-'.join(args.views)}-{many}", controls, index, street, town, args.views, many)
+                case["controls"] = every[view]
             result["cases"][f"{view} degrees, heading {'known' if known else 'unknown'}"] = case
     return result
 
