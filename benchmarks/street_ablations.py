@@ -163,11 +163,12 @@ def recall(model: EgoTR, variant: Variant, asked: Questions) -> dict[str, float]
         shown = [(turned(c, quarter), turned(m, quarter)) for c, m in asked.shots for quarter in [int(rng.integers(1, 4)) if turn else 0]]
         parts = [shown[k : k + 32] for k in range(0, len(shown), 32)]
         queries = describe(model.ground, [view.normalise(np.stack([c for c, _ in p]), np.stack([m for _, m in p])) for p in parts])
-        best = (queries @ references.T).argmax(dim=1).numpy()
-        return float((np.linalg.norm(asked.centres[best] - asked.at, axis=1) * asked.gsd_m <= 25.0).mean())
+        scores = queries @ references.T
+        best, wrong = (scores.masked_fill(~of, -2.0).amax(dim=1) for of in (near, ~near))
+        return float((best > wrong).float().mean())  # a tie is no hit
 
-    chance = [(np.linalg.norm(asked.centres - place, axis=1) * asked.gsd_m <= 25.0).mean() for place in asked.at]
-    return {"recall_25_m": within(False), "heading_shifted": within(True), "chance": float(np.mean(chance))}
+    near = torch.from_numpy(np.linalg.norm(asked.centres - asked.at[:, None], axis=2) * asked.gsd_m <= 25.0)  # (photos, tiles)
+    return {"recall_25_m": within(False), "heading_shifted": within(True), "chance": float(near.float().mean())}
 
 
 def train_variant(name: str, seed: int, args: argparse.Namespace, out: Path) -> dict[str, float]:

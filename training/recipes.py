@@ -79,7 +79,8 @@ def for_length(
 ) -> Settings:
     """Return settings that end after `steps`, else `minutes`, else `epochs`; a rise of so many steps is at most half of the run."""
     if minutes is not None and steps is None:
-        return replace(settings, minutes=minutes, steps=math.inf, schedule=replace(settings.schedule, warmup_share=0.04))
+        rise = 0.04 if warmup_steps else 0.0
+        return replace(settings, minutes=minutes, steps=math.inf, schedule=replace(settings.schedule, warmup_share=rise))
     count = steps if steps is not None else max(1, round(epochs * epoch_steps))
     share = min(0.5, warmup_steps / count)
     return replace(settings, steps=count, minutes=minutes or math.inf, schedule=replace(settings.schedule, warmup_share=share))
