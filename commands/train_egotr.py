@@ -13,6 +13,7 @@ from crossgeo.commands import console
 from crossgeo.commands.train_options import Run
 from crossgeo.commands.train_shared import JUDGED, imagenet_lite, lengths, no_epochs, published, rates, say_random, say_written, steps_of
 from crossgeo.errors import UsageError
+from crossgeo.models.street import DEFAULT_STREET_FOV_DEG
 from crossgeo.models.views import DroneView
 from crossgeo.training import distributed
 from crossgeo.training.egotr import EgoTRTraining, train_egotr
@@ -99,6 +100,10 @@ def on_photos(run: Run, photos: Path, start_from: str | None, recompute: bool) -
         say(f"{len(city.train)} photos to train on, {len(city.held_out)} held out by blocks, {len(city.left_out)} left out")
         for line in _by_reason(city.left_out):
             say(line)
+        unsaid = [pair for pair in (*city.train, *city.held_out) if pair.fov_deg is None]
+        if unsaid:
+            taken = f"{len(unsaid)}, like {unsaid[0].id}; it is taken for {DEFAULT_STREET_FOV_DEG:g} degrees"
+            say(f"photos that do not say their field of view (EXIF FocalLengthIn35mmFilm): {taken}")
     source = city_source(city, as_input, run.batch, run.seed)
     settings = for_length(
         FINE_TUNING, epochs=run.epochs or EPOCHS, epoch_steps=steps_of(source), warmup_steps=50, steps=run.steps, minutes=run.minutes

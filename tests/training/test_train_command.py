@@ -1,12 +1,14 @@
 """`geo train`: each way to train leaves weights that load, and arguments that do not fit are refused before anything is read."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -63,6 +65,19 @@ def test_photos_and_imagery_fine_tune_weights_and_say_what_that_brought(street_c
     assert (card["kind"], card["aerial"]["name"], card["view"]["kind"]) == ("egotr-street", "tiny", "street")
     assert card["training"]["data"]["held_out_figures"]["after"]["within_25_m"]["count"] == card["training"]["data"]["held_out"]
     assert torch.load(out / "checkpoint.pt", weights_only=True)["step"] == 2
+
+
+def test_photos_that_do_not_say_their_field_of_view_are_counted(street_city: Any, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    shutil.copytree(street_city.photos, photos)
+    with PIL.Image.open(next(photos.glob("*.jpg"))) as panorama:
+        exif = panorama.getexif()
+    gps = exif.get_ifd(0x8825)
+    gps[16], gps[17] = "T", 30.0  # a heading, and no focal length
+    PIL.Image.fromarray(blobs(5, 60, 80)).save(photos / "phone.jpg", exif=exif)
+    source = ["--imagery", street_city.ortho, "--photos", photos, "--start-from", street_city.weights]
+    said = " ".join(done("train", *source, "--out", tmp_path / "run", *QUICK).stderr.split())
+    assert "do not say their field of view (EXIF FocalLengthIn35mmFilm): 1, like phone.jpg; it is taken for 67 degrees" in said
 
 
 def test_pairs_train_a_preset_by_either_recipe(street_city: Any, panoramas: Path, tmp_path: Path) -> None:
