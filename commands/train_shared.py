@@ -61,7 +61,7 @@ def no_epochs(run: Run) -> None:
 
 def published(run: Run) -> dict[str, Any] | None:
     """Read the ImageNet weights that were given, None where none were."""
-    from crossgeo.models.published.tensors import read_tensors
+    from crossgeo.models.tensors import read_tensors
 
     return None if run.imagenet is None else read_tensors(run.imagenet)
 

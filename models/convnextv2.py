@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from crossgeo.errors import WeightsError
+from crossgeo.models.tensors import check_tensors
 
 NORM_EPS = 1e-6
 TINY_DEPTHS = (3, 3, 9, 3)
@@ -109,15 +109,14 @@ class ConvNeXtV2(nn.Module):
 
         Raises WeightsError when tensors are missing, unknown or of other sizes.
         """
+        self.load_state_dict(self.published(state), strict=False)
+
+    def published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return of a state under timm's names what this model takes, with the errors of `load_published`."""
         taken = {name: tensor for name, tensor in state.items() if not name.startswith(("head.", "norm_pre."))}
-        own = {name: tensor for name, tensor in self.state_dict().items() if name != "stem.0.click"}
-        missing, unknown = sorted(own.keys() - taken.keys()), sorted(taken.keys() - own.keys())
-        if missing or unknown:
-            raise WeightsError(f"no ConvNeXt V2 of this size: missing {missing[:3]}, unknown {unknown[:3]}; give one of timm's convnextv2")
-        for key, tensor in own.items():
-            if taken[key].shape != tensor.shape:
-                raise WeightsError(f"{key} is {tuple(taken[key].shape)}, this model has {tuple(tensor.shape)}; give weights of its size")
-        self.load_state_dict(taken, strict=False)
+        own = {name: tensor.shape for name, tensor in self.state_dict().items() if name != "stem.0.click"}
+        check_tensors(taken, own, "ConvNeXt V2 of this size")
+        return taken
 
 
 def _initialise(module: nn.Module) -> None:

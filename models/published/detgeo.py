@@ -11,7 +11,7 @@ from torch import Tensor
 from crossgeo.errors import WeightsError
 from crossgeo.models.darknet import STAGES
 from crossgeo.models.detgeo import PRESETS, DetGeo
-from crossgeo.models.published.tensors import check_tensors, shapes_of
+from crossgeo.models.tensors import check_tensors, shapes_of
 
 WRAPPED = "module."  # before every name of a checkpoint that was trained on several GPUs
 _CONV_NORM = {

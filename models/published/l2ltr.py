@@ -10,7 +10,7 @@ from torch import Tensor
 
 from crossgeo.errors import WeightsError
 from crossgeo.models.egotr import PRESETS, EgoTRBranch, EgoTRConfig
-from crossgeo.models.published.tensors import check_tensors, shapes_of
+from crossgeo.models.tensors import check_tensors, shapes_of
 
 _EMBEDDINGS = "transformer.embeddings."
 _RESNET = _EMBEDDINGS + "hybrid_model."

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from crossgeo.models.egotr import PRESETS, STRIDE, EgoTRBranch, EgoTRConfig
-from crossgeo.models.published.tensors import check_tensors, shapes_of
+from crossgeo.models.tensors import check_tensors, shapes_of
 
 MEAN = STD = (0.5, 0.5, 0.5)  # of RGB / 255, as these weights were trained
 GRID = 14  # cells of a side at 224 px

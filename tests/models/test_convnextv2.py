@@ -98,9 +98,9 @@ def test_published_weights_load_without_their_head_and_into_a_backbone_with_a_cl
 
 def test_weights_of_another_model_are_refused_by_name() -> None:
     model, published = _tiny(), dict(_tiny().state_dict())
-    with pytest.raises(WeightsError, match=r"missing \['stem.0.weight'\]"):
+    with pytest.raises(WeightsError, match=r"missing stem.0.weight"):
         model.load_published({name: tensor for name, tensor in published.items() if name != "stem.0.weight"})
-    with pytest.raises(WeightsError, match=r"unknown \['stages.0.gamma'\]"):
+    with pytest.raises(WeightsError, match=r"extra stages.0.gamma"):
         model.load_published({**published, "stages.0.gamma": torch.ones(6)})
-    with pytest.raises(WeightsError, match=r"stem.1.bias is \(7,\), this model has \(6,\)"):
+    with pytest.raises(WeightsError, match=r"stem.1.bias is \(7,\), not \(6,\)"):
         model.load_published({**published, "stem.1.bias": torch.ones(7)})

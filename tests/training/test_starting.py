@@ -12,9 +12,9 @@ from crossgeo.errors import UsageError
 from crossgeo.models.checkpoint import load_egotr, read_card, save_weights
 from crossgeo.models.egotr import PRESETS, EgoTRBranch
 from crossgeo.models.panorama import PanoramaView
-from crossgeo.models.published.tensors import shapes_of
 from crossgeo.models.published.timm_hybrid import timm_name
 from crossgeo.models.street_view import StreetView
+from crossgeo.models.tensors import shapes_of
 from crossgeo.models.views import DroneView
 from crossgeo.training.starting import start_fresh, start_from
 

@@ -1,4 +1,4 @@
-"""Checks of published tensors against what a model has."""
+"""Tensors by name: what a module has, and whether others fit it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,86 @@
+"""Published checkpoints opened safely: whatever is not plain tensors goes through a process of its own (`unpack.py`)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from crossgeo.errors import LimitError, WeightsError
+
+PICKLED = (".pth", ".pt", ".tar", ".bin", ".ckpt", ".npz")
+TIMEOUT_S = 1200
+_READ_BYTES = 1 << 20
+
+
+@contextmanager
+def opened(path: Path, containers: Sequence[str]) -> Iterator[dict[str, dict[str, Tensor]]]:
+    """Give the tensors of a checkpoint by container and name, as they are, mapped from disk: gone when the block ends.
+
+    `containers` are where to look, first found first: `state_dict`, `.` for the file itself, `a+b` for two that belong together.
+    Raises WeightsError for a file that is missing, damaged, holds code or something else, LimitError when opening it takes too much.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file; give a checkpoint as .safetensors, .pth or .npz")
+    if path.suffix == ".safetensors":
+        yield {".": _mapped(path)}
+        return
+    if path.suffix not in PICKLED:
+        raise WeightsError(f"{path}: not a kind of checkpoint that is read; give .safetensors, {', '.join(PICKLED)}")
+    with tempfile.TemporaryDirectory(prefix="crossgeo-") as folder:
+        unpacked = Path(folder) / "tensors.safetensors"
+        _unpack(path, unpacked, containers)
+        found: dict[str, dict[str, Tensor]] = {}
+        for name, tensor in _mapped(unpacked).items():
+            container, _, own = name.partition("/")
+            found.setdefault(container, {})[own] = tensor
+        yield found
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, as `sha256sum` gives it."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_READ_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _mapped(path: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no dict
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path}: not a whole safetensors file ({error}); fetch it again") from error
+
+
+def _unpack(path: Path, out: Path, containers: Sequence[str]) -> None:
+    """Run `unpack.py` and say what it found wrong."""
+    command = [sys.executable, "-m", "crossgeo.models.published.unpack", str(path), str(out), *containers]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise LimitError(f"{path}: not opened within {TIMEOUT_S} s; is it a checkpoint?") from error
+    try:
+        said = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, json.JSONDecodeError):
+        last = (done.stderr.strip().splitlines() or ["it was ended"])[-1]
+        raise WeightsError(f"{path}: could not be opened ({last}); fetch it again") from None
+    what = said.get("what", "")
+    match said.get("problem"):
+        case "code":
+            raise WeightsError(f"{path}: not plain tensors ({what}), and code is never run; ask its author for a .safetensors file")
+        case "damaged":
+            raise WeightsError(f"{path}: not a whole checkpoint ({what}); fetch it again")
+        case "structure":
+            raise WeightsError(f"{path}: {what}; is it of another model?")
+        case "memory":
+            raise LimitError(f"{path}: {what}")

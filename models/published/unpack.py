@@ -1,0 +1,124 @@
+"""The process in which a stranger's checkpoint is opened: limited, told to load tensors alone, and gone afterwards.
+
+    python -m crossgeo.models.published.unpack SOURCE OUT CONTAINER ...
+
+writes the tensors of the first containers found (`state_dict`, or `.` for the file itself; several joined by `+` belong together) to OUT
+as safetensors, under `container/name`, and prints one line of JSON: what was found, or which problem there was.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+import resource
+import sys
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+WHOLE = "."  # the file itself, where it holds tensors without a container
+MEMORY_BYTES = 6 * 2**30  # of addresses, beside those of the file: the libraries' own, and room to read
+CPU_S = 600
+
+
+class Refused(Exception):
+    """Why a file is not read, as (kind, what)."""
+
+
+def limit(source: Path) -> None:
+    """Bound what this process may take: addresses, time, the size of what it writes, no core file."""
+    size = source.stat().st_size
+    for what, most in (
+        (resource.RLIMIT_AS, MEMORY_BYTES + 2 * size),
+        (resource.RLIMIT_CPU, CPU_S),
+        (resource.RLIMIT_FSIZE, size + 2**24),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        _, hard = resource.getrlimit(what)
+        least = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(what, (least, least))
+
+
+def load(source: Path) -> Any:
+    """Read a .pth, .pt, .tar, .npz or .safetensors file; a zip-format checkpoint is mapped, so that only what is taken is read."""
+    if source.suffix == ".npz":
+        with np.load(source, allow_pickle=False) as arrays:
+            return {name: torch.from_numpy(np.array(arrays[name], order="C")) for name in arrays.files}
+    scalar: Any = np.float64(0.0).__reduce__()[0]
+    numbers: list[Any] = [np.dtype, *(type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "bool"))]
+    with torch.serialization.safe_globals([*numbers, scalar, (scalar, "numpy.core.multiarray.scalar")]):  # losses and epochs
+        return torch.load(source, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(source))
+
+
+def choose(found: Any, containers: Sequence[str]) -> dict[str, Tensor]:
+    """Return the tensors of the first of the containers that a file has; Refused where it has none."""
+    if not isinstance(found, Mapping):
+        raise Refused("structure", f"holds a {type(found).__name__}, not named tensors")
+    for container in containers:
+        names = container.split("+")
+        parts = {name: found if name == WHOLE else found.get(name) for name in names}
+        if all(_tensors(part) for part in parts.values()):
+            return {f"{name}/{key}": tensor for name, part in parts.items() for key, tensor in _tensors(part).items()}
+    shown = ", ".join(str(key) for key in list(found)[:6]) or "nothing"
+    raise Refused("structure", f"holds {shown}; expected {' or '.join(containers)}")
+
+
+def _tensors(part: Any) -> dict[str, Tensor]:
+    """Return the tensors of a state dictionary, none where it is not one; what is not a tensor in it is left aside."""
+    if not isinstance(part, Mapping):
+        return {}
+    return {str(key): value for key, value in part.items() if isinstance(value, Tensor)}
+
+
+def unpack(source: Path, out: Path, containers: Sequence[str]) -> dict[str, Any]:
+    """Write the chosen tensors; Refused where the file is not one that is read."""
+    try:
+        taken = choose(load(source), containers)
+    except pickle.UnpicklingError as error:
+        named = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
+        what = f"it calls {named[1]}" if named else "a pickle that holds more than tensors"
+        raise Refused("code", what) from error
+    except (RuntimeError, EOFError, ValueError, OSError, zipfile.BadZipFile, KeyError) as error:
+        raise Refused("damaged", _first_line(error)) from error
+    # A view of a larger tensor would be written with all that it is a view of, and shared ones twice.
+    save_file({name: tensor.detach().contiguous() for name, tensor in _unshared(taken).items()}, out)
+    return {"tensors": len(taken)}
+
+
+def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    seen: set[int] = set()
+    out = {}
+    for name, tensor in tensors.items():
+        storage = tensor.untyped_storage().data_ptr()
+        out[name] = tensor.clone() if storage in seen else tensor
+        seen.add(storage)
+    return out
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run in a process of its own."""
+    source, out, *containers = arguments
+    limit(Path(source))
+    torch.set_num_threads(1)
+    try:
+        said = unpack(Path(source), Path(out), containers)
+    except Refused as refused:
+        said = {"problem": refused.args[0], "what": refused.args[1]}
+    except MemoryError:
+        said = {"problem": "memory", "what": "needs more memory than such a file should"}
+    sys.stdout.write(json.dumps(said) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

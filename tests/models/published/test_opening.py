@@ -1,0 +1,119 @@
+"""Checkpoints of strangers: plain tensors come through, code and damage do not, and nothing is run."""
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from crossgeo.errors import WeightsError
+from crossgeo.models.published.opening import opened
+
+STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.count": torch.tensor(7)}
+
+
+def read(path: Path, *containers: str) -> dict[str, dict[str, torch.Tensor]]:
+    with opened(path, containers or (".",)) as found:
+        return {name: {key: tensor.clone() for key, tensor in part.items()} for name, part in found.items()}
+
+
+class Harm:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.write_text, (self.path, "done")
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_tensors_come_out_of_a_checkpoint_with_an_optimiser_and_losses(tmp_path: Path, legacy: bool) -> None:
+    saved = {"epoch": 3, "best_loss": np.float64(0.5), "state_dict": STATE, "optimizer": {"state": {0: {"m": torch.ones(9)}}}}
+    torch.save(saved, tmp_path / "model.pth.tar", _use_new_zipfile_serialization=not legacy)
+    found = read(tmp_path / "model.pth.tar", "state_dict", ".")
+    assert found.keys() == {"state_dict"}
+    assert all(torch.equal(found["state_dict"][name], tensor) for name, tensor in STATE.items())
+
+
+def test_containers_that_belong_together_come_together(tmp_path: Path) -> None:
+    torch.save({"model_grd": STATE, "model_sat": STATE}, tmp_path / "both.pth")
+    assert read(tmp_path / "both.pth", "model_grd+model_sat").keys() == {"model_grd", "model_sat"}
+    torch.save({"model_grd": STATE}, tmp_path / "one.pth")
+    with pytest.raises(WeightsError, match=r"one.pth: holds model_grd; expected model_grd\+model_sat; is it of another model\?"):
+        read(tmp_path / "one.pth", "model_grd+model_sat")
+
+
+def test_bare_tensors_npz_and_safetensors_are_read(tmp_path: Path) -> None:
+    torch.save(STATE, tmp_path / "bare.pth")
+    np.savez(tmp_path / "bare.npz", **{name: tensor.numpy() for name, tensor in STATE.items()})
+    save_file(STATE, tmp_path / "bare.safetensors")
+    for path in ("bare.pth", "bare.npz", "bare.safetensors"):
+        found = read(tmp_path / path, "state_dict", ".")["."]
+        assert found.keys() == STATE.keys() and all(torch.equal(found[name], tensor) for name, tensor in STATE.items())
+
+
+def test_views_and_shared_tensors_are_written_once_each_and_whole(tmp_path: Path) -> None:
+    wide = torch.arange(12.0).reshape(3, 4)
+    torch.save({"column": wide[:, 1], "again": wide[:, 1], "turned": wide.T}, tmp_path / "views.pth")
+    found = read(tmp_path / "views.pth")["."]
+    assert torch.equal(found["column"], wide[:, 1]) and torch.equal(found["again"], wide[:, 1]) and torch.equal(found["turned"], wide.T)
+
+
+def test_code_in_a_checkpoint_is_refused_and_never_run(tmp_path: Path) -> None:
+    touched = tmp_path / "touched"
+    torch.save({"state_dict": STATE, "extra": Harm(touched)}, tmp_path / "zip.pth")
+    (tmp_path / "plain.pth").write_bytes(pickle.dumps(Harm(touched)))
+    for name, what in (("zip.pth", "it calls getattr"), ("plain.pth", "a pickle that holds more than tensors")):
+        with pytest.raises(WeightsError, match=rf"{name}: not plain tensors \({what}\), and code is never run"):
+            read(tmp_path / name, "state_dict")
+    assert not touched.exists()
+    with pytest.raises(WeightsError, match="not a whole checkpoint"):
+        np.savez(tmp_path / "objects.npz", a=np.array([Harm(touched)], dtype=object), allow_pickle=True)
+        read(tmp_path / "objects.npz")
+    assert not touched.exists()
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.98])
+def test_a_truncated_file_is_said_to_be_one(tmp_path: Path, kept: float) -> None:
+    path = tmp_path / "cut.pth"
+    torch.save({"state_dict": {"a": torch.rand(100, 100)}}, path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(kept * len(whole))])
+    with pytest.raises(WeightsError, match=r"cut.pth: not a whole checkpoint"):
+        read(path, "state_dict")
+
+
+@pytest.mark.parametrize(("name", "said"), [("gone.pth", "no such file"), ("weights.h5", "not a kind of checkpoint")])
+def test_other_files_are_refused(tmp_path: Path, name: str, said: str) -> None:
+    if name == "weights.h5":
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(WeightsError, match=said):
+        read(tmp_path / name)
+
+
+def test_a_list_is_not_a_checkpoint(tmp_path: Path) -> None:
+    torch.save([torch.ones(2)], tmp_path / "list.pth")
+    with pytest.raises(WeightsError, match="holds a list, not named tensors"):
+        read(tmp_path / "list.pth")
+
+
+def test_an_optimiser_of_gigabytes_is_not_read_into_memory(tmp_path: Path) -> None:
+    """2.3 GB on disk, of which 100 MB are taken; each process stays far below the file's size."""
+    path = tmp_path / "large.pth"
+    moments = {number: torch.empty(72_000_000) for number in range(8)}
+    torch.save({"model_grd": {"a": torch.ones(25_000_000)}, "optimizer": moments}, path)
+    del moments
+    assert path.stat().st_size > 2.3e9
+    code = (
+        "import resource, sys; from pathlib import Path; from crossgeo.models.published.opening import opened\n"
+        "with opened(Path(sys.argv[1]), ('model_grd',)) as found: assert float(found['model_grd']['a'].sum()) == 25e6\n"
+        "print(max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    assert int(done.stdout) * 1024 < 1.5e9
