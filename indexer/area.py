@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from crossgeo import geodesy
+from crossgeo.disk import replacing
 from crossgeo.errors import InputError, StoreError, WeightsError
 from crossgeo.indexer import files, grid
 from crossgeo.indexer.block_store import BlockStore, block_cells, encode_block, write_blocks
@@ -118,7 +119,7 @@ class Area:
             count += len(blocks)
             step(len(blocks))
         files.make_folder(path.parent)
-        with files.replacing(path) as temporary:
+        with replacing(path) as temporary:
             write_blocks(temporary, self._kept_blocks(len(pieces)), total, count)
 
     def _piece_name(self, kind: str, number: int) -> str:
@@ -185,9 +186,9 @@ class Area:
         return vectors
 
     def _finish(self, descriptors: NDArray[np.float32]) -> SegmentRecord:
-        with files.replacing(self._folder / "descriptors.h5") as temporary:
+        with replacing(self._folder / "descriptors.h5") as temporary:
             write_descriptors(temporary, descriptors, self.tiles)
-        with files.replacing(self._folder / "ann.faiss") as temporary:
+        with replacing(self._folder / "ann.faiss") as temporary:
             write_vectors(temporary, descriptors)
         found = {name: _record(self._folder / name) for name in SEGMENT_FILES}
         name = "s-" + hashlib.sha256(canonical({n: f.sha256 for n, f in found.items()})).hexdigest()[:16]

@@ -13,6 +13,7 @@ from affine import Affine
 from pyproj import CRS
 
 from crossgeo import geodesy
+from crossgeo.disk import guarded
 from crossgeo.errors import GeoError, InputError, UsageError
 from crossgeo.indexer import files
 from crossgeo.indexer.area import Area, Describe, is_whole
@@ -138,7 +139,7 @@ def _check_out(out: Path) -> None:
     there = files.what_is(out)
     if there == "file":
         raise UsageError(f"{out} is a file; choose another --out")
-    with files.guarded(out):
+    with guarded(out):
         if there == "folder" and any(out.iterdir()) and not (out / "LOCK").exists() and not has_index(out):
             raise UsageError(f"{out} is a folder of other things; choose another --out")
 

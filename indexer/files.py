@@ -1,28 +1,19 @@
-"""All writing to disk, whole or not at all: files (temporary, fsync, rename, fsync of the folder), folders, checksums, points for faults.
-
-A kill, a full disk or a power cut leaves the old file or the new one, never half of one.
-"""
+"""Folders written whole or not at all, what stands at a path, room on the disk, and checksums; single files are `crossgeo.disk`'s."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from crossgeo.errors import GeoError, InputError, LimitError, StoreError
+from crossgeo.disk import fault, guarded, named, sync
+from crossgeo.errors import InputError, LimitError, StoreError
 
-FAULT: Callable[[str], None] | None = None
-"""A test's hook, called with the name of each point that a build passes; it may raise or kill the process."""
-
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EFBIG}
-_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
-_NO_SUCH_PLACE = {errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
 _PIECE_BYTES = 1 << 20
 _NO_ROOM_BYTES = 1 << 18  # less than this left: the disk is full
 
@@ -45,34 +36,6 @@ def damaged(path: Path, what: str) -> StoreError:
     return StoreError(f"{path} {what}; restore the file or build the index again with --overwrite")
 
 
-def fault(point: str) -> None:
-    """Mark a point of a build at which a test may make it fail."""
-    if FAULT is not None:
-        FAULT(point)
-
-
-@contextmanager
-def guarded(path: Path) -> Iterator[None]:
-    """Turn an OSError about `path` into LimitError (full), InputError (forbidden, or no place for a file) or StoreError (anything else)."""
-    try:
-        yield
-    except OSError as error:
-        raise named(path, error) or StoreError(
-            f"{path}: {error.strerror or error}; check the disk, then run the same command again"
-        ) from error
-
-
-def named(path: Path, error: OSError) -> GeoError | None:
-    """Return the error for what a user can mend about a path that was to be written; None where the disk itself is at fault."""
-    if error.errno in _FULL:
-        return LimitError(f"{path}: {error.strerror or error}; free some room, then run the same command again: it goes on from there")
-    if error.errno in _FORBIDDEN:
-        return InputError(f"{path}: {error.strerror}; write somewhere else or change its permissions")
-    if error.errno in _NO_SUCH_PLACE:
-        return InputError(f"{path}: {error.strerror}; choose another path")
-    return None
-
-
 def what_is(path: Path) -> Literal["file", "folder"] | None:
     """Say what stands at a path that a user named; None where nothing does. Raise InputError where the path cannot be looked at."""
     try:
@@ -85,45 +48,6 @@ def what_is(path: Path) -> Literal["file", "folder"] | None:
         raise InputError(f"{path}: {error.strerror}; correct the path or its permissions") from error
     except ValueError as error:  # a zero byte
         raise InputError(f"{path!r} is no path ({error}); correct it") from error
-
-
-@contextmanager
-def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
-    """Yield a temporary path beside `path` to be written whole; afterwards it is synced and takes the place of `path` in one step.
-
-    What can be made again and carries its own checksum need not be `durable`: it is not synced, and a power cut may lose it.
-    """
-    temporary = path.with_name(path.name + ".tmp")
-    with guarded(path):
-        try:
-            temporary.unlink(missing_ok=True)
-            yield temporary
-            fault(f"{path.name}: written")
-            if durable:
-                sync(temporary)
-                fault(f"{path.name}: synced")
-            os.replace(temporary, path)  # noqa: PTH105  (os.replace is what the fault tests and the rules name)
-            fault(f"{path.name}: renamed")
-            if durable:
-                sync(path.parent)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-
-
-def write(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Write a whole file in one step; raise LimitError where the disk is full, leaving what was there."""
-    with replacing(path, durable=durable) as temporary, temporary.open("wb") as file:
-        file.write(data)
-
-
-def sync(path: Path) -> None:
-    """Ask the disk to keep a file or a folder as it is now."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def make_folder(path: Path) -> None:
@@ -153,7 +77,7 @@ def new_folder(path: Path, what: str) -> Iterator[Path]:
         yield part
         part.rename(path)
     except OSError as error:
-        raise named(path, error) or LimitError(
+        raise named(path, error, goes_on=False) or LimitError(
             f"{path}: the {what} could not be written: {error.strerror or error}; give a folder with room that you may write to"
         ) from error
     finally:

@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from crossgeo import disk
 from crossgeo.errors import UsageError
 from crossgeo.indexer import files
 from crossgeo.indexer.manifest import canonical
@@ -42,14 +43,14 @@ class Journal:
                 files.remove(self.folder)
         if not self.folder.exists():
             files.make_folder(self.folder)
-            files.write(path, canonical(plan))
+            disk.write(path, canonical(plan))
         for litter in self.folder.rglob("*.tmp"):
             files.remove(litter)
 
     def get(self, name: str) -> bytes | None:
         """Return a piece, None where it is not there or not whole."""
         path = self.folder / name
-        with files.guarded(path):
+        with disk.guarded(path):
             if not path.is_file():
                 return None
             data = path.read_bytes()
@@ -63,7 +64,7 @@ class Journal:
         """Keep a piece."""
         path = self.folder / name
         files.make_folder(path.parent)
-        files.write(path, payload + hashlib.sha256(payload).digest(), durable=False)
+        disk.write(path, payload + hashlib.sha256(payload).digest(), durable=False)
 
     def get_json(self, name: str) -> Any:
         """Return a piece of plain data, None where it is not there or not whole."""

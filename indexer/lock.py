@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from crossgeo.disk import guarded
 from crossgeo.errors import LockedError
-from crossgeo.indexer import files
 
 
 @contextmanager
 def locked(index: Path) -> Iterator[None]:
     """Hold the lock of an index; raise LockedError, naming the process that has it, where another does."""
     path = index / "LOCK"
-    with files.guarded(path):
+    with guarded(path):
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         try:
@@ -24,7 +24,7 @@ def locked(index: Path) -> Iterator[None]:
         except BlockingIOError as error:
             holder = os.pread(handle, 32, 0).decode("ascii", errors="replace").strip() or "unknown"
             raise LockedError(f"{index} is being written by process {holder}; wait for it to end, then run this again") from error
-        with files.guarded(path):
+        with guarded(path):
             os.ftruncate(handle, 0)
             os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         yield

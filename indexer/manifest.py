@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from crossgeo import disk
 from crossgeo.errors import InputError, MismatchError
 from crossgeo.indexer import files
 from crossgeo.indexer.grid import Bounds
@@ -140,8 +141,8 @@ def write_manifest(index: Path, manifest: Manifest) -> None:
         "content": manifest.content(),
     }
     data = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-    files.write(path, data)
-    files.write(index / "CURRENT", f"{path.name} {hashlib.sha256(data).hexdigest()}\n".encode())
+    disk.write(path, data)
+    disk.write(index / "CURRENT", f"{path.name} {hashlib.sha256(data).hexdigest()}\n".encode())
 
 
 def read_manifest(index: Path) -> Manifest:

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from crossgeo import disk
 from crossgeo.engine.pen import Pen
-from crossgeo.indexer import files
 from crossgeo.training.journal import Row, read_rows
 
 WIDTH, PANEL, MARGIN, LEFT = 1000, 210, 26, 92
@@ -35,7 +35,7 @@ def save_curves(log: Path, out: Path) -> None:
     last = max(step for curve in curves.values() for step, _ in curve)
     for number, (name, curve) in enumerate(curves.items()):
         _panel(pen, MARGIN + number * PANEL, name, curve, last)
-    with files.replacing(out, durable=False) as temporary:
+    with disk.replacing(out, durable=False) as temporary:
         pen.finish().save(temporary, format="PNG")
 
 

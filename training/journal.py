@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from crossgeo.indexer import files
+from crossgeo import disk
 
 Row = dict[str, Any]
 _NO_SCALARS = ("step", "minutes")
@@ -39,7 +39,7 @@ class Journal:
             return
         if self.path.exists():
             kept = [row for row in read_rows(self.path) if row.get("step", 0) <= step]
-            files.write(self.path, "".join(json.dumps(row) + "\n" for row in kept).encode())
+            disk.write(self.path, "".join(json.dumps(row) + "\n" for row in kept).encode())
         self._file = self.path.open("a")
         try:
             from torch.utils.tensorboard import SummaryWriter
@@ -63,7 +63,7 @@ class Journal:
         if self._file is None:
             return
         line = json.dumps(row)
-        with files.guarded(self.path):
+        with disk.guarded(self.path):
             self._file.write(line + "\n")
             self._file.flush()
         if self.say:

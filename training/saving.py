@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from crossgeo import disk
 from crossgeo.errors import GeoError, MismatchError, StoreError
-from crossgeo.indexer import files
 
 FORMAT = 3
 Saved = dict[str, Any]
@@ -19,7 +19,7 @@ Saved = dict[str, Any]
 def write_checkpoint(path: Path, saved: Saved) -> None:
     """Replace the checkpoint; where that fails (a full disk) the old one stays, and the error says so."""
     try:
-        with files.replacing(path) as temporary, temporary.open("wb") as file:
+        with disk.replacing(path) as temporary, temporary.open("wb") as file:
             try:
                 torch.save({"format": FORMAT, **saved}, file)
             except RuntimeError as error:  # closing an archive whose write failed says only that its position is off

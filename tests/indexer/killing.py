@@ -21,7 +21,8 @@ import numpy as np
 from forking import forked
 from numpy.typing import NDArray
 
-from crossgeo.indexer import area, files
+from crossgeo import disk
+from crossgeo.indexer import area
 from crossgeo.indexer.build import BuildOptions, build_index
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.indexer.manifest import ModelIdentity
@@ -58,7 +59,7 @@ def killed_at(point: int, out: Path) -> Callable[[], Any]:
             if left[0] < 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        files.FAULT = fault
+        disk.FAULT = fault
         return build(out, overwrite=True)
 
     return work
@@ -67,7 +68,7 @@ def killed_at(point: int, out: Path) -> Callable[[], Any]:
 def points_of(out: Path) -> list[str]:
     """Build and return the names of the points passed."""
     seen: list[str] = []
-    files.FAULT = seen.append
+    disk.FAULT = seen.append
     build(out, overwrite=True)
     return seen
 

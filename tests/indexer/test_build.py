@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from affine import Affine
 
+from crossgeo import disk
 from crossgeo.errors import GeoError, InputError, LimitError, LockedError, StoreError, UsageError, WeightsError
-from crossgeo.indexer import area, files
+from crossgeo.indexer import area
 from crossgeo.indexer import index as index_module
 from crossgeo.indexer.build import BuildOptions, Progress, build_index
 from crossgeo.indexer.index import GeoIndex
@@ -134,10 +135,10 @@ def test_an_unfinished_build_of_another_command_is_not_mixed_in(
         if point == "000000: renamed":
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(files, "FAULT", stop)
+    monkeypatch.setattr(disk, "FAULT", stop)
     with pytest.raises(KeyboardInterrupt):
         build([ortho])
-    monkeypatch.setattr(files, "FAULT", None)
+    monkeypatch.setattr(disk, "FAULT", None)
     with pytest.raises(UsageError, match=r"unfinished build of another command \(stride_m: 15\.0, now 20\.0\)"):
         build([ortho], stride_m=20.0)
     assert build([ortho], stride_m=20.0, overwrite=True).grid.stride_m == 20.0
@@ -257,7 +258,7 @@ def test_any_failing_write_leaves_the_old_generation_and_the_next_run_ends_alike
     old = build([ortho], "old.geo", stride_m=30.0)
     wanted = build([ortho], "new.geo")
     points: list[str] = []
-    monkeypatch.setattr(files, "FAULT", points.append)
+    monkeypatch.setattr(disk, "FAULT", points.append)
     shutil.copytree(tmp_path / "old.geo", tmp_path / "count.geo")
     build([ortho], "count.geo", overwrite=True)
     assert len(points) > 20
@@ -271,10 +272,10 @@ def test_any_failing_write_leaves_the_old_generation_and_the_next_run_ends_alike
 
         out = tmp_path / f"{n}.geo"
         shutil.copytree(tmp_path / "old.geo", out)
-        monkeypatch.setattr(files, "FAULT", fail)
+        monkeypatch.setattr(disk, "FAULT", fail)
         with pytest.raises(GeoError) as caught:
             build([ortho], out.name, overwrite=True)
-        monkeypatch.setattr(files, "FAULT", None)
+        monkeypatch.setattr(disk, "FAULT", None)
         assert isinstance(caught.value, LimitError), points[n]
         with GeoIndex.open(out) as index:
             assert index.manifest.hash in (old.hash, wanted.hash)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from crossgeo.errors import GeoError, InputError, LimitError, StoreError, UsageError
+from crossgeo.errors import InputError, LimitError, UsageError
 from crossgeo.indexer import files
 from crossgeo.indexer.build import build_index
 from crossgeo.indexer.imagery import open_source
@@ -74,20 +74,6 @@ def test_a_file_system_that_takes_no_folders_is_an_input_error(monkeypatch: pyte
         files.make_folder(tmp_path / "none" / "a.geo")
 
 
-@pytest.mark.parametrize(
-    ("number", "kind"),
-    [
-        (errno.ENOSPC, LimitError), (errno.EDQUOT, LimitError), (errno.EACCES, InputError), (errno.EPERM, InputError),
-        (errno.EROFS, InputError), (errno.ENOTDIR, InputError), (errno.EISDIR, InputError), (errno.ENAMETOOLONG, InputError),
-        (errno.ELOOP, InputError), (errno.EIO, StoreError), (errno.ENOENT, StoreError),
-    ],
-)  # fmt: skip
-def test_each_failure_of_a_write_has_its_kind_and_names_the_path(number: int, kind: type[GeoError]) -> None:
-    with pytest.raises(kind, match=r"city\.geo: ") as raised, files.guarded(Path("city.geo")):
-        raise OSError(number, os.strerror(number))
-    assert type(raised.value) is kind
-
-
 def test_a_folder_that_may_not_be_looked_into_is_an_input_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def refuse(path: Path, **_: Any) -> os.stat_result:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
@@ -119,7 +105,9 @@ def test_a_new_folder_takes_the_place_of_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "mine").read_text() == "keep"
 
 
-@pytest.mark.parametrize(("number", "says"), [(errno.ENOSPC, "free some room"), (errno.EIO, "the data set could not be written: ")])
+@pytest.mark.parametrize(
+    ("number", "says"), [(errno.ENOSPC, "run the same command again$"), (errno.EIO, "the data set could not be written: ")]
+)
 def test_a_new_folder_that_the_disk_does_not_take_says_what_could_not_be_written(number: int, says: str, tmp_path: Path) -> None:
     with pytest.raises(LimitError, match=says), files.new_folder(tmp_path / "set", "data set"):
         raise OSError(number, os.strerror(number))

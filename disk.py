@@ -1,0 +1,92 @@
+"""Files written whole or not at all (temporary, fsync, rename, fsync of the folder), and what an error of the disk means to a user.
+
+A kill, a full disk or a power cut leaves the old file or the new one, never half of one.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from crossgeo.errors import GeoError, InputError, LimitError, StoreError
+
+FAULT: Callable[[str], None] | None = None
+"""A test's hook, called with the name of each point that a build passes; it may raise or kill the process."""
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EFBIG}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NO_SUCH_PLACE = {errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
+
+
+def fault(point: str) -> None:
+    """Mark a point of a build at which a test may make it fail."""
+    if FAULT is not None:
+        FAULT(point)
+
+
+@contextmanager
+def guarded(path: Path) -> Iterator[None]:
+    """Turn an OSError about `path` into LimitError (full), InputError (forbidden, or no place for a file) or StoreError (anything else)."""
+    try:
+        yield
+    except OSError as error:
+        raise named(path, error) or StoreError(
+            f"{path}: {error.strerror or error}; check the disk, then run the same command again"
+        ) from error
+
+
+def named(path: Path, error: OSError, *, goes_on: bool = True) -> GeoError | None:
+    """Return the error for what a user can mend about a path that was to be written; None where the disk itself is at fault.
+
+    `goes_on` says that the same command, given again, keeps what is done already.
+    """
+    if error.errno in _FULL:
+        again = "run the same command again" + (": it goes on from there" if goes_on else "")
+        return LimitError(f"{path}: {error.strerror or error}; free some room, then {again}")
+    if error.errno in _FORBIDDEN:
+        return InputError(f"{path}: {error.strerror}; write somewhere else or change its permissions")
+    if error.errno in _NO_SUCH_PLACE:
+        return InputError(f"{path}: {error.strerror}; choose another path")
+    return None
+
+
+@contextmanager
+def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Yield a temporary path beside `path` to be written whole; afterwards it is synced and takes the place of `path` in one step.
+
+    What can be made again and carries its own checksum need not be `durable`: it is not synced, and a power cut may lose it.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    with guarded(path):
+        try:
+            temporary.unlink(missing_ok=True)
+            yield temporary
+            fault(f"{path.name}: written")
+            if durable:
+                sync(temporary)
+                fault(f"{path.name}: synced")
+            os.replace(temporary, path)  # noqa: PTH105  (os.replace is what the fault tests and the rules name)
+            fault(f"{path.name}: renamed")
+            if durable:
+                sync(path.parent)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def write(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Write a whole file in one step; raise LimitError where the disk is full, leaving what was there."""
+    with replacing(path, durable=durable) as temporary, temporary.open("wb") as file:
+        file.write(data)
+
+
+def sync(path: Path) -> None:
+    """Ask the disk to keep a file or a folder as it is now."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
