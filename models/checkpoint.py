@@ -16,9 +16,10 @@ from typing import Any, Generic, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
+from crossgeo import disk
 from crossgeo.errors import WeightsError
 from crossgeo.models.attengeo import AttenGeo, AttenGeoConfig
 from crossgeo.models.detgeo import DetGeo, DetGeoConfig
@@ -56,7 +57,8 @@ def tensors_digest(state: Mapping[str, Tensor]) -> str:
 def save_weights(path: Path, state: Mapping[str, Tensor], card: Card, *, dtype: torch.dtype = torch.float16) -> str:
     """Write tensors in `dtype` with their card, the whole file or none; return the digest, which the card gets too.
 
-    Raises ValueError for a card without name, kind, config or view, and for values that are not finite in `dtype`.
+    Raises ValueError for a card without name, kind, config or view, and for values that are not finite in `dtype`; LimitError on a full
+    disk and InputError where no file may be made, with the file before it left alone.
     """
     for key in ("name", "kind", "config", "view"):
         if key not in card:
@@ -69,12 +71,8 @@ def save_weights(path: Path, state: Mapping[str, Tensor], card: Card, *, dtype: 
             raise ValueError(f"{name} holds values that are not finite as {dtype}")
     digest = tensors_digest(small)
     text = json.dumps({**card, "digest": digest}, sort_keys=True)
-    part = path.with_name(path.name + ".part")
-    try:
-        save_file(small, part, metadata={"card": text, "card_sha256": _text_digest(text)})
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    # Not safetensors' save_file: it hides the kind of a failed write in words, and lets nobody but the owner read the file.
+    disk.write(path, save(small, metadata={"card": text, "card_sha256": _text_digest(text)}))
     return digest
 
 

@@ -1,12 +1,31 @@
 """What every test shares: few threads, and the real imagery where a checkout has it."""
 
 import os
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 
 # Read when the libraries load, so before any test imports torch, OpenCV or FAISS; children of a test inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
+
+
+@contextmanager
+def _room_for(size_bytes: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture
+def room_for() -> Callable[[int], AbstractContextManager[None]]:
+    """Return a context in which no file grows past some bytes: as on a full disk, a write ends early and the next one fails."""
+    return _room_for
 
 
 @pytest.fixture(scope="session")

@@ -19,14 +19,20 @@ Saved = dict[str, Any]
 def write_checkpoint(path: Path, saved: Saved) -> None:
     """Replace the checkpoint; where that fails (a full disk) the old one stays, and the error says so."""
     try:
-        with disk.replacing(path) as temporary, temporary.open("wb") as file:
-            try:
-                torch.save({"format": FORMAT, **saved}, file)
-            except RuntimeError as error:  # closing an archive whose write failed says only that its position is off
-                raise error.__context__ if isinstance(error.__context__, OSError) else error from None
+        with disk.replacing(path) as temporary:
+            save_archive({"format": FORMAT, **saved}, temporary)
     except GeoError as error:
         kept = f"the checkpoint before it, of step {_step_of(path)}, is kept" if path.exists() else "nothing is kept of this run"
         raise type(error)(f"step {saved['step']} could not be saved, {kept}. {error}") from error
+
+
+def save_archive(value: Any, path: Path) -> None:
+    """Write what `torch.load` reads; raise the OSError of a write that failed, of which `torch.save` says only that its position is off."""
+    with path.open("wb") as file:
+        try:
+            torch.save(value, file)
+        except RuntimeError as error:
+            raise error.__context__ if isinstance(error.__context__, OSError) else error from None
 
 
 def read_checkpoint(path: Path, identity: dict[str, Any], device: str | torch.device = "cpu") -> Saved:

@@ -1,7 +1,10 @@
 """models/checkpoint.py: weights come back as they were, and nothing damaged, foreign or pickled is believed."""
 
 import json
+import os
 import pickle
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from crossgeo.errors import WeightsError
+from crossgeo.errors import InputError, LimitError, WeightsError
 from crossgeo.models import attengeo
 from crossgeo.models.checkpoint import (
     find_weights,
@@ -206,6 +209,31 @@ def test_values_that_float16_cannot_hold_are_not_written(tmp_path: Path, model: 
     with pytest.raises(ValueError, match=r"ground\.class_token holds values that are not finite"):
         save_weights(tmp_path / "x.safetensors", state, card_of())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_keeps_the_weights_before_and_says_so(
+    saved: Path, model: EgoTR, room_for: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    before = saved.read_bytes()
+    with room_for(len(before) // 2), pytest.raises(LimitError, match=r"tiny\.safetensors: File too large; free some room"):
+        save_weights(saved, model.state_dict(), card_of(), dtype=torch.float32)
+    assert saved.read_bytes() == before
+    assert [path.name for path in saved.parent.iterdir()] == [saved.name]
+
+
+def test_weights_that_may_not_be_written_are_an_input_error(saved: Path, model: EgoTR) -> None:
+    with pytest.raises(InputError, match=r"under\.safetensors: Not a directory; choose another path"):
+        save_weights(saved / "under.safetensors", model.state_dict(), card_of())
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640)])
+def test_who_may_read_the_weights_is_what_the_umask_says(umask: int, mode: int, tmp_path: Path, model: EgoTR) -> None:
+    ours = os.umask(umask)
+    try:
+        save_weights(tmp_path / "new.safetensors", model.state_dict(), card_of())
+    finally:
+        os.umask(ours)
+    assert (tmp_path / "new.safetensors").stat().st_mode & 0o777 == mode
 
 
 def test_attengeo_comes_back_too(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from crossgeo.training.datasets.records import ObjectRecord, PanoramaRecord
 from crossgeo.training.datasets.sidecar import Sidecar, write_sidecar
 from crossgeo.training.datasets.writing import Kept, save
 from crossgeo.training.pairs import Point, Task
+from crossgeo.training.saving import save_archive
 
 WRITTEN = "written by crossgeo"
 _CVACT_PARTS: Mapping[str, tuple[cvact.Part, ...]] = {"train": ("train",), "val": ("val", "test"), "test": ("test",)}
@@ -129,7 +130,7 @@ def _write_objects(rows: Iterable[ObjectRecord], root: Path, layout: str, task: 
             lists[row.split].append(_tuple(row, photo, aerial))
         photo_px, aerial_px, _ = kept.shared
         for split, tuples in lists.items():
-            torch.save(tuples, folder / f"{root.name}_{split}.pth")
+            save_archive(tuples, folder / f"{root.name}_{split}.pth")
         write_sidecar(folder, Sidecar(layout, source, photo_px, aerial_px))
     return sum(len(tuples) for tuples in lists.values())
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from crossgeo import __version__
+from crossgeo import __version__, disk
 
 PACKAGES = ("torch", "numpy", "opencv-python-headless", "Pillow", "pyproj", "shapely")
 
@@ -30,13 +30,8 @@ def surroundings() -> dict[str, Any]:
 
 
 def write_report(path: Path, report: Mapping[str, Any]) -> None:
-    """Write a report as JSON, the whole file or none."""
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    """Write a report as JSON, the whole file or none; raise LimitError on a full disk."""
+    disk.write(path, (json.dumps(report, indent=1, allow_nan=False) + "\n").encode())
 
 
 def _cpu() -> str:

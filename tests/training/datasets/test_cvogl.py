@@ -1,6 +1,7 @@
 """CVOGL and G2D: the tuple of eight to the letter, true places from names, and boxes in lat/lon."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from crossgeo import geodesy
-from crossgeo.errors import InputError
+from crossgeo.errors import InputError, LimitError
 from crossgeo.training.datasets.cvogl import placed, read_cvogl, read_g2d
 from crossgeo.training.datasets.pictures import Pictures
 from crossgeo.training.datasets.records import ObjectRecord
@@ -98,6 +99,16 @@ def test_objects_of_one_aerial_share_its_file(tmp_path: Path, objects: list[Obje
     write_cvogl([*objects, twin], tmp_path, "drone")
     assert len(list((tmp_path / "CVOGL_DroneAerial" / "satellite").iterdir())) == 4
     assert len(list((tmp_path / "CVOGL_DroneAerial" / "query").iterdir())) == 5
+
+
+def test_a_list_for_which_the_disk_has_no_room_leaves_no_set_behind(
+    tmp_path: Path, objects: list[ObjectRecord], room_for: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    rows = [replace(objects[0], id=str(200 + n)) for n in range(100)]
+    said = r"CVOGL_DroneAerial: File too large; free some room, then run the same command again$"
+    with room_for(10_000), pytest.raises(LimitError, match=said):
+        write_cvogl(rows, tmp_path, "drone")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_two_aerials_under_one_name_are_refused(
