@@ -114,6 +114,12 @@ def warp(image: Image, target_to_source: Matrix, size_px: int | tuple[int, int],
     return out, np.asarray(inside, np.bool_)
 
 
+def resized(picture: Image, size: tuple[int, int]) -> Image:
+    """Bring an (h, w, 3) picture to (width, height) px: by area where its width shrinks, linearly where it grows; always a new array."""
+    how = cv2.INTER_AREA if picture.shape[1] > size[0] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(picture, size, interpolation=how), np.uint8)
+
+
 def place_on_canvas(
     photo: Image, geometry: PhotoGeometry, size_px: int, extent_m: float, centre_m: tuple[float, float] = (0.0, 0.0)
 ) -> tuple[Image, Mask]:
@@ -152,10 +158,7 @@ class DroneView:
 
     def tile_input(self, tile: Image) -> Image:
         """Resize a (P, P, 3) tile of `extent_m` metres to (size_px, size_px, 3) by area."""
-        if tile.shape[0] == self.size_px:
-            return tile
-        mode = cv2.INTER_AREA if tile.shape[0] > self.size_px else cv2.INTER_LINEAR
-        return np.asarray(cv2.resize(tile, (self.size_px, self.size_px), interpolation=mode), np.uint8)
+        return resized(tile, (self.size_px, self.size_px))
 
     def normalise(self, images: Image, masks: Mask | None = None) -> Tensor:
         """Turn (B, S, S, 3) uint8 images into (B, 3, S, S) float32; masked pixels become 0, the mean."""

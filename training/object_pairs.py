@@ -6,14 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from crossgeo.errors import GeoError, InputError
 from crossgeo.models.attengeo import AttenGeoConfig
-from crossgeo.models.views import Image
+from crossgeo.models.views import Image, resized
 from crossgeo.training.datasets.pictures import Pictures
 from crossgeo.training.fingerprint import pairs_fingerprint
 from crossgeo.training.objects import ObjectBatch
@@ -89,7 +88,7 @@ class ObjectPairSource:
         click = (pair.click_px[0] * size[0] / photo.shape[1], pair.click_px[1] * size[1] / photo.shape[0])
         scale = np.array([window_px / aerial.shape[1], window_px / aerial.shape[0]] * 2, np.float32)
         box = (np.array(pair.box_px, np.float32) * scale).clip(0.0, window_px)
-        return _resized(photo, size), click, _resized(aerial, (window_px, window_px)), box
+        return resized(photo, size), click, resized(aerial, (window_px, window_px)), box
 
 
 @dataclass(frozen=True)
@@ -102,9 +101,3 @@ class InOrder:
         """Read them."""
         rows = np.arange(len(self.source.pairs))
         return (self.source.read(part, None) for part in in_parts(rows, self.source.size))
-
-
-def _resized(picture: Image, size: tuple[int, int]) -> Image:
-    """Bring a picture to (width, height) px, by area where it shrinks."""
-    how = cv2.INTER_AREA if picture.shape[1] > size[0] else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(picture, size, interpolation=how), np.uint8)

@@ -12,8 +12,8 @@ from torch import Tensor
 from crossgeo.errors import MismatchError
 from crossgeo.models.panorama import PanoramaView
 from crossgeo.models.street_view import StreetView, street_ahead_m
-from crossgeo.models.views import DroneView, Image, Mask, normalise
-from crossgeo.training.evaluation.describing import fit, middle_of
+from crossgeo.models.views import DroneView, Image, Mask, normalise, resized
+from crossgeo.training.evaluation.describing import middle_of
 from crossgeo.training.evaluation.shots import take_shot
 from crossgeo.training.pair_batch import Offset
 from crossgeo.training.pairs import Pair
@@ -53,7 +53,7 @@ class PairInput:
         """
         if isinstance(self.view, DroneView):
             side = self.view.size_px
-            return fit(pixels, side), np.ones((side, side), np.bool_), (0.0, 0.0)
+            return resized(pixels, (side, side)), np.ones((side, side), np.bool_), (0.0, 0.0)
         shot = take_shot(pixels, pair.fov_deg, fov_deg, towards_deg, pair.horizon, pair.tilt_deg)
         assert pair.heading_deg is not None, "pairs without a heading are left out before training"
         heading_deg = pair.heading_deg + shot.turned_deg - pair.convergence_deg
@@ -77,7 +77,7 @@ class PairInput:
         if isinstance(self.view, PanoramaView):
             return self.view.aerial_input(pixels)
         if isinstance(self.view, DroneView):
-            return fit(pixels, self.view.size_px)
+            return resized(pixels, (self.view.size_px, self.view.size_px))
         return middle_of(pixels, pair.aerial_gsd_m, self.view.extent_m, self.view.size_px)
 
     def normalise(self, images: Image, masks: Mask | None = None) -> Tensor:

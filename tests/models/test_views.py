@@ -18,6 +18,7 @@ from crossgeo.models.views import (
     normalise,
     photo_to_ground,
     place_on_canvas,
+    resized,
     warp,
 )
 
@@ -176,6 +177,14 @@ def test_an_identity_warp_gives_the_image_back() -> None:
 def test_a_tile_of_the_right_size_is_taken_as_it_is() -> None:
     tile = smooth(160, 160)
     assert np.array_equal(DroneView(size_px=160).tile_input(tile), tile)
+
+
+def test_a_picture_is_averaged_to_another_width_and_height_and_a_new_array_even_at_its_own() -> None:
+    picture = np.random.default_rng(4).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    cells = picture.reshape(30, 2, 20, 4, 3).mean(axis=(1, 3))  # two rows and four columns each
+    assert np.abs(resized(picture, (20, 30)) - cells).max() <= 0.5
+    same = resized(picture, (80, 60))
+    assert np.array_equal(same, picture) and not np.shares_memory(same, picture)
 
 
 @pytest.mark.parametrize(("side", "size_px"), [(96, 48), (90, 60), (77, 33)])

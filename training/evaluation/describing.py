@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from crossgeo.models.checkpoint import load_egotr, load_street_branch, read_card
 from crossgeo.models.egotr import EgoTRBranch, EgoTRConfig
 from crossgeo.models.panorama import PanoramaView
 from crossgeo.models.street_view import StreetView
-from crossgeo.models.views import DroneView, Image, Mask, normalise
+from crossgeo.models.views import DroneView, Image, Mask, normalise, resized
 from crossgeo.training.evaluation.retrieval import Descriptors
 from crossgeo.training.evaluation.shots import Shot
 from crossgeo.training.pairs import PairSet
@@ -79,11 +78,12 @@ class PairModel:
             )  # fmt: skip
         if kind == "drone":
             above = DroneView.from_dict(view)
-            whole = np.ones((above.size_px, above.size_px), np.bool_)
+            square = (above.size_px, above.size_px)
+            whole = np.ones(square, np.bool_)
             # The set does not say how high its drone flew: photo and picture both fill the square, as published.
             return cls(
-                name, sha256, kind, config, ground, aerial, lambda shot, _heading: (fit(shot.pixels, above.size_px), whole),
-                lambda picture, _gsd: fit(picture, above.size_px), above.mean, above.std, device,
+                name, sha256, kind, config, ground, aerial, lambda shot, _heading: (resized(shot.pixels, square), whole),
+                lambda picture, _gsd: resized(picture, square), above.mean, above.std, device,
             )  # fmt: skip
         raise MismatchError(f"{name} has a view {kind!r}, which pairs have no pictures for; choose one of panorama, street or drone")
 
@@ -137,10 +137,4 @@ def middle_of(picture: Image, gsd_m: float | None, extent_m: float, size_px: int
         raise MismatchError(f"the aerial pictures show {side_m:.0f} m, and the weights read {extent_m:g} m; choose other weights")
     kept = min(*picture.shape[:2], round(extent_m / gsd_m))
     top, left = (picture.shape[0] - kept) // 2, (picture.shape[1] - kept) // 2
-    return fit(picture[top : top + kept, left : left + kept], size_px)
-
-
-def fit(picture: Image, size_px: int) -> Image:
-    """Bring a picture to a square, by area where it shrinks."""
-    how = cv2.INTER_AREA if min(picture.shape[:2]) > size_px else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(picture, (size_px, size_px), interpolation=how), np.uint8)
+    return resized(picture[top : top + kept, left : left + kept], (size_px, size_px))

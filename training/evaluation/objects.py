@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,13 +14,13 @@ from crossgeo.geodesy import distance_m
 from crossgeo.kernels.box_decode import decode_best
 from crossgeo.models.checkpoint import load_object_network
 from crossgeo.models.object_network import ObjectConfig, ObjectNetwork
-from crossgeo.models.views import Image
+from crossgeo.models.views import Image, resized
 from crossgeo.training.datasets.pictures import Pictures
 from crossgeo.training.evaluation.controls import random_boxes
 from crossgeo.training.evaluation.places import WITHIN_M
 from crossgeo.training.evaluation.questions import Progress
 from crossgeo.training.evaluation.statistics import Figure, mean, median, share
-from crossgeo.training.pairs import Box, ObjectPair, ObjectSet
+from crossgeo.training.pairs import Box, ObjectPair, ObjectSet, Task
 
 IOUS = (0.25, 0.5)
 SCALE_SHARE = 0.2  # by which a picture's ground may differ from what the weights read
@@ -71,24 +70,29 @@ class ObjectModel:
 
         Photo and aerial fill the network's squares, a street photo twice as wide, as CVOGL's do; the click goes with its photo.
         """
-        config = self.module.config
-        out: list[Box] = []
-        for pair, photo, aerial in questions:
-            width = config.photo_px * (2 if pair.task == "street" else 1)
-            scale = np.array([width / photo.shape[1], config.photo_px / photo.shape[0]])
-            click = torch.tensor(np.array([pair.click_px]) * scale, dtype=torch.float32, device=self.device)
-            photos, windows = self._image(photo, width, config.photo_px), self._image(aerial, config.window_px, config.window_px)
-            with torch.inference_mode():
-                best, _ = decode_best(self.module(windows, photos, click), self.module.anchors, config.stride)
-            sides = np.array([aerial.shape[1], aerial.shape[0]] * 2, np.float64)
-            box = np.clip(best[0].double().cpu().numpy() / config.window_px * sides, 0.0, sides)
-            out.append((float(box[0]), float(box[1]), float(box[2]), float(box[3])))
-        return out
+        out: dict[int, Box] = {}
+        for task in dict.fromkeys(pair.task for pair, _, _ in questions):  # each has photos of one shape: a batch
+            rows = [row for row, (pair, _, _) in enumerate(questions) if pair.task == task]
+            out |= zip(rows, self._boxes([questions[row] for row in rows], task), strict=True)
+        return [out[row] for row in range(len(questions))]
 
-    def _image(self, picture: Image, width: int, height: int) -> torch.Tensor:
-        how = cv2.INTER_AREA if picture.shape[1] > width else cv2.INTER_LINEAR
-        sized = np.asarray(cv2.resize(picture, (width, height), interpolation=how), np.uint8)
-        return torch.from_numpy(sized).permute(2, 0, 1)[None].to(self.device)
+    def _boxes(self, questions: Sequence[tuple[ObjectPair, Image, Image]], task: Task) -> list[Box]:
+        """Find the objects of B questions of one task."""
+        config = self.module.config
+        size, square = (config.photo_px * (2 if task == "street" else 1), config.photo_px), (config.window_px, config.window_px)
+        own = np.array([photo.shape[1::-1] for _, photo, _ in questions], np.float64)  # (B, 2) width and height
+        clicks = np.array([pair.click_px for pair, _, _ in questions]) * (np.array(size) / own)  # (B, 2)
+        photos = self._images([resized(photo, size) for _, photo, _ in questions])  # (B, 3, h, w)
+        windows = self._images([resized(aerial, square) for _, _, aerial in questions])  # (B, 3, S, S)
+        with torch.inference_mode():
+            raw = self.module(windows, photos, torch.tensor(clicks, dtype=torch.float32, device=self.device))  # (B, A, 5, g, g)
+            best, _ = decode_best(raw, self.module.anchors, config.stride)  # (B, 4)
+        sides = np.array([aerial.shape[1::-1] * 2 for _, _, aerial in questions], np.float64)  # (B, 4)
+        boxes = np.clip(best.double().cpu().numpy() / config.window_px * sides, 0.0, sides)
+        return [(float(a), float(b), float(c), float(d)) for a, b, c, d in boxes]
+
+    def _images(self, pictures: Sequence[Image]) -> torch.Tensor:
+        return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).to(self.device)
 
 
 def check_fits(name: str, config: ObjectConfig, objects: ObjectSet) -> None:

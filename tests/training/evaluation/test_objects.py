@@ -88,17 +88,30 @@ def test_a_network_answers_in_the_pictures_own_pixels(objects: ObjectSet, quiet:
 
     def sure_of_one_cell(windows: torch.Tensor, photos: torch.Tensor, clicks: torch.Tensor) -> torch.Tensor:
         shown.append((tuple(windows.shape), tuple(photos.shape)))
-        raw = torch.zeros(1, 9, 5, 8, 8)
-        raw[0, 0, 4, 2, 5] = 9.0  # the anchor of 23 px, in row 2 and column 5 of cells of 16 px
+        raw = torch.zeros(len(windows), 9, 5, 8, 8)
+        raw[:, 0, 4, 2, 5] = 9.0  # the anchor of 23 px, in row 2 and column 5 of cells of 16 px
         return raw
 
     monkeypatch.setattr(model.module, "forward", sure_of_one_cell)
     found = find_objects(objects, model.boxes, quiet)
     assert found[0].box_px == pytest.approx((2 * (88 - 11.5), 2 * (40 - 11.5), 2 * (88 + 11.5), 2 * (40 + 11.5)))
-    assert set(shown) == {((1, 3, 128, 128), (1, 3, 64, 64))}
+    assert shown == [((4, 3, 128, 128), (4, 3, 64, 64)), ((2, 3, 128, 128), (2, 3, 64, 64))]
     street = replace(objects.pairs[0], task="street")
     model.boxes([(street, np.zeros((256, 512, 3), np.uint8), np.zeros((256, 256, 3), np.uint8))])
     assert shown[-1][1] == (1, 3, 64, 128)
+
+
+def test_questions_of_both_tasks_are_answered_in_their_order_as_if_asked_one_by_one(objects: ObjectSet) -> None:
+    rng = np.random.default_rng(3)
+    asked = []
+    for number, pair in enumerate(objects):
+        street, side_px = number % 3 == 1, 150 + 40 * number  # aerials and photos of several sizes
+        photo, aerial = (rng.integers(0, 256, (*shape, 3), dtype=np.uint8) for shape in ((80, 160 if street else 80), (side_px, side_px)))
+        asked.append((replace(pair, task="street" if street else "drone", click_px=(20.0 + 5.0 * number, 40.0)), photo, aerial))
+    model = network()
+    together, alone = model.boxes(asked), [model.boxes([one])[0] for one in asked]
+    assert len(set(alone)) == len(asked)
+    np.testing.assert_allclose(together, alone, atol=1e-3)
 
 
 def test_a_report_holds_figures_controls_and_answers_on_the_map(objects: ObjectSet, quiet: Quiet) -> None:
