@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from crossgeo.commands import console, outputs
+from crossgeo.commands import console, devices, outputs
 from crossgeo.commands.options import spread
 from crossgeo.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
-    from crossgeo.training.evaluation.cells import JudgedCell
     from crossgeo.training.evaluation.protocols import ProtocolName
 
 app = typer.Typer(no_args_is_help=True, help="Judge models on data sets with known answers.")
@@ -47,19 +46,20 @@ class Shown:
     json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False
 
     def check(self) -> None:
-        """Look at the folder before any model is loaded."""
+        """Look at the folder, and for what draws the plots in it, before any model is loaded."""
         if self.out is not None:
             outputs.check_folder(self.out, "--out")
+            from crossgeo.training.evaluation.drawing import check_drawable
+
+            check_drawable()
 
     def finish(
         self,
         report: dict[str, Any],
-        tables: Callable[[dict[str, Any]], list[Table]],
-        cells: Sequence[JudgedCell] = (),
-        references: int | None = None,
+        tables: Callable[[dict[str, Any]], Sequence[RenderableType]],
+        draw: Callable[[Path], list[Path]],
     ) -> None:
-        """Print a report, and write it with its plots where a folder was given."""
-        from crossgeo.training.evaluation.plots import save_plots
+        """Print a report; write it, and draw its plots, where a folder was given."""
         from crossgeo.training.evaluation.report import surroundings, write_report
 
         whole = {"format": "crossgeo-eval", "version": 1, **report, **surroundings()}
@@ -70,9 +70,7 @@ class Shown:
         if self.out is not None:
             self.out.mkdir(parents=True, exist_ok=True)
             write_report(self.out / "report.json", whole)
-            name = report["set"]["name"] if "set" in report else report["index"]
-            drawn = save_plots(self.out, cells, references, name) if cells else []
-            console.say(f"{self.out}: report.json{''.join(f', {path.name}' for path in drawn)}")
+            console.say(f"{self.out}: report.json{''.join(f', {path.name}' for path in draw(self.out))}")
 
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The data set.")]
@@ -80,7 +78,7 @@ Layout = Annotated[str | None, typer.Option(help="Its layout, like cvact; recogn
 Split = Annotated[str | None, typer.Option(help="The split to judge: test, else val, unless told; of CVUSA and CVACT val.")]
 Weights = Annotated[list[str], typer.Option(help="Weights: a shipped name or a file. Again for the same recipe trained from other seeds.")]
 Against = Annotated[str | None, typer.Option(help="Weights of another model, compared question by question.")]
-Device = Annotated[str, typer.Option(help="Where networks run: cpu or cuda.")]
+Device = Annotated[str, typer.Option(help=f"Where networks run: {devices.HELP}")]
 
 
 @app.command("retrieval")
@@ -97,7 +95,7 @@ def retrieval(
     headings_tried: Annotated[int, typer.Option(min=1, max=360, help="Headings tried around the circle where it is unknown.")] = 24,
     against: Against = None,
     aerial_weights: Annotated[str | None, typer.Option(help="The aerial branch that street weights go with, unless shipped.")] = None,
-    device: Device = "cpu",
+    device: Device = "auto",
 ) -> None:
     """Judge place models: each photo against every aerial picture of a data set."""
     shown.check()
@@ -105,6 +103,7 @@ def retrieval(
     from crossgeo.training.datasets.layouts import read
     from crossgeo.training.evaluation.describing import PairModel
     from crossgeo.training.evaluation.places import FOVS_DEG
+    from crossgeo.training.evaluation.plots import save_plots
     from crossgeo.training.evaluation.protocols import SAYS, protocols_of
     from crossgeo.training.evaluation.retrieval_report import RetrievalSettings, evaluate_retrieval
     from crossgeo.training.pairs import PairSet
@@ -112,7 +111,7 @@ def retrieval(
     wrong = [name for name in protocol or () if name not in SAYS]
     if wrong:
         raise UsageError(f"--protocol {wrong[0]}: no such protocol; choose from {', '.join(SAYS)}")
-    _check_device(device)
+    device = devices.device_of(device)
     every = read(folder, layout)
     if not isinstance(every, PairSet):
         raise InputError(f"{folder}: {every.name} is a set of clicked objects; judge it with `geo eval objects`")
@@ -125,7 +124,7 @@ def retrieval(
     training = every.split("train") if "train" in every.splits and "train" not in pairs.splits else None
     with console.Stages() as stages:
         report = evaluate_retrieval(pairs, models, settings, stages, training=training, against=other)
-    shown.finish(report.to_json(), retrieval_tables, report.cells, report.references)
+    shown.finish(report.to_json(), retrieval_tables, lambda out: save_plots(out, report.cells, report.references, report.set_name))
 
 
 @app.command("objects")
@@ -137,17 +136,18 @@ def objects(
     layout: Layout = None,
     split: Split = None,
     against: Against = None,
-    device: Device = "cpu",
+    device: Device = "auto",
 ) -> None:
     """Judge object models: the box of each clicked object, in pixels and in metres."""
     shown.check()
     from crossgeo.commands.eval_tables import objects_tables
     from crossgeo.training.datasets.layouts import read
+    from crossgeo.training.evaluation.object_plots import save_object_plots
     from crossgeo.training.evaluation.objects import ObjectModel
     from crossgeo.training.evaluation.objects_report import evaluate_objects
     from crossgeo.training.pairs import ObjectSet
 
-    _check_device(device)
+    device = devices.device_of(device)
     every = read(folder, layout)
     if not isinstance(every, ObjectSet):
         raise InputError(f"{folder}: {every.name} holds no clicked objects; judge it with `geo eval retrieval`")
@@ -157,7 +157,7 @@ def objects(
     sizes = every.split("train") if "train" in every.splits else None
     with console.Stages() as stages:
         report = evaluate_objects(chosen, models, stages, sizes_from=sizes, against=other, controls=shown.controls, seed=shown.seed)
-    shown.finish(report.to_json(), objects_tables)
+    shown.finish(report.to_json(), objects_tables, lambda out: save_object_plots(out, report))
 
 
 @app.command("places")
@@ -170,8 +170,12 @@ def places(
     heading: Annotated[Heading, typer.Option(help="Whether questions give the heading.")] = Heading.BOTH,
     weights: Annotated[str, typer.Option(help="Place model: a name that `geo weights list` shows, or a file.")] = "egotr-s-drone",
     street_weights: Annotated[
-        str, typer.Option(help='The same for street photos; "auto" takes what goes with --weights, "" none.')
-    ] = "auto",
+        list[str] | None,
+        typer.Option(
+            help='The same for street photos; "auto", which is taken unless told, is what goes with --weights, "" none. '
+            "Again for the same recipe trained from other seeds."
+        ),
+    ] = None,
 ) -> None:
     """Judge the whole engine: photos of known places, searched for in an index."""
     shown.check()
@@ -179,25 +183,21 @@ def places(
     from crossgeo.engine.search import GeoSearch
     from crossgeo.training.evaluation.engine_places import read_truth
     from crossgeo.training.evaluation.places_report import evaluate_places
+    from crossgeo.training.evaluation.plots import save_plots
 
+    first, *others = street_weights or ["auto"]
+    if others and "" in (first, *others):
+        raise UsageError('--street-weights "" is no weights for street photos; leave it out, or give it alone')
     truths = read_truth(truth)
-    with GeoSearch.open(index, weights, None, street_weights=street_weights or None) as search, console.Stages() as stages:
+    with GeoSearch.open(index, weights, None, street_weights=first or None) as search, console.Stages() as stages:
+        searches = [search, *(search.with_street(name) for name in others)]
         report = evaluate_places(
-            search, truths, stages, fovs_deg=sorted(set(fov or ()), reverse=True), headings_known=heading.known,
+            searches, truths, stages, fovs_deg=sorted(set(fov or ()), reverse=True), headings_known=heading.known,
             controls=shown.controls, seed=shown.seed,
         )  # fmt: skip
-    shown.finish(report.to_json(), places_tables, report.cells)
+    shown.finish(report.to_json(), places_tables, lambda out: save_plots(out, report.cells, None, report.index))
 
 
 def _split_of(splits: Sequence[str], layout: str) -> str:
     wanted = ("val",) if layout in ("cvusa", "cvact") else SPLITS
     return next((name for name in wanted if name in splits), splits[-1] if splits else "test")
-
-
-def _check_device(device: str) -> None:
-    if device == "cpu":
-        return
-    import torch
-
-    if device != "cuda" or not torch.cuda.is_available():
-        raise UsageError(f"--device {device}: not to be had here; take cpu")

@@ -16,26 +16,32 @@ HEADING = {"median_deg": "turned", "within_10_deg": "10°"}
 RECALLS = ("R@1", "R@5", "R@10", "R@1%")
 
 
-def retrieval_tables(report: Json) -> list[Table]:
-    """Return a table of each protocol, one in metres, and what was published."""
+def retrieval_tables(report: Json) -> list[Table | Text]:
+    """Return a table of each protocol with what was published, one in metres, and a line where fields of view were guessed."""
     cells = report["cells"]
     tables = [_recalls(f"{report['set']['name']} {report['set']['split']}, protocol {name}: {says}", name, cells, report)
               for name, says in report["protocols"].items() if name != "place-back"]  # fmt: skip
     if report["place-back"] is not None:
         tables.append(_recalls(f"protocol place-back: {report['protocols']['place-back']}", "place-back", [report["place-back"]], report))
-    return [*tables, *_metres(report, "Best aerial picture against the photo's place")]
+    lens, photos = report["field_of_view"], report["set"]["photos"]
+    guessed = f"{lens['not_said']} of {photos} photos do not say their field of view, which was taken for {lens['assumed_deg']:g}°."
+    return [*tables, *_metres(report, "Best aerial picture against the photo's place"), *([Text(guessed)] if lens["not_said"] else [])]
 
 
 def places_tables(report: Json) -> list[Table]:
     """Return the table in metres and one of statuses."""
     table = _table("Statuses: answers, and how many of them lie within 25 m")
     table.add_column("photos")
-    names = sorted({name for cell in report["cells"] for name in cell["models"][0]["status"] if not name.endswith("_within_25_m")})
+    table.add_column("")
+    every = [model["status"] for cell in report["cells"] for model in cell["models"]]
+    names = sorted({name for status in every for name in status if not name.endswith("_within_25_m")})
     for name in names:
         table.add_column(name, justify="right")
     for cell in report["cells"]:
-        status = cell["models"][0]["status"]
-        table.add_row(_cell(cell), *(f"{status.get(name, 0)}, {status.get(f'{name}_within_25_m', 0)} right" for name in names))
+        for model, own in zip(report["models"], cell["models"], strict=True):
+            status = own["status"]
+            counts = (f"{status.get(name, 0)}, {status.get(f'{name}_within_25_m', 0)} right" for name in names)
+            table.add_row(_cell(cell), model["name"], *counts)
     return [*_metres(report, f"{report['photos']} photos in {report['index']} ({report['tiles']} tiles)"), table]
 
 

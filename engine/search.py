@@ -118,17 +118,25 @@ class GeoSearch:
         Raises StoreError for a damaged index, WeightsError for missing or damaged weights, MismatchError when they do not go together.
         """
         describer = EgoTRDescriber.load(weights)
-        if street_weights == AUTO:
-            street_weights = street_partner(describer.identity.sha256)
         if street_object_weights == AUTO:
             street_object_weights = _STREET_OBJECTS if _STREET_OBJECTS in shipped_weights() else None
-        street = describer.for_street(street_weights) if street_weights else None
+        street = _street_side(describer, street_weights)
         opened = GeoIndex.open(Path(index))
         try:
             return cls(opened, describer, object_weights, settings, street, street_object_weights)
         except BaseException:
             opened.close()
             raise
+
+    def with_street(self, street_weights: str | None) -> GeoSearch:
+        """Return a search of the same index with other weights for street photos, as `open` takes them; it is open as long as this one.
+
+        Raises WeightsError and MismatchError as `open` does.
+        """
+        describer = self.matchers["drone"].describer
+        assert isinstance(describer, EgoTRDescriber)  # as `open` makes it
+        street = _street_side(describer, street_weights)
+        return GeoSearch(self.index, describer, self._objects["drone"], self.settings, street, self._objects["street"])
 
     @property
     def models(self) -> dict[str, dict[str, str]]:
@@ -307,6 +315,12 @@ class GeoSearch:
         describer = self.matchers[found.kind].describer
         model = str(describer.card.get("name", describer.identity.name))
         return Answer(photo.name, found.status, places, thing, self.index.manifest.generation, model, timings, tuple(notes))
+
+
+def _street_side(describer: EgoTRDescriber, street_weights: str | None) -> EgoTRDescriber | None:
+    if street_weights == AUTO:
+        street_weights = street_partner(describer.identity.sha256)
+    return describer.for_street(street_weights) if street_weights else None
 
 
 def _position(photo: Photo) -> tuple[float, float]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +104,11 @@ def test_retrieval_of_two_seeds_against_a_third_is_one_json_object(geo: Geo, set
     assert (tmp_path / "out" / "recall.png").stat().st_size > 5000
 
 
-def test_objects_prints_boxes_with_their_controls(geo: Geo, sets: Path) -> None:
-    done = geo("eval", "objects", sets / "cvogl", "--weights", sets / "boxes.safetensors")
+def test_objects_prints_boxes_with_their_controls_and_draws_them(geo: Geo, sets: Path, tmp_path: Path) -> None:
+    done = geo("eval", "objects", sets / "cvogl", "--weights", sets / "boxes.safetensors", "--out", tmp_path / "out")
     assert done.exit_code == 0, done.output
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"report.json", "accu.png", "iou.png"}
+    assert "report.json, accu.png, iou.png" in " ".join(done.stderr.split())
     for line in ("accu@0.25", "tiny-boxes", "pond (3)", "untrained network", "published: AttenGeo"):
         assert line in done.stdout, line
     report = json.loads(geo("eval", "objects", sets / "cvogl", "--weights", sets / "boxes.safetensors", "--no-controls", "--json").stdout)
@@ -122,16 +126,19 @@ def test_places_are_judged_through_the_engine(geo: Geo, city: Any, tmp_path: Pat
     assert "1 photos in city.geo" in done.stdout and "Statuses" in done.stdout and "70°, known" in done.stdout
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["cells"][0]["models"][0]["metres"]["median_m"]["value"] < 200.0
-    assert report["models"] == [{"name": "untrained-egotr"}]
+    (model,) = report["models"]
+    assert model["name"] == "untrained-egotr" and set(model["sha256"]) == {"drone"} and len(model["sha256"]["drone"]) == 64
 
 
 def test_places_are_asked_about_with_the_street_weights_that_go_with_the_index(
     geo: Geo, city: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     above = load_egotr(city.folder / "egotr.safetensors")
-    card = {"name": "beside", "kind": "egotr-street", "config": above.module.config.to_dict(), "view": StreetView().to_dict()}
+    card = {"kind": "egotr-street", "config": above.module.config.to_dict(), "view": StreetView().to_dict()}
     branch, partner = tmp_path / "beside.safetensors", {"name": above.card["name"], "sha256": above.sha256}
-    save_weights(branch, above.module.ground.state_dict(), {**card, "aerial": partner})
+    save_weights(branch, above.module.ground.state_dict(), {**card, "name": "beside", "aerial": partner})
+    state = {name: tensor * 1.01 for name, tensor in above.module.ground.state_dict().items()}
+    save_weights(tmp_path / "seed2.safetensors", state, {**card, "name": "seed2", "aerial": partner})
     monkeypatch.setattr(search, "street_partner", lambda sha256: str(branch) if sha256 == above.sha256 else None)
     Image.new("RGB", (128, 64), (90, 110, 80)).save(tmp_path / "around.jpg")
     lat, lon = to_lat_lon(parse_crs("EPSG:32645"), 363_060.0, 3_057_545.0)
@@ -140,8 +147,16 @@ def test_places_are_asked_about_with_the_street_weights_that_go_with_the_index(
     asked = ("eval", "places", city.index, tmp_path / "truth.geojson", *city.place_weights, "--heading", "known", "--no-controls", "--json")
     done = geo(*asked)
     assert done.exit_code == 0, done.output
-    assert json.loads(done.stdout)["models"] == [{"name": "untrained-egotr and beside"}]
+    assert [model["name"] for model in json.loads(done.stdout)["models"]] == ["untrained-egotr and beside"]
     assert "no weights for those" in geo(*asked, "--street-weights", "").stderr
+    done = geo(*asked, "--street-weights", "auto", "--street-weights", tmp_path / "seed2.safetensors")
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    assert [model["name"] for model in report["models"]] == ["untrained-egotr and beside", "untrained-egotr and seed2"]
+    assert len(report["cells"][0]["models"]) == report["cells"][0]["over_seeds"]["metres"]["within_25_m"]["count"] == 2
+    done = geo(*asked[:-1], "--street-weights", "auto", "--street-weights", tmp_path / "seed2.safetensors")
+    assert all(line in done.stdout for line in ("over seeds", "untrained-egotr and seed2"))
+    assert "leave it out, or give it alone" in geo(*asked, "--street-weights", "", "--street-weights", branch).stderr
 
 
 def test_what_does_not_fit_is_refused_in_one_line(refused: Refused, sets: Path, city: Any, tmp_path: Path) -> None:
@@ -150,6 +165,9 @@ def test_what_does_not_fit_is_refused_in_one_line(refused: Refused, sets: Path, 
     assert "drone view" in refused(7, *at, city.folder / "egotr.safetensors")
     assert "not of 'egotr'" in refused(6, *at, boxes)
     assert "no such protocol" in refused(2, *at, place, "--protocol", "10m")
+    for command, folder in (("retrieval", "cvact"), ("objects", "cvogl")):
+        said = refused(2, "eval", command, sets / folder, "--weights", place, "--device", "nowhere")
+        assert "--device nowhere: no such device; give cpu, cuda, cuda:1 or auto" in said
     assert "University-1652" in refused(7, *at, place, "--protocol", "place")
     assert "has no split 'dev'" in refused(3, "eval", "retrieval", sets / "cvact", "--split", "dev", "--weights", place)
     assert "geo eval objects" in refused(3, "eval", "retrieval", sets / "cvogl", "--weights", place)
@@ -161,6 +179,40 @@ def test_what_does_not_fit_is_refused_in_one_line(refused: Refused, sets: Path, 
     (tmp_path / "truth.geojson").write_text('{"features": [{"properties": {"file": "gone.jpg", "lat": 1, "lon": 2}}]}')
     assert "gone.jpg is not there" in refused(3, "eval", "places", city.index, tmp_path / "truth.geojson", *city.place_weights)
     assert "each needs file, lat and lon" in refused(3, "eval", "places", city.index, sets / "cvact" / "crossgeo.json", *city.place_weights)
+
+
+def test_a_photo_that_does_not_say_its_field_of_view_is_counted(geo: Geo, sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from crossgeo.training.datasets import layouts
+
+    every = layouts.read(sets / "cvact", None)
+    silent = replace(every, pairs=tuple(replace(pair, fov_deg=None) if number == 2 else pair for number, pair in enumerate(every)))
+    asked = (
+        "eval",
+        "retrieval",
+        sets / "cvact",
+        "--split",
+        "test",
+        "--weights",
+        sets / "place0.safetensors",
+        "--fov",
+        "90",
+        "--no-controls",
+    )
+    assert "field of view" not in geo(*asked).stdout
+    monkeypatch.setattr(layouts, "read", lambda folder, layout: silent)
+    assert "1 of 4 photos do not say their field of view, which was taken for 67°." in geo(*asked).stdout
+    assert json.loads(geo(*asked, "--json").stdout)["field_of_view"] == {"not_said": 1, "assumed_deg": 67.0}
+
+
+@pytest.mark.parametrize("command", ["retrieval", "objects", "places"])
+def test_plots_that_cannot_be_drawn_are_refused_before_anything_is_read(
+    command: str, refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    rest = [tmp_path / "truth.geojson"] if command == "places" else ["--weights", "none"]
+    said = refused(2, "eval", command, tmp_path / "nothing", *rest, "--out", tmp_path / "out")
+    assert "plots need matplotlib: pip install" in said and "leave --out away" in said
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_missing_picture_is_named_before_anything_is_described(refused: Refused, sets: Path, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from crossgeo.errors import MismatchError
-from crossgeo.models.views import DEFAULT_HFOV_DEG
 from crossgeo.training.evaluation.cells import JudgedCell
 from crossgeo.training.evaluation.controls import HEADING_CHANCE, chance_median_m, chance_recalls, chance_within
 from crossgeo.training.evaluation.describing import PairModel
@@ -17,6 +16,7 @@ from crossgeo.training.evaluation.protocols import SAYS, ProtocolName
 from crossgeo.training.evaluation.published import published_retrieval
 from crossgeo.training.evaluation.questions import Progress, Questions
 from crossgeo.training.evaluation.retrieval import TIE
+from crossgeo.training.evaluation.shots import ASSUMED_FOV_DEG
 from crossgeo.training.pairs import PairSet
 
 RULES = {
@@ -47,6 +47,7 @@ class RetrievalReport:
     layout: str
     split: str
     photos: int
+    without_fov: int  # of them: photos whose field of view the set does not say
     references: int
     models: tuple[PairModel, ...]
     against: PairModel | None
@@ -68,6 +69,7 @@ class RetrievalReport:
                 "photos": self.photos,
                 "references": self.references,
             },
+            "field_of_view": {"not_said": self.without_fov, "assumed_deg": ASSUMED_FOV_DEG},
             "rules": RULES,
             "protocols": {name: SAYS[name] for name in protocols},
             "models": [_model_json(model) for model in self.models],
@@ -128,14 +130,16 @@ def evaluate_retrieval(
         back = JudgedCell(360.0, None, back_answers, back_controls, back_other, by_chance)
     split = " and ".join(pairs.splits)
     says = histograms.says if histograms is not None else None
+    without_fov = sum(pair.fov_deg is None for pair in pairs)
     return RetrievalReport(
-        pairs.name, pairs.layout, split, len(pairs), len(questions.gallery), tuple(models), against, settings, tuple(judged), back, says
-    )
+        pairs.name, pairs.layout, split, len(pairs), without_fov, len(questions.gallery), tuple(models), against, settings, tuple(judged),
+        back, says,
+    )  # fmt: skip
 
 
 def shown_fovs(pairs: PairSet, wanted: Sequence[float]) -> list[float]:
     """Return the fields of view that a set's photos can show; where they are all narrower than any, their widest alone."""
-    widest = max(DEFAULT_HFOV_DEG if pair.fov_deg is None else pair.fov_deg for pair in pairs)
+    widest = max(ASSUMED_FOV_DEG if pair.fov_deg is None else pair.fov_deg for pair in pairs)
     return [fov for fov in wanted if fov <= widest] or [widest]
 
 

@@ -11,6 +11,7 @@ from crossgeo.models.street import DEFAULT_STREET_FOV_DEG, WIDEST_LENS_DEG, Proj
 from crossgeo.models.views import Image
 
 WHOLE_DEG = 359.0  # a panorama of more closes
+ASSUMED_FOV_DEG = DEFAULT_STREET_FOV_DEG  # of a photo that does not say its own, as a question takes it
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,11 @@ def take_shot(
     horizon: float = 0.5,
     tilt_deg: tuple[float, float] = (0.0, 0.0),
 ) -> Shot:
-    """Cut an (H, W, 3) photo to a field of view; one that shows less stays as it is.
+    """Cut an (H, W, 3) photo to a field of view; one that shows less stays as it is. Without its own it is taken for `ASSUMED_FOV_DEG`.
 
     A panorama is cut around the column `towards_deg` clockwise from its middle, anything else in its middle, which leaves its tilt.
     """
-    own_deg = DEFAULT_STREET_FOV_DEG if photo_fov_deg is None else photo_fov_deg
+    own_deg = ASSUMED_FOV_DEG if photo_fov_deg is None else photo_fov_deg
     projection: Projection = "panorama" if own_deg > WIDEST_LENS_DEG else "perspective"
     if fov_deg >= own_deg:
         return Shot(pixels, projection, own_deg, 0.0, horizon, tilt_deg if projection == "perspective" else (0.0, 0.0))

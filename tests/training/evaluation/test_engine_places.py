@@ -40,23 +40,25 @@ class Tiles:
 
 @dataclass
 class Engine:
-    """Answers 4 m north of the truth and 3 degrees off where the heading is right or hidden, else far away; `tied` answers twice."""
+    """Answers north of the truth and 3 degrees off where the heading is right or hidden, else far away; `tied` answers twice."""
 
     tied: bool = False
+    north_m: float = 4.0
     index: Tiles = field(default_factory=Tiles)
-    models: dict[str, dict[str, str]] = field(default_factory=lambda: {"drone": {"name": "made-up"}})
+    models: dict[str, dict[str, str]] = field(default_factory=lambda: {"drone": {"name": "made-up", "sha256": "0" * 64}})
     asked: list[tuple[Photo, float | None]] = field(default_factory=list)
 
     def query(self, photo: Photo, top: int, heading_deg: float | None) -> Answer:
         self.asked.append((photo, heading_deg))
         good = heading_deg is None or abs((heading_deg - 40.0 + 180.0) % 360.0 - 180.0) < 1.0
-        best = Place((4.0 if good else 900.0) / DEGREE_M, 30.0, 3.0, 43.0, 0.8, 1, DronePose(43.0, 60.0))
+        best = Place((self.north_m if good else 900.0) / DEGREE_M, 30.0, 3.0, 43.0, 0.8, 1, DronePose(43.0, 60.0))
         other = Place(800.0 / DEGREE_M, 30.0, 3.0, 0.0, 0.8 if self.tied else 0.3, 2, DronePose(0.0, 60.0))
         return Answer(photo.name, "located", (best, other), None, 1, "made-up", {"total": 1.0})
 
 
-def evaluate(engine: Engine, truths: Sequence[PlacedPhoto], quiet: Quiet, **how: Any) -> PlacesReport:
-    return evaluate_places(cast(GeoSearch, engine), truths, quiet, **how)  # which asks no more of a search than Engine has
+def evaluate(engine: Engine | list[Engine], truths: Sequence[PlacedPhoto], quiet: Quiet, **how: Any) -> PlacesReport:
+    engines = engine if isinstance(engine, list) else [engine]
+    return evaluate_places(cast(list[GeoSearch], engines), truths, quiet, **how)  # which asks no more of a search than Engine has
 
 
 @pytest.fixture
@@ -103,6 +105,19 @@ def test_cells_hold_metres_headings_statuses_and_controls(truth: Path, quiet: Qu
     assert known["chance"]["metres"] == pytest.approx(
         {"within_1_m": 0.1, "within_5_m": 0.1, "within_25_m": 0.3, "within_50_m": 0.5}, abs=0.11
     )
+
+
+def test_weights_of_several_seeds_have_figures_of_their_own_and_a_mean_with_students_interval(truth: Path, quiet: Quiet) -> None:
+    engines = [Engine(north_m=north_m) for north_m in (2.0, 4.0, 30.0)]
+    report = evaluate(engines, read_truth(truth), quiet, headings_known=(True,)).to_json()
+    assert [model["sha256"] for model in report["models"]] == [{"drone": "0" * 64}] * 3
+    for cell in report["cells"]:
+        assert [own["metres"]["within_25_m"]["value"] for own in cell["models"]] == [1.0, 1.0, 0.0]
+        mean = cell["over_seeds"]["metres"]["within_25_m"]
+        half = 4.3027 * np.std([1.0, 1.0, 0.0], ddof=1) / np.sqrt(3)
+        assert [mean["value"], mean["high"] - mean["value"], mean["count"]] == pytest.approx([2 / 3, half, 3], rel=1e-4)
+        assert cell["over_seeds"]["metres"]["median_m"]["value"] == pytest.approx(12.0, rel=0.02)
+    assert len(engines[0].asked) == 2 * len(engines[1].asked) == 2 * len(engines[2].asked)  # the control is of the first alone
 
 
 def test_a_tied_best_place_is_no_place(truth: Path, quiet: Quiet) -> None:
