@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from shapely.geometry import shape as geometry_of
 
 from crossgeo import geodesy
 from crossgeo.errors import InputError, LimitError, UsageError
+from crossgeo.indexer.geojson import read_features
 from crossgeo.indexer.imagery import open_sources
 from crossgeo.indexer.source import Source
 from crossgeo.town.canvas import Layers
@@ -58,16 +58,15 @@ def make_real_town(ortho: Sequence[Path], footprints: Path, bounds: LatLonBox | 
 
 def _read_footprints(path: Path) -> list[tuple[Polygon, float | None]]:
     """Return the polygons of a GeoJSON file with their number of floors where that is tagged."""
-    try:
-        features = json.loads(path.read_text(encoding="utf-8"))["features"]
-        found: list[tuple[Polygon, float | None]] = []
-        for feature in features:
+    found: list[tuple[Polygon, float | None]] = []
+    for number, feature in enumerate(read_features(path, "polygons of buildings")):
+        try:
             geometry = geometry_of(feature["geometry"]) if feature.get("geometry") else Polygon()
             for part in shapely.get_parts(geometry):
                 if isinstance(part, Polygon) and not part.is_empty:
                     found.append((part, _floors(feature.get("properties") or {})))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: not a GeoJSON FeatureCollection of footprints ({error})") from error
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, shapely.errors.ShapelyError) as error:
+            raise InputError(f"{path}: feature {number} has no geometry of GeoJSON ({error}); mend it or leave it out") from error
     if not found:
         raise InputError(f"{path}: holds no polygons; give building footprints")
     return found

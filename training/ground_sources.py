@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +12,7 @@ from pyproj import CRS
 
 from crossgeo import geodesy
 from crossgeo.errors import InputError, LimitError
+from crossgeo.indexer.geojson import read_features
 from crossgeo.indexer.imagery import Source, open_sources
 from crossgeo.training.grounds import Ground, Image, Outline, make_ground
 
@@ -51,13 +51,8 @@ def load_grounds(
 
 def read_outlines(path: Path) -> list[NDArray[np.float64]]:
     """Return the outer rings (V, 2) lon, lat of all polygons of a GeoJSON file."""
-    try:
-        content = json.loads(path.read_text())
-        features = content["features"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a GeoJSON FeatureCollection ({error})") from error
     rings = []
-    for feature in features:
+    for feature in read_features(path, "outlines of buildings"):
         geometry: dict[str, Any] = feature.get("geometry") or {}
         polygons = {"Polygon": [geometry.get("coordinates")], "MultiPolygon": geometry.get("coordinates")}.get(geometry.get("type", ""), [])
         rings += [np.asarray(polygon[0], np.float64)[:, :2] for polygon in polygons or [] if polygon and len(polygon[0]) >= 4]

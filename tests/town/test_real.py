@@ -159,5 +159,10 @@ def test_footprints_elsewhere_and_empty_files_are_refused(files: tuple[Path, Pat
     (tmp_path / "broken.geojson").write_text("no json")
     with pytest.raises(InputError, match="not a GeoJSON"):
         make_real_town([files[0]], tmp_path / "broken.geojson")
+    (tmp_path / "odd.geojson").write_text('{"features": [{"geometry": null}, {"geometry": {"type": "Square", "coordinates": [1]}}]}')
+    with pytest.raises(InputError, match="feature 1 has no geometry"):
+        make_real_town([files[0]], tmp_path / "odd.geojson")
+    with pytest.raises(InputError, match=r"nope\.geojson: no such file"):
+        make_real_town([files[0]], tmp_path / "nope.geojson")
     with pytest.raises(UsageError, match="holds no footprint"):
         make_real_town([files[0]], files[1], (0.0, 0.0, 1.0, 1.0))

@@ -9,6 +9,7 @@ from pyproj import CRS
 from rasterio.transform import from_origin
 
 from crossgeo import geodesy
+from crossgeo.errors import InputError
 from crossgeo.training.ground_sources import load_grounds
 
 WEST, NORTH, SIDE = 363_000.0, 3_057_600.0, 200  # 200 m at 1 m/px
@@ -35,3 +36,8 @@ def test_training_sees_nothing_of_what_is_held_out_and_the_test_sees_all(ortho: 
     assert not seen.scenes[0][~seen.usable].any()
     assert seen.scenes[0][seen.usable].min() > 0
     assert tested.scenes[0][: rows // 2 - 3, 3:-3].min() > 0  # photos of held-out ground look across the border
+
+
+def test_outlines_that_are_not_there_are_named(ortho: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nope\.geojson: no such file"):
+        load_grounds([ortho], [tmp_path / "nope.geojson"])
