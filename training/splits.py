@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 import cv2
 import numpy as np
@@ -102,22 +103,21 @@ def find_duplicates(
     hashes = np.asarray(photos, np.uint64)
     others = None if aerials is None else np.asarray(aerials, np.uint64)
     bands = hashes.view(np.uint16).reshape(-1, 4)  # of four bands at least one is equal
-    earlier: list[set[int]] = [set() for _ in photos]
-    for band in range(4):
-        order = np.argsort(bands[:, band], kind="stable")
-        for bucket in np.split(order, np.flatnonzero(np.diff(bands[order, band])) + 1):
-            for place, item in enumerate(bucket[:-1]):
-                rest = bucket[place + 1 :]
-                same = _differ(hashes[rest], hashes[item]) <= max_bits
-                if others is not None:
-                    same &= _differ(others[rest], others[item]) <= max_bits
-                if xy is not None:
-                    same &= ~(np.linalg.norm(xy[rest] - xy[item], axis=1) > max_m)  # NaN is not known to be elsewhere
-                for twin in rest[same]:
-                    earlier[int(twin)].add(int(item))  # a stable sort keeps the order within a bucket
+    new: dict[tuple[int, int], list[int]] = {}  # those so far, by band and its value: a repeat is compared with, never kept
     first = np.arange(len(hashes))
-    for item, found in enumerate(earlier):
-        first[item] = min((twin for twin in found if first[twin] == twin), default=item)
+    for item, own in enumerate(bands.tolist()):
+        buckets = [new.setdefault(place, []) for place in enumerate(own)]
+        twins = np.array(list(chain.from_iterable(buckets)), np.int64)
+        twins = twins[_differ(hashes[twins], hashes[item]) <= max_bits]
+        if others is not None:
+            twins = twins[_differ(others[twins], others[item]) <= max_bits]
+        if xy is not None:
+            twins = twins[~(np.linalg.norm(xy[twins] - xy[item], axis=1) > max_m)]  # NaN is not known to be elsewhere
+        if len(twins):
+            first[item] = twins.min()
+        else:
+            for bucket in buckets:
+                bucket.append(item)
     return first
 
 
