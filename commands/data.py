@@ -9,18 +9,18 @@ from typing import Annotated
 import typer
 
 from crossgeo.commands import console, outputs
+from crossgeo.commands.options import DATA_LAYOUTS
 from crossgeo.errors import InputError
 
 app = typer.Typer(no_args_is_help=True, help="Check data sets of pairs in the public layouts, and write made towns in them.")
 
-LAYOUTS = "cvusa, cvact, cvogl (cvogl-drone, cvogl-street), g2d, vigor, university1652"
 Json = Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")]
 
 
 @app.command()
 def check(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the data set.")],
-    layout: Annotated[str | None, typer.Option(help=f"{LAYOUTS} or folder; without it the folder's own files tell.")] = None,
+    layout: Annotated[str | None, typer.Option(help=f"{DATA_LAYOUTS} or folder; without it the folder's own files tell.")] = None,
     imagery: Annotated[
         list[Path] | None, typer.Option(help="With --layout folder: imagery of the ground where its photos were taken; may be repeated.")
     ] = None,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from crossgeo.commands import console, devices, outputs
-from crossgeo.commands.options import spread
+from crossgeo.commands.options import DATA_LAYOUTS, spread
 from crossgeo.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Shown:
 
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The data set.")]
-Layout = Annotated[str | None, typer.Option(help="Its layout, like cvact; recognised where it is left out.")]
+Layout = Annotated[str | None, typer.Option(help=f"Its layout: {DATA_LAYOUTS}; else its files tell.")]
 Split = Annotated[str | None, typer.Option(help="The split to judge: test, else val, unless told; of CVUSA and CVACT val.")]
 Weights = Annotated[list[str], typer.Option(help="Weights: a shipped name or a file. Again for the same recipe trained from other seeds.")]
 Against = Annotated[str | None, typer.Option(help="Weights of another model, compared question by question.")]

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from crossgeo.engine.batch import BatchOptions
     from crossgeo.engine.search import GeoSearch
 
+DATA_LAYOUTS = (  # as `training.datasets.layouts` reads them, which `--help` does not wait for
+    "cvusa, cvact, cvogl (cvogl-drone, cvogl-street), g2d, vigor, vigor-cross, university1652, university1652-street, university1652-google"
+)
 CAMERA, WHERE, MODELS = "What is known of the camera (else EXIF, else unknown)", "Where to look", "Models"
 
 Weights = Annotated[str, typer.Option(help="Place model: a name that `geo weights list` shows, or a file.", rich_help_panel=MODELS)]

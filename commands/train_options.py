@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crossgeo.commands import console, outputs, parse
+from crossgeo.commands.options import DATA_LAYOUTS
 from crossgeo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,10 +43,7 @@ class Run:
     data: Annotated[Path | None, typer.Option(help="Folder of a data set of pairs, instead.", rich_help_panel=SOURCE)] = None
     layout: Annotated[
         str | None,
-        typer.Option(
-            help="Its layout: cvusa, cvact, vigor, university1652, cvogl-drone, cvogl-street, g2d; else its files tell.",
-            rich_help_panel=SOURCE,
-        ),
+        typer.Option(help=f"Its layout: {DATA_LAYOUTS}; else its files tell.", rich_help_panel=SOURCE),
     ] = None
     split: Annotated[str, typer.Option(help="Which split of it is trained on.", rich_help_panel=SOURCE)] = "train"
     hold_out: Annotated[

@@ -19,9 +19,10 @@ from crossgeo.models.published.timm_hybrid import egotr_from_timm
 from crossgeo.models.resnetv2 import STYLES
 from crossgeo.models.street_view import StreetView
 from crossgeo.models.views import DroneView
+from crossgeo.training.datasets.university1652 import LAYOUTS as UNIVERSITY1652
 from crossgeo.training.pair_input import View
 
-DRONES = "university1652"  # the layout whose photos are taken from above
+AS_TAKEN = frozenset(UNIVERSITY1652.values())  # layouts that say nothing of headings or scales: photos fill a drone view as they are
 STREET_KIND = "egotr-street"
 
 
@@ -43,10 +44,12 @@ class Start:
         return replace(self, view=_on_the_street(self.view), aerial=aerial)
 
     def for_pairs(self, layout: str) -> Start:
-        """Return the same weights with the view for a layout's photos; UsageError for a street branch and photos from above."""
-        if layout == DRONES and not isinstance(self.view, DroneView):
-            raise UsageError("imagery and University-1652 show photos from above; give weights of a drone view, or --preset egotr-s")
-        if layout == DRONES or isinstance(self.view, PanoramaView):
+        """Return the same weights with the view for a layout's photos; UsageError for other views than a drone's where it needs one."""
+        if layout in AS_TAKEN and not isinstance(self.view, DroneView):
+            raise UsageError(
+                "imagery is seen from above and University-1652 names no headings; give weights of a drone view, or --preset egotr-s"
+            )
+        if layout in AS_TAKEN or isinstance(self.view, PanoramaView):
             return self
         return replace(self, view=_on_the_street(self.view))
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from crossgeo.errors import InputError, UsageError
 from crossgeo.training.datasets.cvact import MAT, read_cvact
 from crossgeo.training.datasets.cvogl import FOLDERS, G2D_FOLDER, read_cvogl, read_g2d
 from crossgeo.training.datasets.cvusa import LISTS, read_cvusa
+from crossgeo.training.datasets.university1652 import LAYOUTS as UNIVERSITY1652
 from crossgeo.training.datasets.university1652 import read_university1652
 from crossgeo.training.datasets.vigor import CITIES, read_vigor
+from crossgeo.training.datasets.vigor import LAYOUTS as VIGOR
 from crossgeo.training.pairs import ObjectSet, PairSet
 
 READERS: Mapping[str, Callable[[Path], PairSet | ObjectSet]] = {
@@ -19,11 +22,11 @@ READERS: Mapping[str, Callable[[Path], PairSet | ObjectSet]] = {
     "cvogl-drone": lambda root: read_cvogl(root, "drone"),
     "cvogl-street": lambda root: read_cvogl(root, "street"),
     "g2d": read_g2d,
-    "vigor": read_vigor,
-    "university1652": read_university1652,
+    **{layout: partial(read_vigor, protocol=protocol) for protocol, layout in VIGOR.items()},
+    **{layout: partial(read_university1652, view=view) for view, layout in UNIVERSITY1652.items()},
 }
-LAYOUTS = ("cvusa", "cvact", "cvogl", "cvogl-drone", "cvogl-street", "g2d", "vigor", "university1652")
-_SIGNS: Mapping[str, tuple[str, ...]] = {  # one of these below the folder gives a layout away
+LAYOUTS = (*READERS, "cvogl")  # both tasks of CVOGL, as far as they are there
+_SIGNS: Mapping[str, tuple[str, ...]] = {  # one of these below the folder gives a layout away; those without are to be named
     "cvusa": tuple(f"{folder}{name}" for folder in ("splits/", "") for name in LISTS.values()),
     "cvact": (MAT,),
     "cvogl-drone": (FOLDERS["drone"], f"{FOLDERS['drone']}_train.pth"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -10,8 +11,9 @@ from crossgeo.training.datasets.paths import pictures_in
 from crossgeo.training.pairs import Aerial, Pair, PairSet
 
 View = Literal["drone", "street", "google"]
+LAYOUTS: Mapping[View, str] = {"drone": "university1652", "street": "university1652-street", "google": "university1652-google"}
 # (split, folder of photos, folder of satellite pictures): a folder each building in both
-_FOLDERS: dict[View, tuple[tuple[str, str, str], ...]] = {
+_FOLDERS: Mapping[View, tuple[tuple[str, str, str], ...]] = {
     "drone": (("train", "train/drone", "train/satellite"), ("test", "test/query_drone", "test/gallery_satellite")),
     "street": (("train", "train/street", "train/satellite"), ("test", "test/query_street", "test/gallery_satellite")),
     "google": (("train", "train/google", "train/satellite"),),
@@ -44,4 +46,4 @@ def read_university1652(root: Path, view: View = "drone") -> PairSet:
         rest += [Aerial(found[0].stem, found[0], split, place=name) for name, found in pictures.items() if found and name not in buildings]
     if not pairs:
         raise InputError(f"{root}: no {view} photo with a satellite picture; get University-1652 again")
-    return PairSet(f"University-1652 {view}", "university1652", root, tuple(pairs), tuple(rest), tuple(left_out))
+    return PairSet(f"University-1652 {view}", LAYOUTS[view], root, tuple(pairs), tuple(rest), tuple(left_out))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,7 @@ from crossgeo.training.datasets.paths import below, lines_of
 from crossgeo.training.pairs import Aerial, Pair, PairSet, Point
 
 Protocol = Literal["same", "cross"]
+LAYOUTS: Mapping[Protocol, str] = {"same": "vigor", "cross": "vigor-cross"}
 CITIES = ("NewYork", "Seattle", "SanFrancisco", "Chicago")
 TRAIN_CITIES = ("NewYork", "Seattle")  # of the cross-area protocol; the other two are its test
 PHOTO_PX, AERIAL_PX = (2048, 1024), (640, 640)
@@ -38,7 +40,8 @@ def read_vigor(root: Path, protocol: Protocol = "same") -> PairSet:
         rest += unused
     if not pairs:
         raise InputError(f"{folder}: the lists of VIGOR are empty; get them again")
-    return PairSet("VIGOR", "vigor", root, tuple(pairs), tuple(rest), photo_px=PHOTO_PX, aerial_px=AERIAL_PX)
+    name = "VIGOR" if protocol == "same" else "VIGOR cross-area"
+    return PairSet(name, LAYOUTS[protocol], root, tuple(pairs), tuple(rest), photo_px=PHOTO_PX, aerial_px=AERIAL_PX)
 
 
 def _read_city(root: Path, folder: Path, city: str, protocol: Protocol) -> tuple[list[Pair], list[Aerial]]:

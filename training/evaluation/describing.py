@@ -17,6 +17,7 @@ from crossgeo.models.egotr import EgoTRBranch, EgoTRConfig
 from crossgeo.models.panorama import PanoramaView
 from crossgeo.models.street_view import StreetView
 from crossgeo.models.views import DroneView, Image, Mask, normalise, resized
+from crossgeo.training.datasets.university1652 import LAYOUTS as UNIVERSITY1652
 from crossgeo.training.evaluation.retrieval import Descriptors
 from crossgeo.training.evaluation.shots import Shot
 from crossgeo.training.pairs import PairSet
@@ -96,10 +97,10 @@ class PairModel:
 
     def check_fits(self, pairs: PairSet) -> None:
         """Raise MismatchError where the weights' view cannot read the photos of a set."""
-        from_above = pairs.layout == "university1652"
-        if from_above != (self.kind == "drone"):
-            photos = "photos from above or of all sides" if from_above else "photos from the street"
-            wanted = "a drone view" if from_above else "a panorama or street view"
+        as_taken = pairs.layout in UNIVERSITY1652.values()
+        if as_taken != (self.kind == "drone"):
+            photos = "photos that name no heading" if as_taken else "photos from the street"
+            wanted = "a drone view" if as_taken else "a panorama or street view"
             raise MismatchError(f"{self.name} has a {self.kind} view, and {pairs.name} holds {photos}; choose weights of {wanted}")
         if self.kind == "street" and any(pair.aerial_gsd_m is None for pair in pairs):
             raise MismatchError(

@@ -13,6 +13,8 @@ import shapely
 from numpy.typing import NDArray
 
 from crossgeo.errors import InputError, MismatchError
+from crossgeo.training.datasets.university1652 import LAYOUTS as UNIVERSITY1652
+from crossgeo.training.datasets.vigor import LAYOUTS as VIGOR
 from crossgeo.training.evaluation.retrieval import Matches
 from crossgeo.training.pairs import Pair, PairSet, Point
 
@@ -75,9 +77,9 @@ def protocols_of(pairs: PairSet) -> tuple[ProtocolName, ...]:
     """Return what is asked of a set unless told: what was published for it."""
     if pairs.layout == "cvact" and "test" in pairs.splits:
         return ("5m", "id")
-    if pairs.layout == "vigor":
+    if pairs.layout in VIGOR.values():
         return ("id", "covering")
-    if pairs.layout == "university1652":
+    if pairs.layout in UNIVERSITY1652.values():
         return ("place", "place-back")
     return ("id",)
 
