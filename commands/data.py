@@ -27,7 +27,7 @@ def check(
     show: Annotated[int, typer.Option(min=1, help="How many problems to print at most; --json has all.")] = 20,
     json: Json = False,
 ) -> None:
-    """Read a whole data set and say what is missing or wrong: pictures, sizes, ids, clicks, boxes, scale, ground that splits share."""
+    """Read a whole data set and say what is missing or wrong: pictures, sizes, ids, headings, clicks, boxes, scale, what splits share."""
     from crossgeo.training.datasets.check import check as look
 
     with console.Progress("looking at pictures", "pictures") as shown:

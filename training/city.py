@@ -14,7 +14,7 @@ from crossgeo.engine.levelling import level_of
 from crossgeo.errors import GeoError, InputError
 from crossgeo.models.egotr import EgoTRBranch
 from crossgeo.models.street import DEFAULT_STREET_FOV_DEG, WIDEST_LENS_DEG
-from crossgeo.training.datasets.folder import read_folder
+from crossgeo.training.datasets.folder import HEADLESS, MAGNETIC, read_folder
 from crossgeo.training.datasets.pictures import Pictures
 from crossgeo.training.egotr import EgoTRTraining
 from crossgeo.training.evaluation.retrieval import nearest
@@ -25,8 +25,6 @@ from crossgeo.training.pairs import Pair, PairSet
 from crossgeo.training.splits import deduplicate, resplit
 
 HELD_OUT = "held-out"
-HEADLESS = "no heading in its EXIF"
-MAGNETIC = "its heading is against magnetic north, which is off by more than training bears; write true headings into its EXIF"
 STRIDE_M = 15.0  # of the grid of tiles that held-out photos are looked for in, as an index has it
 REACH_M = 60.0  # of that grid around photos
 WITHIN_M = (5, 25, 50)

@@ -67,6 +67,12 @@ def test_help_names_every_layout_that_is_read() -> None:
     assert set(DATA_LAYOUTS.replace("(", "").replace(")", "").replace(",", "").split()) == set(LAYOUTS)
 
 
+def test_ground_that_vigors_same_area_lists_share_is_no_problem(vigor: Path) -> None:
+    code, said = geo("data", "check", vigor)
+    assert code == 0, said
+    assert "VIGOR: 1 of 1 aerials of test show ground that train shows too (EPSG:32610), as VIGOR's same-area lists are meant to" in said
+
+
 def test_vigor_by_cities_shares_no_ground(vigor: Path) -> None:
     code, said = geo("data", "check", vigor, "--layout", "vigor-cross")
     assert code == 0, said

@@ -1,27 +1,29 @@
-"""What is missing or wrong in a data set: files, sizes, ids, clicks, boxes, and ground that training shares with another split."""
+"""What is missing or wrong in a data set: files, sizes, ids, headings, clicks, boxes, repeats, ground that splits share with training."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from crossgeo.engine.photo import Photo
-from crossgeo.errors import GeoError, UsageError
-from crossgeo.training.datasets.folder import read_folder
+from crossgeo.errors import UsageError
+from crossgeo.models.street import DEFAULT_STREET_FOV_DEG
+from crossgeo.training.datasets.folder import HEADLESS, MAGNETIC, read_folder
+from crossgeo.training.datasets.glance import Glance, glance, repeats
 from crossgeo.training.datasets.ground_size import GroundSize, verify_ground_size
 from crossgeo.training.datasets.layouts import READERS, recognise
+from crossgeo.training.datasets.vigor import LAYOUTS as VIGOR
 from crossgeo.training.pairs import ObjectPair, ObjectSet, Pair, PairSet, Point, Size
 from crossgeo.training.splits import overlapping
 
 STEP_M = 5.0  # CVACT's test: a hit is any reference within it
 _BATCH = 64
-_LOOK_PX = 256  # decoded no larger where the format can: damage shows all the same
+Seen = Mapping[Path, Glance | str]  # what a picture looks like, or what is wrong with it
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def check(
     if (layout == "folder") != bool(imagery):
         raise UsageError("the layout folder needs the imagery of its ground, and no other layout takes any; give both or neither")
     sets = [read_folder(root, imagery)] if imagery else [READERS[name](root) for name in recognise(root, layout)]
-    sizes = _look_at(sets, progress)
+    seen = _look_at(sets, progress)
     problems: list[str] = []
     counts: dict[str, int] = {}
     notes: list[str] = []
@@ -51,39 +53,41 @@ def check(
         for split in data.splits:
             counts[f"{data.name} {split}"] = sum(pair.split == split for pair in data.pairs)
         problems += _doubled(data)
-        problems += _pictures(data, sizes)
+        problems += _pictures(data, seen)
         if isinstance(data, PairSet):
             problems += [f"{name}: left out, {reason}" for name, reason in data.left_out]
             counts |= _gallery(data)
         else:
-            problems += _objects(data, sizes)
-            ground = _ground_size(data, sizes)
+            problems += _objects(data, seen)
+            ground = _ground_size(data, seen)
             if ground is not None:
                 (problems if ground.agrees is False else notes).append(f"{data.name}: {ground.words}")
-        problems += _shared_ground(data)
-    counts["pictures"] = len(sizes)
+        if isinstance(data, PairSet) and data.layout == "folder":
+            problems += _headless(data)
+            notes += _fov_guessed(data)
+        shared = _shared_ground(data)
+        if data.layout == VIGOR["same"]:
+            notes += [f"{line}, as VIGOR's same-area lists are meant to" for line in shared]
+        else:
+            problems += shared
+        more_problems, more_notes = repeats(data, seen)
+        problems += more_problems
+        notes += more_notes
+    counts["pictures"] = len(seen)
     return Report(problems, counts, notes)
 
 
-def _look_at(sets: Sequence[PairSet | ObjectSet], progress: Callable[[int, int], None] | None) -> dict[Path, Size | str]:
-    """Return the size of every picture, or what is wrong with it."""
+def _look_at(sets: Sequence[PairSet | ObjectSet], progress: Callable[[int, int], None] | None) -> Seen:
+    """Look at every picture once."""
     paths = list(dict.fromkeys(path for data in sets for path, _ in _wanted(data)))
-    found: dict[Path, Size | str] = {}
+    found: dict[Path, Glance | str] = {}
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for start in range(0, len(paths), _BATCH):
             batch = paths[start : start + _BATCH]
-            found.update(zip(batch, pool.map(_look, batch), strict=True))
+            found.update(zip(batch, pool.map(glance, batch), strict=True))
             if progress is not None:
                 progress(len(found), len(paths))
     return found
-
-
-def _look(path: Path) -> Size | str:
-    try:
-        photo = Photo.read(path, long_px=_LOOK_PX)
-    except GeoError as error:
-        return str(error)
-    return photo.width_px, photo.height_px
 
 
 def _wanted(data: PairSet | ObjectSet) -> Iterator[tuple[Path, Size | None]]:
@@ -97,14 +101,15 @@ def _wanted(data: PairSet | ObjectSet) -> Iterator[tuple[Path, Size | None]]:
             yield aerial.path, data.aerial_px
 
 
-def _pictures(data: PairSet | ObjectSet, sizes: dict[Path, Size | str]) -> list[str]:
+def _pictures(data: PairSet | ObjectSet, seen: Seen) -> list[str]:
     problems = []
     for path, wanted in dict.fromkeys(_wanted(data)):
-        size = sizes[path]
-        if isinstance(size, str):
-            problems.append(size)
-        elif wanted is not None and size != wanted:
-            problems.append(f"{path}: {size[0]} x {size[1]} px, where {data.name} has {wanted[0]} x {wanted[1]}")
+        found = seen[path]
+        if isinstance(found, str):
+            problems.append(found)
+        elif wanted is not None and found.size != wanted:
+            width, height = found.size
+            problems.append(f"{path}: {width} x {height} px, where {data.name} has {wanted[0]} x {wanted[1]}")
     return problems
 
 
@@ -113,26 +118,45 @@ def _doubled(data: PairSet | ObjectSet) -> list[str]:
     return [f"{data.name}: the id {name} comes {count} times in {split}" for (split, name), count in times.items() if count > 1]
 
 
-def _objects(data: ObjectSet, sizes: dict[Path, Size | str]) -> list[str]:
+def _headless(data: PairSet) -> list[str]:
+    """Say how many photos of a folder training cannot take, since they do not say where they looked."""
+    problems = []
+    for magnetic, why in ((False, HEADLESS), (True, MAGNETIC)):
+        without = [pair.id for pair in data if pair.heading_deg is None and pair.magnetic_heading is magnetic]
+        if without:
+            problems.append(f"{data.name}: {len(without)} of {len(data)} photos cannot be trained on, the first {without[0]}: {why}")
+    return problems
+
+
+def _fov_guessed(data: PairSet) -> list[str]:
+    """Say how many photos of a folder are taken for what most phones see."""
+    without = [pair.id for pair in data if pair.fov_deg is None]
+    if not without:
+        return []
+    guess = f"{DEFAULT_STREET_FOV_DEG:g} degrees are taken for it (a focal length in the EXIF says better)"
+    return [f"{data.name}: {len(without)} of {len(data)} photos do not say their field of view, the first {without[0]}: {guess}"]
+
+
+def _objects(data: ObjectSet, seen: Seen) -> list[str]:
     problems = []
     for pair in data.pairs:
-        photo, aerial = sizes[pair.photo], sizes[pair.aerial]
+        photo, aerial = (None if isinstance(found, str) else found.size for found in (seen[pair.photo], seen[pair.aerial]))
         x, y = pair.click_px
         x0, y0, x1, y1 = pair.box_px
-        if not isinstance(photo, str) and not (0.0 <= x < photo[0] and 0.0 <= y < photo[1]):
+        if photo is not None and not (0.0 <= x < photo[0] and 0.0 <= y < photo[1]):
             problems.append(f"{data.name} {pair.split} {pair.id}: the click {x:g},{y:g} is outside its photo of {photo[0]} x {photo[1]} px")
         if not (x0 < x1 and y0 < y1):
             problems.append(f"{data.name} {pair.split} {pair.id}: the box {x0:g},{y0:g},{x1:g},{y1:g} is empty")
-        elif not isinstance(aerial, str) and not (min(x0, y0) >= 0.0 and x1 <= aerial[0] and y1 <= aerial[1]):
+        elif aerial is not None and not (min(x0, y0) >= 0.0 and x1 <= aerial[0] and y1 <= aerial[1]):
             problems.append(
                 f"{data.name} {pair.split} {pair.id}: the box {x0:g},{y0:g},{x1:g},{y1:g} leaves its aerial of {aerial[0]} x {aerial[1]} px"
             )
     return problems
 
 
-def _ground_size(data: ObjectSet, sizes: dict[Path, Size | str]) -> GroundSize | None:
+def _ground_size(data: ObjectSet, seen: Seen) -> GroundSize | None:
     """Hold the metres that names of aerials say against the pictures; None where no name says any."""
-    named = tuple(pair for pair in data if pair.aerial_gsd_m is not None and not isinstance(sizes[pair.aerial], str))
+    named = tuple(pair for pair in data if pair.aerial_gsd_m is not None and not isinstance(seen[pair.aerial], str))
     return verify_ground_size(replace(data, pairs=named)) if named else None
 
 

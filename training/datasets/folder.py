@@ -16,6 +16,8 @@ from crossgeo.indexer.imagery import Source, open_sources
 from crossgeo.indexer.places import carry_bounds
 from crossgeo.training.pairs import Pair, PairSet, Point
 
+HEADLESS = "no heading in its EXIF"
+MAGNETIC = "its heading is against magnetic north, which is off by more than training bears; write true headings into its EXIF"
 _SPOT_M = 1.0  # ground that must hold imagery where a photo was taken
 _AROUND_M = 200.0  # on each side of a window: how far from a photo imagery may be asked for
 

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from rasterio.transform import from_origin
 
+from crossgeo import geodesy
 from crossgeo.errors import UsageError
 from crossgeo.training.datasets.check import check
 from crossgeo.training.datasets.records import ObjectRecord, PanoramaRecord
@@ -32,7 +35,7 @@ def cvogl(tmp_path: Path, objects: list[ObjectRecord]) -> Path:
 
 def test_a_good_set_has_no_problems_and_is_counted(cvact: Path) -> None:
     report = check(cvact)
-    assert report.problems == []
+    assert report.problems == [] and report.notes == []  # although the validation's photos come again in the test
     assert report.counts == {
         "CVACT train": 2, "CVACT val": 2, "CVACT test": 5, "CVACT test photos with another within 5 m": 3, "pictures": 18,
     }  # fmt: skip
@@ -120,6 +123,58 @@ def test_a_folder_needs_its_imagery_and_other_layouts_take_none(cvact: Path) -> 
         check(cvact, "folder")
     with pytest.raises(UsageError, match="imagery"):
         check(cvact, "cvact", imagery=[cvact / "x.tif"])
+
+
+def write_photo(path: Path, east_m: float, heading: tuple[str, float] | None = None, focal_mm: int | None = None) -> None:
+    """Write a photo of a place in the imagery of `ortho`, its colours its own."""
+    exif = Image.Exif()
+    gps = exif.get_ifd(0x8825)
+    lat, lon = geodesy.to_lat_lon(geodesy.parse_crs("EPSG:32645"), 363_020.0 + east_m, 3_057_560.0)
+    gps[1], gps[2], gps[3], gps[4] = "N", (lat, 0.0, 0.0), "E", (lon, 0.0, 0.0)
+    if heading is not None:
+        gps[16], gps[17] = heading
+    if focal_mm is not None:
+        exif.get_ifd(0x8769)[0xA405] = focal_mm
+    path.parent.mkdir(exist_ok=True)
+    pixels = np.random.default_rng(round(east_m)).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    Image.fromarray(pixels).resize((128, 96), Image.Resampling.BICUBIC).save(path, exif=exif)
+
+
+@pytest.fixture
+def ortho(tmp_path: Path) -> Path:
+    """Write 100 m of imagery."""
+    profile = {"driver": "GTiff", "width": 100, "height": 100, "count": 3, "dtype": "uint8", "crs": "EPSG:32645"}
+    with rasterio.open(tmp_path / "ortho.tif", "w", transform=from_origin(363_000.0, 3_057_600.0, 1.0, 1.0), **profile) as file:
+        file.write(np.full((3, 100, 100), 90, np.uint8))
+    return tmp_path / "ortho.tif"
+
+
+def test_photos_of_a_folder_that_training_cannot_take_or_guesses_about_are_counted(tmp_path: Path, ortho: Path) -> None:
+    photos = tmp_path / "photos"
+    for number, heading in enumerate((("T", 10.0), None, None, ("M", 20.0), ("T", 30.0))):
+        write_photo(photos / f"p{number}.jpg", 10.0 * number, heading, focal_mm=None if number < 3 else 28)
+    report = check(photos, "folder", [ortho])
+    headless, magnetic = report.problems
+    assert "2 of 5 photos cannot be trained on, the first p1.jpg: no heading" in headless
+    assert "1 of 5 photos cannot be trained on, the first p3.jpg: its heading is against magnetic north" in magnetic
+    (guessed,) = report.notes
+    assert "3 of 5 photos do not say their field of view, the first p0.jpg: 67 degrees" in guessed
+
+
+def test_a_folder_that_says_all_of_its_photos_is_whole(tmp_path: Path, ortho: Path) -> None:
+    for number in range(3):
+        write_photo(tmp_path / "photos" / f"p{number}.jpg", 10.0 * number, ("T", 10.0), focal_mm=28)
+    report = check(tmp_path / "photos", "folder", [ortho])
+    assert (report.problems, report.notes) == ([], [])
+
+
+def test_photos_of_a_folder_that_come_twice_are_noted(tmp_path: Path, ortho: Path) -> None:
+    for name, east_m in (("a", 0.0), ("b", 20.0), ("c", 0.0), ("d", 0.4)):
+        write_photo(tmp_path / "photos" / f"{name}.jpg", east_m, ("T", 10.0), focal_mm=28)
+    report = check(tmp_path / "photos", "folder", [ortho])
+    assert report.problems == []
+    (twice,) = report.notes
+    assert "photo and aerial, which training leaves out: 2; the first, c.jpg of all, looks like a.jpg" in twice
 
 
 def test_progress_counts_pictures(cvogl: Path) -> None:
