@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crossgeo.commands import console, outputs, parse
+from crossgeo.commands import console, devices, outputs, parse
 from crossgeo.commands.options import DATA_LAYOUTS
 from crossgeo.errors import UsageError
 
@@ -71,7 +71,7 @@ class Run:
     batch: Annotated[int | None, typer.Option(min=2, max=100_000, help="Pairs or clicks a batch.", rich_help_panel=LENGTH)] = None
     lr: Annotated[float | None, typer.Option(min=1e-8, max=1.0, help="Highest learning rate.", rich_help_panel=LENGTH)] = None
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and batches.", rich_help_panel=LENGTH)] = 1
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1; auto takes a GPU if there is one.", rich_help_panel=MACHINE)] = "auto"
+    device: Annotated[str, typer.Option(help=devices.HELP, rich_help_panel=MACHINE)] = "auto"
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 takes what torch takes.", rich_help_panel=MACHINE)] = 0
     workers: Annotated[int, typer.Option(min=0, max=256, help="Processes that draw batches ahead.", rich_help_panel=MACHINE)] = 1
 
@@ -111,11 +111,7 @@ class Run:
         cv2.setNumThreads(1)
         if self.threads:
             torch.set_num_threads(self.threads)
-        device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
-        try:
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError) as error:
-            raise UsageError(f"--device {self.device}: {str(error).splitlines()[0]}; give cpu or auto") from error
+        device = devices.device_of(self.device)
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             device = distributed.join(device, int(os.environ.get("LOCAL_RANK", "0")))
         return device
