@@ -149,12 +149,11 @@ def test_places_are_asked_about_with_the_street_weights_that_go_with_the_index(
     assert done.exit_code == 0, done.output
     assert [model["name"] for model in json.loads(done.stdout)["models"]] == ["untrained-egotr and beside"]
     assert "no weights for those" in geo(*asked, "--street-weights", "").stderr
-    done = geo(*asked, "--street-weights", "auto", "--street-weights", tmp_path / "seed2.safetensors")
+    done = geo(*asked[:-1], "--street-weights", "auto", "--street-weights", tmp_path / "seed2.safetensors", "--out", tmp_path / "out")
     assert done.exit_code == 0, done.output
-    report = json.loads(done.stdout)
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert [model["name"] for model in report["models"]] == ["untrained-egotr and beside", "untrained-egotr and seed2"]
     assert len(report["cells"][0]["models"]) == report["cells"][0]["over_seeds"]["metres"]["within_25_m"]["count"] == 2
-    done = geo(*asked[:-1], "--street-weights", "auto", "--street-weights", tmp_path / "seed2.safetensors")
     assert all(line in done.stdout for line in ("over seeds", "untrained-egotr and seed2"))
     assert "leave it out, or give it alone" in geo(*asked, "--street-weights", "", "--street-weights", branch).stderr
 
