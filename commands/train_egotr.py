@@ -20,7 +20,6 @@ from crossgeo.training.egotr import EgoTRTraining, train_egotr
 from crossgeo.training.recipes import EGOTR, for_length
 
 if TYPE_CHECKING:
-    from crossgeo.training.pair_sampling import PairSource
     from crossgeo.training.pairs import PairSet
     from crossgeo.training.starting import Start
 
@@ -68,7 +67,8 @@ def on_pairs(run: Run, start_from: str | None, recompute: bool) -> None:
     recipe, as_input = EGOTR[run.recipe.value if run.recipe else "strong"], PairInput(begun.view)
     how = replace(recipe.sampling, batch=run.batch or recipe.sampling.batch)
     source = PairSource(data.split(run.split).pairs, as_input, how, run.seed)
-    _say_unplaced(source)
+    if source.unplaced and (say := run.say()):
+        say(f"{source.unplaced} photos say no heading and are left out")
     device = run.ready()
     settings = for_length(
         recipe.training, epochs=run.epochs or recipe.epochs, epoch_steps=steps_of(source), warmup_steps=recipe.warmup_steps,
@@ -113,13 +113,15 @@ def on_photos(run: Run, photos: Path, start_from: str | None, recompute: bool) -
     before.load_state_dict(begun.state or {})
     figures = {}
     with console.Stages() as stages:
-        figures["before"] = grid_figures(before.ground.to(device), before.aerial.to(device), as_input, city, device, stages)
+        shown = stages if run.say() else None  # of several processes one speaks
+        figures["before"] = grid_figures(before.ground.to(device), before.aerial.to(device), as_input, city, device, shown)
     model = train_egotr(
         settings, source, run.out, view=as_input, normalise_tiles=as_input.normalise_tiles, model_config=begun.config,
         start_from=begun.state, log=run.say(),
     )  # fmt: skip
     with console.Stages() as stages:
-        figures["after"] = grid_figures(model.ground, model.aerial, as_input, city, device, stages)
+        shown = stages if run.say() else None
+        figures["after"] = grid_figures(model.ground, model.aerial, as_input, city, device, shown)
     said = {when: {name: figure.to_json() for name, figure in own.items()} for when, own in figures.items()}
     about = {
         "photos": photos.name, "trained_on": len(city.train), "held_out": len(city.held_out), "held_out_figures": said,
@@ -169,11 +171,6 @@ def _judge(run: Run, data: PairSet, as_input: Any, device: str) -> Callable[[nn.
     if say := run.say():
         say(f"the log's recall is that of {min(len(others), JUDGED)} pairs of {others.splits[0]}; nothing is chosen by it")
     return PairJudge.of(others, as_input, JUDGED, run.seed, device)
-
-
-def _say_unplaced(source: PairSource) -> None:
-    if source.unplaced:
-        console.say(f"{source.unplaced} photos say no heading and are left out")
 
 
 def _by_reason(left_out: Sequence[tuple[str, str]]) -> list[str]:

@@ -39,7 +39,7 @@ def test_every_package_folder_is_listed_and_every_listed_one_exists() -> None:
 
 
 def test_bare_names_are_banned_and_not_importable(tmp_path: Path) -> None:
-    names = sorted({path.relative_to(ROOT).parts[0].removesuffix(".py") for path in package_files()} - {"__init__"})
+    names = sorted({path.relative_to(ROOT).parts[0].removesuffix(".py") for path in package_files()} - {"__init__", "__main__"})
     code = f"import importlib.util as u; print([n for n in {names} if (s := u.find_spec(n)) and str(s.origin).startswith({str(ROOT)!r})])"
     assert run_outside(code, tmp_path) == "[]"
     banned = SETTINGS["tool"]["ruff"]["lint"]["flake8-tidy-imports"]["banned-api"]

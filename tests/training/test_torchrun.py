@@ -10,7 +10,7 @@ import torch
 
 from crossgeo.models.checkpoint import load_egotr
 
-GEO = ["--no-python", sys.executable, "-c", "from crossgeo.cli import main; main()"]  # `geo` may not be installed as a script
+GEO = ["--module", "crossgeo"]  # `geo` may not be installed as a script
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from crossgeo import geodesy
 from crossgeo.engine.photo import Photo
 from crossgeo.errors import InputError
 from crossgeo.indexer.imagery import open_source
+from crossgeo.models.views import resized
 from crossgeo.training.datasets.cvogl import AERIAL_PX, PHOTO_PX
 from crossgeo.training.datasets.pictures import WHOLE_PX
 from crossgeo.training.datasets.records import ObjectRecord
@@ -120,8 +121,7 @@ def about_click(photo: NDArray[np.uint8], click_px: Point, size: Size) -> tuple[
     left = _start(click_px[0], cut_w, width)
     top = _start(click_px[1], cut_h, height)
     window = photo[top : top + cut_h, left : left + cut_w]
-    how = cv2.INTER_AREA if cut_w > size[0] else cv2.INTER_LINEAR
-    scaled = np.asarray(cv2.resize(window, size, interpolation=how), np.uint8)
+    scaled = resized(window, size)
     x, y = (click_px[0] - left) * size[0] / cut_w, (click_px[1] - top) * size[1] / cut_h
     return scaled, (float(min(math.floor(x), size[0] - 1)), float(min(math.floor(y), size[1] - 1)))
 

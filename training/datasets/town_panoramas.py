@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pyproj import CRS
@@ -14,6 +13,7 @@ from pyproj import CRS
 from crossgeo import geodesy
 from crossgeo.errors import InputError
 from crossgeo.indexer.imagery import Source, open_source
+from crossgeo.models.views import resized
 from crossgeo.training.datasets.folder import read_folder
 from crossgeo.training.datasets.pictures import Pictures
 from crossgeo.training.datasets.records import PanoramaRecord
@@ -91,8 +91,7 @@ def to_north(panorama: Pixels, heading_deg: float, size: Size) -> Pixels:
         raise InputError(f"a panorama of {width} x {height} px is not the whole sphere; it should be twice as wide as high")
     turned = np.roll(panorama, round(heading_deg / 360.0 * width), axis=1)
     whole = (size[0], size[0] // 2)
-    how = cv2.INTER_AREA if whole[0] < width else cv2.INTER_LINEAR
-    scaled = np.asarray(cv2.resize(turned, whole, interpolation=how), np.uint8)
+    scaled = resized(turned, whole)
     top = (whole[1] - size[1]) // 2
     return np.ascontiguousarray(scaled[top : top + size[1]])
 
