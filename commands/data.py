@@ -60,10 +60,12 @@ def write(
 ) -> None:
     """Write made towns as a data set in a public layout, split by ground and never by photo."""
     outputs.check_new(out, "--out")
-    from crossgeo.training.datasets.from_town import write_from_towns
+    from crossgeo.training.datasets.from_town import is_dense, write_from_towns
 
     with console.Progress("writing pairs", "pairs") as shown:
         counts, left_out = write_from_towns(town, layout, out, cell_m, seed, progress=shown)
+    if layout == "cvact" and not is_dense(town):
+        console.say(f"{town[-1]} has no panoramas every 5 m (`geo town make --dense`), so the test is not dense as CVACT's is")
     if json:
         console.print_json({"out": str(out), "counts": counts, "left_out": [{"photo": name, "reason": why} for name, why in left_out]})
         return

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from shapely import LineString
 
 from crossgeo.errors import UsageError
 from crossgeo.town.layout import Town
@@ -18,6 +20,10 @@ _CLEAR_M = 1.3  # from anything taller than a kerb
 _SLOT_CLEAR_M = 2.0  # from the middle of a parking slot
 _EDGE_M = 1.0
 _DRIVEN = 0.65  # share of poses on carriageways, where most street imagery is taken
+STEP_M = 5.0  # of CVACT's dense test
+_TRIGGER_M = 0.25  # a moving car's camera goes off as far from its step; exact steps would leave it to rounding who is within 5 m of whom
+_KEPT_SIDE = 0.15  # how far off the middle a car drives, in widths of the carriageway
+_RIM_M = 80.0  # CVACT's aerials show 72 m on each side, and turned to true north need 76 m
 
 
 def draw_street_poses(town: Town, count: int, rng: np.random.Generator) -> Iterator[StreetPose]:
@@ -37,10 +43,8 @@ def draw_street_poses(town: Town, count: int, rng: np.random.Generator) -> Itera
             for _ in range(20):
                 line, width_m = lanes[int(rng.choice(len(lanes), p=weights / weights.sum()))]
                 at = float(rng.uniform(0.0, line.length - 1.0))
-                here, ahead = line.interpolate(at), line.interpolate(at + 1.0)
-                heading = math.degrees(math.atan2(ahead.x - here.x, ahead.y - here.y))
                 side = float(rng.choice((-1.0, 1.0))) * width_m * float(rng.uniform(0.05, 0.3))
-                x, y = here.x + math.cos(math.radians(heading)) * side, here.y - math.sin(math.radians(heading)) * side
+                x, y, heading = _on_lane(line, at, side)
                 if spare.holds(x, y):
                     turn = 180.0 if side < 0.0 else 0.0
                     pose = _pose(rng, x, y, heading + turn + float(rng.normal(0.0, 3.0)), True)
@@ -51,6 +55,51 @@ def draw_street_poses(town: Town, count: int, rng: np.random.Generator) -> Itera
             y = town.size_m - (rows[k] + float(rng.uniform())) * spare.step_m
             pose = _pose(rng, x, y, float(rng.uniform(0.0, 360.0)), False)
         yield pose
+
+
+def dense_street_poses(town: Town, count: int, rng: np.random.Generator, rim_m: float = _RIM_M) -> list[list[StreetPose]]:
+    """Return the poses of a camera car every 5 m along the streets of one corner of a town, as a list for each stretch without a gap.
+
+    They are the `count` nearest to a corner, drawn, of the ground that lies `rim_m` within the town's edge: a square, so that most of the
+    town shows none of it. Raises UsageError where there are fewer.
+    """
+    if count == 0:
+        return []
+    spare, height_m = _standing_room(town), float(rng.uniform(2.0, 3.0))
+    low, high = rim_m, town.size_m - rim_m
+    corner_x, corner_y = (float(v) for v in rng.choice((low, high), 2))
+    steps: list[tuple[int, int, StreetPose]] = []  # number of the lane and of the step along it
+    for lane, (line, width_m) in enumerate(town.lanes):
+        many = int(line.length / STEP_M)
+        start = (line.length - (many - 1) * STEP_M) / 2.0
+        for step in range(many):
+            at = start + step * STEP_M + float(rng.uniform(-_TRIGGER_M, _TRIGGER_M))
+            x, y, heading = _on_lane(line, at, _KEPT_SIDE * width_m)
+            if low <= x <= high and low <= y <= high and spare.holds(x, y):
+                pose = _pose(rng, x, y, heading + float(rng.normal(0.0, 3.0)), True)
+                steps.append((lane, step, replace(pose, height_m=height_m)))
+    if len(steps) < count:
+        raise UsageError(
+            f"town {town.seed} of {town.size_m:g} m has {len(steps)} places every {STEP_M:g} m of its streets, {rim_m:g} m and more from "
+            f"its edge, and not {count}; ask for fewer dense panoramas or for a larger town"
+        )
+    steps.sort(key=lambda found: max(abs(found[2].x - corner_x), abs(found[2].y - corner_y)))
+    stretches: list[list[StreetPose]] = []
+    last = (-1, -1)
+    for lane, step, pose in sorted(steps[:count], key=lambda found: found[:2]):
+        if last != (lane, step - 1):
+            stretches.append([])
+        stretches[-1].append(pose)
+        last = (lane, step)
+    return stretches
+
+
+def _on_lane(line: LineString, at_m: float, side_m: float) -> tuple[float, float, float]:
+    """Return x, y and the heading of the lane at a place along it, `side_m` to the right of its middle."""
+    here, ahead = line.interpolate(at_m), line.interpolate(at_m + 1.0)
+    heading_deg = math.degrees(math.atan2(ahead.x - here.x, ahead.y - here.y))
+    heading = math.radians(heading_deg)
+    return here.x + math.cos(heading) * side_m, here.y - math.sin(heading) * side_m, heading_deg
 
 
 def _pose(rng: np.random.Generator, x: float, y: float, heading_deg: float, driven: bool) -> StreetPose:

@@ -1,9 +1,10 @@
-"""Writing the street photos of a town: panoramas/, street/, street.geojson and street_objects.geojson (docs/formats.md)."""
+"""Writing the street photos of a town: panoramas/, street/, dense/, street.geojson and street_objects.geojson (docs/formats.md)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,7 @@ class _Shot:
     pose: StreetPose
     camera: Panorama | StreetLens
     scene: Scene
+    clicked: bool = True  # whether objects in it are
 
 
 def write_street(
@@ -54,11 +56,13 @@ def write_street(
     gsd_m: float = 0.2,
     plain: bool = False,
     progress: Callable[[int], None] | None = None,
+    dense: Sequence[Sequence[StreetPose]] = (),
 ) -> None:
     """Take street photos in a town and write them with their truth into an existing folder, one by one.
 
     ground_m: the ground's altitude; gsd_m: of the orthophoto, to which `box_px` counts;
-    plain: leave position and heading out of the photos; progress: called with the photos done.
+    plain: leave position and heading out of the photos; progress: called with the photos done;
+    dense: stretches of poses at which panoramas are taken besides, one after the other; nothing in them is clicked.
     Raises UsageError for counts below 0 and for a town without a street to stand on.
     """
     if panoramas < 0 or street < 0 or objects_per_photo < 0:
@@ -67,7 +71,9 @@ def write_street(
     world = StreetWorld(town)
     places: list[Json] = []
     objects: list[Json] = []
-    for done, shot in enumerate(_shots(world, panoramas, street, rng), start=1):
+    longest = max(panoramas, street, sum(len(stretch) for stretch in dense))
+    digits = max(4, len(str(longest - 1)))  # CVACT's ids have one length
+    for done, shot in enumerate(chain(_shots(world, panoramas, street, digits, rng), _drive(dense, digits, rng)), start=1):
         picture, hits = take_street_photo(world, shot.pose, shot.camera, shot.scene)
         tags = _tags(town, shot, ground_m, rng)
         path = folder / shot.name
@@ -75,25 +81,36 @@ def write_street(
         xmp = panorama_xmp(tags, shot.pose, shot.camera, plain) if isinstance(shot.camera, Panorama) else b""
         Image.fromarray(picture).save(path, quality=int(rng.integers(80, 95)), exif=street_exif(tags, shot.camera, plain), xmp=xmp)
         places.append(_place(shot, tags))
-        clicks = np.random.default_rng([town.seed, 5152, done])  # of their own: what can be clicked moves no camera
-        for item, point in draw_street_clicks(town, shot.pose, hits, objects_per_photo, clicks):
-            objects.append(object_feature(town, item, point, shot.name, gsd_m))
+        if shot.clicked:
+            own = np.random.default_rng([town.seed, 5152, done])  # what can be clicked moves no camera
+            clicks = draw_street_clicks(town, shot.pose, hits, objects_per_photo, own)
+            objects.extend(object_feature(town, item, point, shot.name, gsd_m) for item, point in clicks)
         if progress is not None:
             progress(done)
     write_features(folder / "street.geojson", places)
     write_features(folder / "street_objects.geojson", objects)
 
 
-def _shots(world: StreetWorld, panoramas: int, street: int, rng: np.random.Generator) -> Iterator[_Shot]:
+def _shots(world: StreetWorld, panoramas: int, street: int, digits: int, rng: np.random.Generator) -> Iterator[_Shot]:
     """Yield panoramas, then ordinary photos, on a few days in many lights; day after day, so that each day's cars are built once."""
     days = [int(day) for day in rng.integers(1 << 31, size=_DAYS)]
     for count, name in ((panoramas, "panoramas/pano"), (street, "street/street")):
         for number, pose in enumerate(draw_street_poses(world.town, count, rng)):
             scene = replace(draw_scene(rng), traffic_seed=days[number * _DAYS // count])
             if name.startswith("panoramas"):
-                yield _Shot(f"{name}_{number:04d}.jpg", pose, PANORAMA, scene)
+                yield _Shot(f"{name}_{number:0{digits}d}.jpg", pose, PANORAMA, scene)
             else:
-                yield _Shot(f"{name}_{number:04d}.jpg", *_framed(world, pose, rng), scene)
+                yield _Shot(f"{name}_{number:0{digits}d}.jpg", *_framed(world, pose, rng), scene)
+
+
+def _drive(dense: Sequence[Sequence[StreetPose]], digits: int, rng: np.random.Generator) -> Iterator[_Shot]:
+    """Yield panoramas along stretches, each stretch at one time."""
+    number = 0
+    for stretch in dense:
+        scene = draw_scene(rng)
+        for pose in stretch:
+            yield _Shot(f"dense/step_{number:0{digits}d}.jpg", pose, PANORAMA, scene, clicked=False)
+            number += 1
 
 
 def _framed(world: StreetWorld, pose: StreetPose, rng: np.random.Generator) -> tuple[StreetPose, StreetLens]:

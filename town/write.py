@@ -23,6 +23,7 @@ from crossgeo.town.flight import draw_clicks, draw_poses
 from crossgeo.town.layout import Town, make_town
 from crossgeo.town.memory import check_memory
 from crossgeo.town.scene import Scene, draw_scene
+from crossgeo.town.street_poses import dense_street_poses
 from crossgeo.town.street_write import write_street
 from crossgeo.town.truth import Json, object_feature, place_feature, write_features, write_json
 
@@ -46,23 +47,25 @@ def write_town(
     progress: Callable[[int, int], None] | None = None,
     panoramas: int = 0,
     street: int = 0,
+    dense: int = 0,
 ) -> Town:
     """Make the town of a seed and write it to a new folder, which appears only once it is whole.
 
     photos, panoramas, street: how many drone photos, panoramas of 360 degrees and ordinary street photos;
+    dense: how many panoramas to take besides, every 5 m along the streets of one corner;
     plain: leave position, altitude, heading and tilt out of the photos; the truth files hold them either way.
     progress: called with photos done and photos in all.
     Raises UsageError for arguments out of range, InputError when `out` exists or cannot be made, LimitError when the disk does not take it.
     """
-    if min(photos, panoramas, street, objects_per_photo) < 0:
+    if min(photos, panoramas, street, dense, objects_per_photo) < 0:
         raise UsageError("the number of photos and of objects in each cannot be below 0")
-    if panoramas + street > 0:
+    if panoramas + street + dense > 0:
         check_memory(size_m, gsd_m, street=True)
-    total = photos + panoramas + street
+    total = photos + panoramas + street + dense
     count = (lambda done: progress(done, total)) if progress is not None else (lambda done: None)
     with new_folder(Path(out), "town") as folder:
         (folder / "photos").mkdir()
-        return _write(folder, seed, size_m, photos, objects_per_photo, camera or Camera(), gsd_m, plain, count, (panoramas, street))
+        return _write(folder, seed, size_m, photos, objects_per_photo, camera or Camera(), gsd_m, plain, count, (panoramas, street, dense))
 
 
 def _write(
@@ -75,9 +78,11 @@ def _write(
     gsd_m: float,
     plain: bool,
     progress: Callable[[int], None],
-    on_street: tuple[int, int],
+    on_street: tuple[int, int, int],
 ) -> Town:
+    panoramas, street, dense = on_street
     town = make_town(seed, size_m)
+    drive = dense_street_poses(town, dense, np.random.default_rng([seed, 5153]))
     rng = np.random.default_rng([seed, 5150])
     ground_m = float(np.round(rng.uniform(2.0, 900.0), 1))
     ortho_scene = ortho_scene_of(rng)
@@ -98,12 +103,14 @@ def _write(
     write_features(folder / "truth.geojson", places)
     write_features(folder / "objects.geojson", objects)
     if sum(on_street):
-        write_street(folder, town, *on_street, objects_per_photo, ground_m, gsd_m, plain, lambda done: progress(photos + done))
+        write_street(
+            folder, town, panoramas, street, objects_per_photo, ground_m, gsd_m, plain, lambda done: progress(photos + done), drive
+        )
     kinds = [item.kind for item in town.objects]
     about = {
         "seed": seed, "size_m": town.size_m, "gsd_m": gsd_m, "style": town.style, "crs": f"EPSG:{town.crs.to_epsg()}",
         "origin_xy": list(town.origin_xy), "ground_m": ground_m, "simulated": True, "photos": photos,
-        "panoramas": on_street[0], "street": on_street[1],
+        "panoramas": panoramas, "street": street, "dense": dense,
         "camera": {"hfov_deg": camera.hfov_deg, "width_px": camera.width_px, "height_px": camera.height_px},
         "objects": {kind: kinds.count(kind) for kind in sorted(set(kinds))},
     }  # fmt: skip

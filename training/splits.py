@@ -17,6 +17,7 @@ from crossgeo.training.pairs import Pair, PairSet
 
 Float = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
+OVERLAPS = "its aerial overlaps held-out ground"
 GAP = ""  # the split of what lies between two splits, and belongs to neither
 _EDGE_M = 1e-6  # footprints that only touch do not overlap
 _BITS = np.array([value.bit_count() for value in range(1 << 16)], np.uint8)
@@ -77,7 +78,7 @@ def resplit(data: PairSet, shares: Mapping[str, float], cell_m: float, gap_m: fl
         raise InputError(f"{data.root}: places are in several CRSs; split each part by itself")
     names = split_by_area(np.array([pair.xy for pair in data]), shares, cell_m, gap_m, seed)
     pairs = tuple(replace(pair, split=name) for pair, name in zip(data, names, strict=True) if name != GAP)
-    given_up = tuple((p.id, "its aerial overlaps held-out ground") for p, name in zip(data, names, strict=True) if name == GAP)
+    given_up = tuple((p.id, OVERLAPS) for p, name in zip(data, names, strict=True) if name == GAP)
     return replace(data, pairs=pairs, distractors=(), left_out=data.left_out + given_up)
 
 

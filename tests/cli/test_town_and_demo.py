@@ -46,6 +46,7 @@ def test_street_photos_are_taken_where_they_are_asked_for(geo: Any, tmp_path: Pa
     [
         (("--ortho", "a.tif"), "need --ortho and --footprints"),
         (("--ortho", "a.tif", "--footprints", "b.geojson", "--photos", "3"), "no drone photos"),
+        (("--ortho", "a.tif", "--footprints", "b.geojson", "--dense", "3"), "leave --dense out"),
         (("--ortho", "a.tif", "--footprints", "b.geojson", "--bounds", "1,2,3"), "is not four numbers"),
         (("--ortho", "a.tif", "--footprints", "b.geojson", "--bounds", "3,2,1,4"), "no area on the earth"),
     ],

@@ -17,6 +17,7 @@ from crossgeo.town.layout import Town
 from crossgeo.town.scene import Scene
 from crossgeo.town.street_camera import Panorama, StreetLens, StreetPose
 from crossgeo.town.street_exif import taken_at
+from crossgeo.town.street_write import write_street
 from crossgeo.town.write import write_town
 
 Json = dict
@@ -127,6 +128,27 @@ def test_the_same_seed_writes_the_same_street_photos_and_progress_counts_all(wri
     assert seen == [(k, 7) for k in range(1, 8)]
     for path in (*folder.glob("panoramas/*"), *folder.glob("street*/*"), folder / "street_objects.geojson"):
         assert (tmp_path / "t" / path.relative_to(folder)).read_bytes() == path.read_bytes(), path.name
+
+
+def test_dense_panoramas_lie_in_a_folder_of_their_own_and_change_nothing_else(town: Town, tmp_path: Path) -> None:
+    drive = [[StreetPose(60.0, 60.0, 2.5, 30.0), StreetPose(62.5, 64.3, 2.5, 30.0)], [StreetPose(80.0, 80.0, 2.5, 0.0)]]
+    for name, dense in (("without", []), ("with", drive)):
+        (tmp_path / name).mkdir()
+        write_street(tmp_path / name, town, 1, 0, dense=dense)
+    assert (tmp_path / "with/panoramas/pano_0000.jpg").read_bytes() == (tmp_path / "without/panoramas/pano_0000.jpg").read_bytes()
+    assert (tmp_path / "with/street_objects.geojson").read_bytes() == (tmp_path / "without/street_objects.geojson").read_bytes()
+    places = [feature["properties"] for feature in _features(tmp_path / "with", "street.geojson")]
+    assert [place["file"] for place in places[1:]] == [f"dense/step_{number:04d}.jpg" for number in range(3)]
+    for place, pose in zip(places[1:], [*drive[0], *drive[1]], strict=True):
+        exif = Photo.read(tmp_path / "with" / place["file"]).exif
+        assert exif.panorama_deg == 360.0
+        assert (exif.lat, exif.lon) == pytest.approx(town.to_lat_lon(pose.x, pose.y), abs=1e-7)
+
+
+def test_a_town_too_small_for_dense_panoramas_is_refused_before_any_photo(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="larger town"):
+        write_town(tmp_path / "t", 3, 120.0, dense=5)
+    assert not (tmp_path / "t").exists()
 
 
 def test_counts_below_nothing_are_refused(tmp_path: Path) -> None:

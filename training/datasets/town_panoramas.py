@@ -20,7 +20,7 @@ from crossgeo.training.datasets.records import PanoramaRecord
 from crossgeo.training.pairs import Pair, PairSet, Point, Size
 
 Pixels = NDArray[np.uint8]
-ORTHO, PANORAMAS = "ortho.tif", "panoramas"
+ORTHO, PANORAMAS, DENSE = "ortho.tif", "panoramas", "dense"  # dense: every 5 m along streets
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,11 @@ class PanoramaShape:
     aerial_px: int
     aerial_m: float
 
+    @property
+    def apart_m(self) -> float:
+        """How far apart, along the grid, places are whose aerials share no ground, turned by up to 3 degrees to true north as these are."""
+        return 1.055 * self.aerial_m
+
 
 SHAPES = {
     "cvusa": PanoramaShape((1232, 224), 750, 176.0),  # zoom 19 at 38 degrees north
@@ -38,21 +43,21 @@ SHAPES = {
 }
 
 
-def town_pairs(town: Path, shape: PanoramaShape) -> PairSet:
+def town_pairs(town: Path, shape: PanoramaShape, folder: str = PANORAMAS) -> PairSet:
     """Return the panoramas of a town that can be written; the others are in `left_out` with the reason.
 
-    Raises InputError for a folder without orthophoto or panoramas, or when none is left.
+    Raises InputError for a town without orthophoto or that folder of panoramas, or when none is left.
     """
-    if not (town / ORTHO).is_file() or not (town / PANORAMAS).is_dir():
-        raise InputError(f"{town}: no {ORTHO} or no {PANORAMAS}/; is this a town that `geo town make` wrote, with street photos?")
-    found = read_folder(town / PANORAMAS, town / ORTHO, shape.aerial_m)
+    if not (town / ORTHO).is_file() or not (town / folder).is_dir():
+        raise InputError(f"{town}: no {ORTHO} or no {folder}/; is this a town that `geo town make` wrote, with street photos?")
+    found = read_folder(town / folder, town / ORTHO, shape.aerial_m)
     source = open_source(town / ORTHO)
     pairs: list[Pair] = []
     left_out = list(found.left_out)
     for pair in found:
         if pair.fov_deg is None or pair.fov_deg < 359.9 or pair.heading_deg is None:
             left_out.append((pair.id, "no panorama of 360 degrees with a heading"))
-        elif not _inside(source, pair, shape.aerial_m):
+        elif not _inside(source, pair, shape.apart_m / 2):
             left_out.append((pair.id, f"{shape.aerial_m:g} m about it leave the imagery"))
         else:
             pairs.append(pair)
@@ -104,9 +109,9 @@ def true_north_up(source: Source, crs: str, xy: Point, side_m: float, side_px: i
     return source.read(local, (-half, -half, half, half), (side_px, side_px))[0]
 
 
-def _inside(source: Source, pair: Pair, side_m: float) -> bool:
-    """Say whether the square about a photo lies in the imagery, turned to true north as it may be."""
+def _inside(source: Source, pair: Pair, reach_m: float) -> bool:
+    """Say whether what lies up to `reach_m` east, west, north and south of a photo is in the imagery's bounds."""
     assert pair.xy is not None
     x_min, y_min, x_max, y_max = source.bounds  # the town's own CRS, in which the pair is
-    (x, y), half = pair.xy, side_m / 2 * 1.055  # 3 degrees of turn
-    return x - half >= x_min and x + half <= x_max and y - half >= y_min and y + half <= y_max
+    x, y = pair.xy
+    return x - reach_m >= x_min and x + reach_m <= x_max and y - reach_m >= y_min and y + reach_m <= y_max

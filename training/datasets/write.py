@@ -52,9 +52,9 @@ def write_cvusa(rows: Iterable[PanoramaRecord], root: Path, source: str = WRITTE
 
 
 def write_cvact(rows: Iterable[PanoramaRecord], root: Path, source: str = WRITTEN) -> int:
-    """Write pairs of `train`, `val` and `test`, the dense part on steps of 5 m, as `write_cvusa` does; `val` belongs to the test as well.
+    """Write pairs of `train`, `val` and `test` as `write_cvusa` does; `val` belongs to the test as well.
 
-    Positions go into ACT_data.mat in float64.
+    The test is dense, a panorama every 5 m of street, where the rows are. Positions go into ACT_data.mat in float64.
     """
     kept = Kept("CVACT", tuple(_CVACT_PARTS))
     ids: list[str] = []

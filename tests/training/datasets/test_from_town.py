@@ -12,11 +12,14 @@ import rasterio
 from numpy.typing import NDArray
 from PIL import Image
 from rasterio.transform import from_origin
+from typer.testing import CliRunner
 
 from crossgeo import geodesy
+from crossgeo.cli import app
 from crossgeo.engine.photo import Photo
 from crossgeo.errors import InputError, UsageError
 from crossgeo.indexer.imagery import open_source
+from crossgeo.town.write import write_town as make_town_files
 from crossgeo.training.datasets.check import check
 from crossgeo.training.datasets.cvact import read_cvact
 from crossgeo.training.datasets.cvogl import read_cvogl
@@ -25,6 +28,7 @@ from crossgeo.training.datasets.from_town import write_from_towns
 from crossgeo.training.datasets.sidecar import read_sidecar
 from crossgeo.training.datasets.town_objects import about_click
 from crossgeo.training.datasets.town_panoramas import PanoramaShape, to_north, true_north_up
+from crossgeo.training.evaluation.protocols import Gallery, matches_of
 from crossgeo.training.pairs import PairSet
 
 CRS = geodesy.parse_crs("EPSG:32645")
@@ -102,6 +106,79 @@ def test_towns_of_several_zones_keep_their_places(
     assert check(tmp_path / "set").problems == []
 
 
+def write_dense(town: Path, west: float = WEST) -> list[tuple[float, float]]:
+    """Write panoramas every 5 m along a street of 100 m in the middle of a town; return their places."""
+    places = [(west + 300.0 + 5.0 * step + 0.2 * (step % 2), NORTH - 350.0) for step in range(21)]
+    for step, xy in enumerate(places):
+        write_panorama(town / "dense" / f"step_{step:04d}.jpg", xy, 90.0)
+    return places
+
+
+def test_the_dense_panoramas_of_a_town_are_the_test_and_none_of_their_ground_is_trained_on(
+    tmp_path: Path, town: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(write_from_towns.__globals__["SHAPES"], "cvact", PanoramaShape((256, 128), 64, 40.0))
+    places = write_dense(town)
+    counts, left_out = write_from_towns([town], "cvact", tmp_path / "set")
+    assert counts == {"train": 30, "val": 3, "test": 18}
+    assert [why for _, why in left_out].count("its aerial overlaps held-out ground") == 3  # those on the street itself
+    found = read_cvact(tmp_path / "set")
+    test, train = ([pair.xy for pair in found.split(name)] for name in ("test", "train"))
+    np.testing.assert_allclose(test, places, atol=0.1)  # EXIF
+    assert [pair.id for pair in found.split("val")] == ["step_0000", "step_0010", "step_0020"]
+    assert np.abs(np.array(train)[:, None] - np.array(test)[None]).max(axis=2).min() > 40.0 * 1.05
+    report = check(tmp_path / "set")
+    assert report.problems == []
+    assert report.counts["CVACT test photos with another within 5 m"] > 10
+
+
+def test_a_hit_in_the_dense_test_is_another_by_metres_than_by_id(tmp_path: Path, town: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(write_from_towns.__globals__["SHAPES"], "cvact", PanoramaShape((256, 128), 64, 40.0))
+    write_dense(town)
+    write_from_towns([town], "cvact", tmp_path / "set")
+    test = read_cvact(tmp_path / "set", "test")
+    gallery = Gallery.of(test)
+    by_id, by_metres = (matches_of(name, test, gallery) for name in ("id", "5m"))
+    assert len(by_id.indices) == 21
+    assert len(by_metres.indices) == 21 + 20  # steps are 5.2 and 4.8 m long: each pair of neighbours 4.8 m apart is right for both
+
+
+def test_the_dense_panoramas_of_the_last_of_several_towns_are_the_test_and_all_others_train(
+    tmp_path: Path, town: Path, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(write_from_towns.__globals__["SHAPES"], "cvact", PanoramaShape((256, 128), 64, 40.0))
+    other = tmp_path / "other"
+    write_ortho(other, blobs, WEST + 2000.0)
+    write_panorama(other / "panoramas" / "pano_0000.jpg", (WEST + 2300.0, NORTH - 200.0), 10.0)
+    write_dense(other, WEST + 2000.0)
+    counts, left_out = write_from_towns([town, other], "cvact", tmp_path / "set")
+    assert counts == {"train": 33, "val": 3, "test": 18}
+    assert len(left_out) == 2  # at the rim
+    assert {pair.id[:8] for pair in read_cvact(tmp_path / "set").split("test")} == {"t01-step"}
+
+
+def test_a_test_that_is_not_dense_is_said_to_be_none(tmp_path: Path, town: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(write_from_towns.__globals__["SHAPES"], "cvact", PanoramaShape((256, 128), 64, 40.0))
+    asked = ["data", "write", "--layout", "cvact", "--town", str(town), "--cell-m", "200", "--out"]
+    done = CliRunner().invoke(app, [*asked, str(tmp_path / "set")])
+    assert done.exit_code == 0 and "geo town make --dense" in done.stderr
+    write_dense(town)
+    done = CliRunner().invoke(app, [*asked, str(tmp_path / "dense")])
+    assert done.exit_code == 0 and "--dense" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_made_town_becomes_a_cvact_with_a_dense_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(write_from_towns.__globals__["SHAPES"], "cvact", PanoramaShape((256, 128), 64, 24.0))
+    make_town_files(tmp_path / "town", 3, 200.0, photos=0, panoramas=6, dense=5)
+    counts, _ = write_from_towns([tmp_path / "town"], "cvact", tmp_path / "set")
+    assert counts["train"] > 0 and (counts["val"], counts["test"]) == (1, 4)
+    xy = np.array([pair.xy for pair in read_cvact(tmp_path / "set", "test")])
+    steps = np.linalg.norm(np.diff(xy, axis=0), axis=1)
+    assert (np.abs(steps - 5.0) < 0.7).sum() >= 2
+    assert check(tmp_path / "set").problems == []
+
+
 def test_written_panoramas_have_true_north_in_the_middle(tmp_path: Path, town: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(write_from_towns.__globals__["SHAPES"], "cvact", PanoramaShape((256, 128), 64, 40.0))
     write_from_towns([town], "cvact", tmp_path / "set", cell_m=200.0)
@@ -144,7 +221,7 @@ def write_objects(folder: Path, west: float = WEST) -> None:
     features = []
     for number, (x, y) in enumerate([(150, 150), (350, 350), (560, 500), (693, 693)]):
         name = f"photo_{number:04d}.jpg"
-        Image.new("RGB", (400, 300), (60, 60, 60)).save(folder / "photos" / name)
+        Image.new("RGB", (400, 300), (60, 60 + round((west - WEST) / 20.0), 60)).save(folder / "photos" / name)
         outline = [(west + x + a, NORTH - y - b) for a, b in ((-6, -4), (6, -4), (6, 4), (-6, 4))]
         facts = {"file": name, "kind": "building", "point_px": [380.0 - 100 * number, 150.0], "height_m": 5.0}
         features.append({"type": "Feature", "properties": facts, "geometry": geodesy.geojson_polygon(CRS, outline)})

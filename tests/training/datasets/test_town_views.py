@@ -54,7 +54,7 @@ def write_town(folder: Path, west: float) -> Path:
     (folder / "truth.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": truth}))
     things = []
     for number, (x, y) in enumerate(PLACES):
-        Image.new("RGB", (512, 256), (30, 60, 90)).save(folder / "street" / f"street_{number}.jpg")
+        Image.new("RGB", (512, 256), (30, 60, round(west / 100.0) % 256)).save(folder / "street" / f"street_{number}.jpg")
         facts = {"file": f"street/street_{number}.jpg", "kind": "building", "point_px": [200.0, 100.0], "height_m": TALL}
         outline = geodesy.geojson_polygon(CRS, [(west + x + a, NORTH + y + b) for a, b in base.tolist()])
         things.append({"type": "Feature", "properties": facts, "geometry": outline})
