@@ -71,10 +71,25 @@ def street(found: Json) -> str:
 
 
 def ablation(found: Json) -> str:
-    """Variants by what was measured; over seeds."""
-    names = list(next(iter(found["result"].values())))
-    rows = [[variant, *(cell(of.get(name)) for name in names), str(len(of[names[0]]["seeds"]))] for variant, of in found["result"].items()]
-    return table(["variant", *names, "seeds"], rows)
+    """Variants by what was measured, over seeds, and how each differs from what it is held against, seed by seed."""
+    parts = []
+    for group, signed in (("result", False), ("differences", True)):
+        own = found.get(group) or {}
+        if own:
+            names = [name for name in next(iter(own.values())) if not (signed and name.startswith("chance"))]
+            rows = [
+                [variant, *(_points(of[name], signed) for name in names), str(len(of[names[0]]["seeds"]))] for variant, of in own.items()
+            ]
+            parts.append(table(["points" if signed else "variant", *names, "seeds"], rows))
+    return "\n".join(parts)
+
+
+def _points(figure: Json, signed: bool) -> str:
+    """Write a difference in points with its sign and interval, or a share."""
+    if not signed:
+        return cell(figure)
+    value, low, high = (None if (x := figure[key]) is None else 100.0 * x for key in ("value", "low", "high"))
+    return f"{value:+.1f}" if low is None or high is None else f"{value:+.1f} ({low:+.1f} to {high:+.1f})"
 
 
 def banepa(found: Json) -> str:

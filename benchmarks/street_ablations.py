@@ -11,7 +11,7 @@ import argparse
 import json
 import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -93,6 +93,13 @@ EGOTR_VARIANTS = {
 ATTENGEO_VARIANTS: dict[str, dict[str, Any]] = {
     "baseline": {"cvcam": False, "mhsam": False}, "+ CVCAM": {"mhsam": False}, "+ CVCAM + MHSAM": {},
     **{f"k = {k}": {"iterations": k} for k in (1, 3, 4, 5)},
+}  # fmt: skip
+
+
+# What each variant is held against, seed by seed: pictures, their order and the first weights are then alike as far as they can be.
+AGAINST = {
+    **{name: "ground" for name in EGOTR_VARIANTS if name.startswith("ground, ")}, "polar": "panorama",
+    "+ CVCAM": "baseline", "+ CVCAM + MHSAM": "+ CVCAM", **{f"k = {k}": "+ CVCAM + MHSAM" for k in (1, 3, 4, 5)},
 }  # fmt: skip
 
 
@@ -233,9 +240,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/street-ablations"))
     args = parser.parse_args()
     set_up(args.threads)
-    results = {}
+    found: dict[str, dict[int, dict[str, float]]] = {}  # by variant and seed
     for name in args.variants or (EGOTR_VARIANTS if args.model == "egotr" else ATTENGEO_VARIANTS):
-        runs = []
         for seed in args.seeds:
             out = args.work / f"{args.model}-{args.batches}-{''.join(c if c.isalnum() else '_' for c in name)}-{args.steps}-{seed}"
             done = out / "result.json"
@@ -244,16 +250,25 @@ def main() -> None:
                     continue
                 judged = (train_variant if args.model == "egotr" else train_boxes)(name, seed, args, out)
                 done.write_text(json.dumps(judged))
-            runs.append(json.loads(done.read_text()))
-        if not runs:
-            continue
-        results[name] = {key: {"seeds": [r[key] for r in runs], **over_seeds([r[key] for r in runs]).to_json()} for key in runs[0]}
+            found.setdefault(name, {})[seed] = json.loads(done.read_text())
     about = {
         "simulated": f"street photos of towns; styles {', '.join(HELD_OUT_STYLES)} held out",
         "steps": args.steps,
         "batches": args.batches,
     }
-    record(f"ablation-street-{args.model}", {**about, "result": results})
+    result = {name: every_seed(list(runs.values())) for name, runs in found.items()}
+    differences: dict[str, Any] = {}
+    for name, other in AGAINST.items():
+        both = sorted(found.get(name, {}).keys() & found.get(other, {}).keys())
+        rows = [{key: value - found[other][seed][key] for key, value in found[name][seed].items()} for seed in both]
+        if rows:
+            differences[f"{name}, less {other}"] = every_seed(rows)
+    record(f"ablation-street-{args.model}", {**about, "result": result, "differences": differences})
+
+
+def every_seed(runs: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    """Return each figure with its seeds, their mean and its interval."""
+    return {key: {"seeds": [run[key] for run in runs], **over_seeds([run[key] for run in runs]).to_json()} for key in runs[0]}
 
 
 if __name__ == "__main__":
