@@ -21,7 +21,9 @@ def cell(figure: Json | None) -> str:
     if figure is None:
         return "-"
     value, low, high = (figure.get(key) for key in ("value", "low", "high"))
-    return f"{value:.0%}" if low is None or high is None else f"{value:.0%} ({low:.0%} to {high:.0%})"
+    if low is None or high is None:
+        return f"{value:.0%}"
+    return f"{value:.0%} ({max(low, 0.0):.0%} to {min(high, 1.0):.0%})"  # of few seeds it passes what shares can be
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
