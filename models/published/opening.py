@@ -31,7 +31,7 @@ def opened(path: Path, containers: Sequence[str]) -> Iterator[dict[str, dict[str
     if not path.is_file():
         raise WeightsError(f"{path}: no such file; give a checkpoint as .safetensors, .pth or .npz")
     if path.suffix == ".safetensors":
-        yield {".": _mapped(path)}
+        yield {".": mapped(path)}
         return
     if path.suffix not in PICKLED:
         raise WeightsError(f"{path}: not a kind of checkpoint that is read; give .safetensors, {', '.join(PICKLED)}")
@@ -39,7 +39,7 @@ def opened(path: Path, containers: Sequence[str]) -> Iterator[dict[str, dict[str
         unpacked = Path(folder) / "tensors.safetensors"
         _unpack(path, unpacked, containers)
         found: dict[str, dict[str, Tensor]] = {}
-        for name, tensor in _mapped(unpacked).items():
+        for name, tensor in mapped(unpacked).items():
             container, _, own = name.partition("/")
             found.setdefault(container, {})[own] = tensor
         yield found
@@ -54,7 +54,8 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _mapped(path: Path) -> dict[str, Tensor]:
+def mapped(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file, mapped from disk; WeightsError where it is damaged."""
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no dict

@@ -139,7 +139,7 @@ def test_boxes_are_those_of_the_published_network(checkpoint: dict[str, Tensor],
     model.load_state_dict(detgeo_from_published(checkpoint))
     generator = torch.Generator().manual_seed(2)
     patches = torch.randint(0, 256, (4, 3, 16, 16), generator=generator, dtype=torch.uint8)  # coarse, so that images differ as a whole
-    windows, photos = (F.interpolate(part, hw) for part, hw in ((patches[:2], (512, 512)), (patches[2:], (256, width))))
+    windows, photos = (F.interpolate(part, hw) for part, hw in ((patches[:2], (256, 256)), (patches[2:], (256, width))))
     clicks = torch.tensor([[30.5, 100.5], [width - 8.5, 200.5]])
     with torch.inference_mode():
         raw, boxes = plain_answers(checkpoint, windows, photos, clicks)
