@@ -56,6 +56,7 @@ def on_pairs(run: Run, start_from: str | None) -> None:
     from crossgeo.training.datasets.layouts import read
     from crossgeo.training.evaluation.objects import check_fits
     from crossgeo.training.object_pairs import ObjectPairSource
+    from crossgeo.training.pair_judge import others as judged_on
     from crossgeo.training.pairs import ObjectSet
 
     assert run.data is not None
@@ -75,7 +76,7 @@ def on_pairs(run: Run, start_from: str | None) -> None:
         steps=run.steps, minutes=run.minutes,
     )  # fmt: skip
     settings = replace(rates(run, settings), device=device, seed=run.seed, workers=run.workers)
-    names = sorted((name for name in data.splits if name != run.split), key=lambda name: name != "val")
+    names = judged_on(data.splits, run.split)
     others = data.split(names[0]).pairs if names else ()
     held_out = ObjectPairSource(others[:: max(1, len(others) // JUDGED)][:JUDGED], config, settings.batch, 0).in_order() if others else None
     about = {"set": data.name, "layout": data.layout, "split": run.split, "clicks": len(source.pairs)}

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from crossgeo.errors import WeightsError
@@ -21,11 +20,12 @@ def shapes_of(module: nn.Module) -> dict[str, torch.Size]:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a published .safetensors file, which has no card; WeightsError where it is missing or damaged."""
+    """Return the tensors of a .safetensors file, with a card or without, mapped from disk; WeightsError where it is missing or damaged."""
     if not path.is_file():
         raise WeightsError(f"{path}: no such file; give weights as .safetensors")
     try:
-        return load_file(path)
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no dict
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: not a whole safetensors file ({error}); fetch it again") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -53,11 +54,15 @@ class PairJudge:
         return {"recall_1": float((ranks <= 1).mean()), "recall_5": float((ranks <= 5).mean())}
 
 
+def others(splits: Sequence[str], trained: str) -> list[str]:
+    """Return the splits that a run on another may be judged on, val before any other."""
+    return sorted((name for name in splits if name != trained), key=lambda name: name != "val")
+
+
 def held_out(data: PairSet, trained: str) -> PairSet | None:
     """Return the split that a run on another is judged on, val before any other, less what the run sees; None where nothing is left."""
-    names = sorted((name for name in data.splits if name != trained), key=lambda name: name != "val")
     seen = {pair.aerial_id for pair in data.split(trained)}
-    for name in names:
+    for name in others(data.splits, trained):
         left = tuple(pair for pair in data.split(name) if pair.aerial_id not in seen)
         if left:
             return replace(data, pairs=left, distractors=())

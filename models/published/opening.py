@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from crossgeo.errors import LimitError, WeightsError
+from crossgeo.models.tensors import read_tensors
 
 PICKLED = (".pth", ".pt", ".tar", ".bin", ".ckpt", ".npz")
 TIMEOUT_S = 1200
@@ -31,7 +31,7 @@ def opened(path: Path, containers: Sequence[str]) -> Iterator[dict[str, dict[str
     if not path.is_file():
         raise WeightsError(f"{path}: no such file; give a checkpoint as .safetensors, .pth or .npz")
     if path.suffix == ".safetensors":
-        yield {".": mapped(path)}
+        yield {".": read_tensors(path)}
         return
     if path.suffix not in PICKLED:
         raise WeightsError(f"{path}: not a kind of checkpoint that is read; give .safetensors, {', '.join(PICKLED)}")
@@ -39,7 +39,7 @@ def opened(path: Path, containers: Sequence[str]) -> Iterator[dict[str, dict[str
         unpacked = Path(folder) / "tensors.safetensors"
         _unpack(path, unpacked, containers)
         found: dict[str, dict[str, Tensor]] = {}
-        for name, tensor in mapped(unpacked).items():
+        for name, tensor in read_tensors(unpacked).items():
             container, _, own = name.partition("/")
             found.setdefault(container, {})[own] = tensor
         yield found
@@ -52,15 +52,6 @@ def file_digest(path: Path) -> str:
         while block := file.read(_READ_BYTES):
             digest.update(block)
     return digest.hexdigest()
-
-
-def mapped(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file, mapped from disk; WeightsError where it is damaged."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no dict
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path}: not a whole safetensors file ({error}); fetch it again") from error
 
 
 def _unpack(path: Path, out: Path, containers: Sequence[str]) -> None:
