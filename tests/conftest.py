@@ -2,6 +2,8 @@
 
 import os
 import resource
+import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -26,6 +28,31 @@ def _room_for(size_bytes: int) -> Iterator[None]:
 def room_for() -> Callable[[int], AbstractContextManager[None]]:
     """Return a context in which no file grows past some bytes: as on a full disk, a write ends early and the next one fails."""
     return _room_for
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Callable[[int], Path]]:
+    """Return a function that gives a folder on a disk of its own, of so many kilobytes, and later another size of the same disk."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a small disk")
+    # Outside of pytest's own folders, and unmounted by a child that outlives this process: a disk that a killed run left mounted
+    # inside them fails the cleaning of every later run.
+    place = Path(tempfile.mkdtemp(prefix="crossgeo-disk-"))
+    leave = 'cat; ! mountpoint -q "$0" || umount --lazy "$0"; rmdir "$0"'
+    watcher = subprocess.Popen(["sh", "-c", leave, str(place)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
+
+    def sized(kilobytes: int) -> Path:
+        again = "remount," if os.path.ismount(place) else ""
+        command = ["mount", "-t", "tmpfs", "-o", f"{again}size={kilobytes}k", "tmpfs", str(place)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            pytest.skip(f"no small disk can be mounted here: {done.stderr.strip()}")
+        return place
+
+    yield sized
+    watcher.communicate(timeout=60)
+    assert watcher.returncode == 0
+    assert not place.exists()
 
 
 @pytest.fixture(scope="session")

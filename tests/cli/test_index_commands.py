@@ -1,12 +1,11 @@
 """`geo index`: what it makes, shows and checks; damage, a full disk and Ctrl-C."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -112,21 +111,8 @@ def test_ctrl_c_ends_a_build_with_130_and_the_same_command_goes_on(city: Any, ge
     assert geo("index", "verify", out).exit_code == 0
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 600 KB."""
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount a small file system")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(folder)], capture_output=True, text=True, check=False)
-    if mounted.returncode != 0:
-        pytest.skip(f"no small file system here: {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def test_a_full_disk_is_said_and_publishes_nothing(city: Any, refused: Refused, small_disk: Path) -> None:
-    line = refused(8, "index", "build", city.ortho, "--out", small_disk / "a.geo", "--stride-m", "5", *city.place_weights)
-    assert str(small_disk) in line
-    assert not (small_disk / "a.geo" / "CURRENT").exists()
+def test_a_full_disk_is_said_and_publishes_nothing(city: Any, refused: Refused, small_disk: Callable[[int], Path]) -> None:
+    disk = small_disk(600)
+    line = refused(8, "index", "build", city.ortho, "--out", disk / "a.geo", "--stride-m", "5", *city.place_weights)
+    assert str(disk) in line
+    assert not (disk / "a.geo" / "CURRENT").exists()
