@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -144,7 +145,8 @@ def _objects(data: ObjectSet, seen: Seen) -> list[str]:
         x, y = pair.click_px
         x0, y0, x1, y1 = pair.box_px
         if photo is not None and not (0.0 <= x < photo[0] and 0.0 <= y < photo[1]):
-            problems.append(f"{data.name} {pair.split} {pair.id}: the click {x:g},{y:g} is outside its photo of {photo[0]} x {photo[1]} px")
+            pixel = f"{math.floor(x)},{math.floor(y)}"  # as the list has it
+            problems.append(f"{data.name} {pair.split} {pair.id}: the click {pixel} is outside its photo of {photo[0]} x {photo[1]} px")
         if not (x0 < x1 and y0 < y1):
             problems.append(f"{data.name} {pair.split} {pair.id}: the box {x0:g},{y0:g},{x1:g},{y1:g} is empty")
         elif aerial is not None and not (min(x0, y0) >= 0.0 and x1 <= aerial[0] and y1 <= aerial[1]):

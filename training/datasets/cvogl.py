@@ -91,7 +91,7 @@ def _pair(row: Any, folder: Path, path: Path, split: str, task: Task, side_px: i
         aerial=below(folder, f"satellite/{aerial}", path),
         split=split,
         task=task,
-        click_px=(numbers[0], numbers[1]),
+        click_px=(numbers[0] + 0.5, numbers[1] + 0.5),  # the set names a pixel by its number, and its networks measure from that
         box_px=(numbers[2], numbers[3], numbers[4], numbers[5]),
         quad_px=tuple(numbers[6:]),
         kind=str(kind),

@@ -79,7 +79,7 @@ def test_boxes_lie_on_what_the_drone_photos_show(towns: list[Path], tmp_path: Pa
         rows, columns = np.nonzero((picture[..., 0] > 150) & (picture[..., 1] < 80))
         seen = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
         assert pair.box_px == pytest.approx(seen, abs=2.0)
-        assert (pair.task, pair.click_px, Photo.read(pair.photo).width_px) == ("street", (200.0, 100.0), 512)
+        assert (pair.task, pair.click_px, Photo.read(pair.photo).width_px) == ("street", (200.5, 100.5), 512)
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_text("{}")])
