@@ -20,6 +20,7 @@ from crossgeo.training.evaluation.shots import WHOLE_DEG, take_shot, through_len
 
 TOP = 5
 WIDEST_CUT_LENS_DEG = 120.0
+LENS_STEP_DEG = 20  # groups of photos through a lens: 30 to 49 degrees, 50 to 69, ...
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,18 @@ def read_truth(path: Path) -> list[PlacedPhoto]:
 
 
 def by_fov(truths: Sequence[PlacedPhoto]) -> dict[float, list[PlacedPhoto]]:
-    """Group photos by their own field of view in whole degrees, widest first; 0 stands for unknown."""
-    groups: dict[float, list[PlacedPhoto]] = {}
+    """Group photos by their own field of view, widest first; 0 stands for unknown.
+
+    Panoramas go by whole degrees, photos through a lens by `LENS_STEP_DEG`, under the middle one of the fields of view of their group:
+    every camera has one of its own, and a single photo is no figure.
+    """
+    groups: dict[int, list[PlacedPhoto]] = {}
     for truth in truths:
-        groups.setdefault(float(round(truth.fov_deg or 0.0)), []).append(truth)
-    return {fov: groups[fov] for fov in sorted(groups, reverse=True)}
+        own_deg = round(truth.fov_deg or 0.0)
+        lens = 0 < own_deg < WIDEST_CUT_LENS_DEG
+        groups.setdefault(int((own_deg + LENS_STEP_DEG / 2) // LENS_STEP_DEG) - 1000 if lens else own_deg, []).append(truth)
+    named = {float(sorted(round(one.fov_deg or 0.0) for one in group)[len(group) // 2]): group for group in groups.values()}
+    return {fov: named[fov] for fov in sorted(named, reverse=True)}
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,20 @@ def test_photos_are_grouped_by_their_own_field_of_view(truth: Path) -> None:
     assert {fov: [one.photo.name for one in group] for fov, group in groups.items()} == {360.0: ["p.png"], 70.0: ["a.jpg", "b.jpg"]}
 
 
+def test_lenses_of_many_cameras_share_groups_named_by_the_middle_one() -> None:
+    photos = [PlacedPhoto(Path(f"{fov}"), 0.0, 30.0, None, fov) for fov in (48.6, 96.0, 58.0, 62.0, 69.4, 46.0, None, 90.2, 180.0, 360.0)]
+    groups = by_fov(photos)
+    assert {name: [one.fov_deg for one in group] for name, group in groups.items()} == {
+        360.0: [360.0],
+        180.0: [180.0],
+        96.0: [96.0, 90.2],
+        62.0: [58.0, 62.0, 69.4],
+        49.0: [48.6, 46.0],
+        0.0: [None],
+    }
+    assert list(groups) == sorted(groups, reverse=True)
+
+
 def test_cells_hold_metres_headings_statuses_and_controls(truth: Path, quiet: Quiet) -> None:
     report = evaluate(Engine(), read_truth(truth), quiet).to_json()
     cells = {(cell["fov_deg"], cell["heading"]): cell for cell in report["cells"]}
