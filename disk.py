@@ -6,6 +6,7 @@ A kill, a full disk or a power cut leaves the old file or the new one, never hal
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -81,6 +82,12 @@ def write(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Write a whole file in one step; raise LimitError where the disk is full, leaving what was there."""
     with replacing(path, durable=durable) as temporary, temporary.open("wb") as file:
         file.write(data)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, as `sha256sum` gives it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync(path: Path) -> None:

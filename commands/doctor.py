@@ -49,7 +49,7 @@ def examine() -> dict[str, Any]:
     import torch
     from pyproj import proj_version_str
 
-    from crossgeo.models.checkpoint import shipped_weights
+    from crossgeo.models.library import shipped_weights
 
     return {
         "crossgeo": __version__,

@@ -121,7 +121,7 @@ class Asked:
     def open(self) -> GeoSearch:
         """Open the index with both models; the object model is looked for now and read at the first click."""
         from crossgeo.engine.search import AUTO, GeoSearch
-        from crossgeo.models.checkpoint import find_weights
+        from crossgeo.models.library import find_weights
 
         find_weights(self.object_weights)
         if self.street_object_weights not in ("", AUTO):

@@ -85,8 +85,8 @@ def on_pairs(run: Run, start_from: str | None, recompute: bool) -> None:
 
 def on_photos(run: Run, photos: Path, start_from: str | None, recompute: bool) -> None:
     """Fine-tune on a city's photos and say what that brought on streets that were held out."""
-    from crossgeo.models.checkpoint import shipped_weights
     from crossgeo.models.egotr import EgoTR
+    from crossgeo.models.library import shipped_weights
     from crossgeo.training.city import EPOCHS, FINE_TUNING, city_source, grid_figures, read_city
     from crossgeo.training.pair_input import PairInput
     from crossgeo.training.starting import start_from as start

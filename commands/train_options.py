@@ -56,10 +56,10 @@ class Run:
     ] = None
     preset: Annotated[str | None, typer.Option(help="Model to start anew, without --start-from.", rich_help_panel=LENGTH)] = None
     imagenet: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            help="ImageNet weights that a preset of the papers starts from, as .safetensors: timm's vit_base_r50_s16_224.orig_in21k "
-            "(egotr-b, polar-egotr-b) or convnextv2_tiny (attengeo).",
+            help="ImageNet weights that a preset of the papers starts from, a name that `geo weights list` shows or a published file: "
+            "timm's vit_base_r50_s16_224.orig_in21k (egotr-b, polar-egotr-b) or convnextv2_tiny (attengeo).",
             rich_help_panel=LENGTH,
         ),
     ] = None

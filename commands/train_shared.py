@@ -61,9 +61,9 @@ def no_epochs(run: Run) -> None:
 
 def published(run: Run) -> dict[str, Any] | None:
     """Read the ImageNet weights that were given, None where none were."""
-    from crossgeo.models.tensors import read_tensors
+    from crossgeo.models.published.importing import start_tensors
 
-    return None if run.imagenet is None else read_tensors(run.imagenet)
+    return None if run.imagenet is None else start_tensors(run.imagenet)
 
 
 def imagenet_lite(run: Run) -> dict[str, Any] | None:

@@ -10,21 +10,20 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
-from crossgeo import disk
 from crossgeo.errors import WeightsError
 from crossgeo.models.attengeo import AttenGeo, AttenGeoConfig
 from crossgeo.models.detgeo import DetGeo, DetGeoConfig
 from crossgeo.models.egotr import EgoTR, EgoTRBranch, EgoTRConfig
+from crossgeo.models.library import find_weights, shipped_weights
 from crossgeo.models.object_network import ObjectNetwork
+from crossgeo.models.tensors import write_tensors
 
 Card = dict[str, Any]
 Module = TypeVar("Module", bound=nn.Module)
@@ -71,35 +70,12 @@ def save_weights(path: Path, state: Mapping[str, Tensor], card: Card, *, dtype: 
             raise ValueError(f"{name} holds values that are not finite as {dtype}")
     digest = tensors_digest(small)
     text = json.dumps({**card, "digest": digest}, sort_keys=True)
-    # Not safetensors' save_file: it hides the kind of a failed write in words, and lets nobody but the owner read the file.
-    disk.write(path, save(small, metadata={"card": text, "card_sha256": _text_digest(text)}))
+    write_tensors(path, small, {"card": text, "card_sha256": _text_digest(text)})
     return digest
 
 
 def _text_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def shipped_weights() -> list[str]:
-    """Return the names of the weights that come with the package."""
-    folder = resources.files("crossgeo.models.weights")
-    return sorted(item.name.removesuffix(".safetensors") for item in folder.iterdir() if item.name.endswith(".safetensors"))
-
-
-def find_weights(name_or_path: str | Path) -> Path:
-    """Return the file of shipped weights by name, or of a path; raise WeightsError when there is none."""
-    given = Path(name_or_path)
-    if given.suffix == ".safetensors" or given.exists():
-        if not given.is_file():
-            raise WeightsError(f"{given}: no such weights file; give the path of a .safetensors file or one of: {_shipped()}")
-        return given
-    if str(name_or_path) not in shipped_weights():
-        raise WeightsError(f"no weights are called {str(name_or_path)!r}; shipped are: {_shipped()}; or give a .safetensors path")
-    return Path(str(resources.files("crossgeo.models.weights") / f"{name_or_path}.safetensors"))
-
-
-def _shipped() -> str:
-    return ", ".join(shipped_weights()) or "none"
 
 
 def read_card(name_or_path: str | Path) -> Card:

@@ -12,6 +12,7 @@ from crossgeo.errors import WeightsError
 from crossgeo.models.egotr import PRESETS, EgoTRBranch, EgoTRConfig
 from crossgeo.models.tensors import check_tensors, shapes_of
 
+BRANCHES = ("model_grd", "model_sat")  # the containers of a published file
 _EMBEDDINGS = "transformer.embeddings."
 _RESNET = _EMBEDDINGS + "hybrid_model."
 _RULES = (

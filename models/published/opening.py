@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
 import sys
@@ -18,7 +17,6 @@ from crossgeo.models.tensors import read_tensors
 
 PICKLED = (".pth", ".pt", ".tar", ".bin", ".ckpt", ".npz")
 TIMEOUT_S = 1200
-_READ_BYTES = 1 << 20
 
 
 @contextmanager
@@ -43,15 +41,6 @@ def opened(path: Path, containers: Sequence[str]) -> Iterator[dict[str, dict[str
             container, _, own = name.partition("/")
             found.setdefault(container, {})[own] = tensor
         yield found
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, as `sha256sum` gives it."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_READ_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _unpack(path: Path, out: Path, containers: Sequence[str]) -> None:

@@ -17,18 +17,17 @@ from safetensors.torch import save_file
 from crossgeo.errors import InputError, LimitError, WeightsError
 from crossgeo.models import attengeo
 from crossgeo.models.checkpoint import (
-    find_weights,
     load_attengeo,
     load_egotr,
     load_street_branch,
     load_weights,
     read_card,
     save_weights,
-    shipped_weights,
     street_partner,
     tensors_digest,
 )
 from crossgeo.models.egotr import EgoTR, EgoTRConfig
+from crossgeo.models.library import find_weights, shipped_weights
 from crossgeo.models.views import DroneView
 
 TINY = EgoTRConfig("tiny", "efficientnet-lite0", (32, 32), (32, 32), width=24, layers=2, heads=3, hidden=40, dropout=0.0)
@@ -150,7 +149,7 @@ def test_a_pickle_is_refused_and_never_run(tmp_path: Path) -> None:
 
 
 def test_missing_weights_are_named_with_what_there_is(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"no weights are called 'egotr-xl'; shipped are: .+; or give a \.safetensors path"):
+    with pytest.raises(WeightsError, match=r"no weights are called 'egotr-xl'; there are: .+; or give a \.safetensors path"):
         load_egotr("egotr-xl")
     with pytest.raises(WeightsError, match=r"none\.safetensors: no such weights file"):
         load_egotr(tmp_path / "none.safetensors")

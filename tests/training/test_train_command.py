@@ -168,6 +168,10 @@ def test_the_papers_recipe_begins_with_imagenets_backbone(clicks: Path, tmp_path
     assert "random weights" not in said
     begun = load_attengeo(tmp_path / "run" / "weights.safetensors").module.backbone.state_dict()
     assert torch.allclose(begun["stages.1.blocks.0.mlp.fc1.weight"], imagenet["stages.1.blocks.0.mlp.fc1.weight"], atol=1e-3)
+    torch.save({"model": imagenet}, tmp_path / "imagenet.pth")
+    done("train", "attengeo", *source, "--imagenet", tmp_path / "imagenet.pth", "--out", tmp_path / "again")
+    same = load_attengeo(tmp_path / "again" / "weights.safetensors").module.backbone.state_dict()
+    assert all(torch.equal(same[name], tensor) for name, tensor in begun.items())
     random = " ".join(done("train", "attengeo", *source, "--out", tmp_path / "random").stderr.split())
     assert "training starts from random weights; the paper's backbone begins with ImageNet's, which --imagenet gives" in random
     result = geo("train", "attengeo", *source, "--imagenet", clicks / "nothing.safetensors", "--out", tmp_path / "none")

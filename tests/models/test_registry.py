@@ -1,0 +1,161 @@
+"""models/library.py and models/registry.py: weights by name, and how those that others publish come here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from crossgeo.errors import UsageError, WeightsError
+from crossgeo.models import registry
+from crossgeo.models.checkpoint import load_weights, read_card, save_weights
+from crossgeo.models.convnextv2 import ConvNeXtV2
+from crossgeo.models.library import find_weights, imported_weights, place_for, shipped_weights, weights_folder
+from crossgeo.models.registry import Remote, downloads_folder, entries, find_remote, pull, remotes
+
+OURS = Remote(
+    "ours-far", "trained elsewhere", "Apache-2.0", url="https://example.org/files/ours-far.safetensors?download=1", sha256="0" * 64
+)
+CARD = {"name": "ours-far", "kind": "egotr", "config": {}, "view": {"kind": "drone"}, "licence": "Apache-2.0"}
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def quiet(done: int, total: int) -> None:
+    pass
+
+
+def ours(out: Path) -> Path:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_weights(out, {"a": torch.ones(3)}, CARD)
+    return out
+
+
+def giving(make: Callable[[Path], object]) -> Callable[[str, Path, str | None, registry.Progress], str]:
+    """Return what fetches, in the network's place."""
+
+    def get(url: str, out: Path, sha256: str | None, progress: registry.Progress) -> str:
+        make(out)
+        return "0" * 64
+
+    return get
+
+
+def never(url: str, out: Path, sha256: str | None, progress: registry.Progress) -> str:
+    raise AssertionError(f"{url} was asked")
+
+
+def test_names_lead_to_shipped_then_to_imported_weights(tmp_path: Path) -> None:
+    assert imported_weights() == [] and not weights_folder().exists()
+    ours(weights_folder() / "mine.safetensors")
+    assert imported_weights() == ["mine"]
+    assert find_weights("mine") == tmp_path / "data" / "crossgeo" / "weights" / "mine.safetensors"
+    assert find_weights(shipped_weights()[0]).parent.name == "weights"
+    assert read_card("mine")["name"] == "ours-far"
+
+
+def test_a_name_for_new_weights_must_be_free_and_one(tmp_path: Path) -> None:
+    assert place_for("mine") == ("mine", weights_folder() / "mine.safetensors")
+    assert place_for(str(tmp_path / "x" / "a.safetensors")) == ("a", tmp_path / "x" / "a.safetensors")
+    ours(weights_folder() / "mine.safetensors")
+    with pytest.raises(UsageError, match=r"mine\.safetensors is there already; choose another name, or replace it with --overwrite"):
+        place_for("mine")
+    assert place_for("mine", overwrite=True)[0] == "mine"
+    with pytest.raises(UsageError, match="are weights that came with the package; choose another name"):
+        place_for(shipped_weights()[0], overwrite=True)
+    for wrong in ("", ".hidden", "a/b", "../a", "a b", "x" * 101):
+        with pytest.raises(UsageError, match="names no weights"):
+            place_for(wrong)
+
+
+def test_the_registry_is_whole_and_says_how_each_is_had() -> None:
+    known = remotes()
+    assert len({one.name for one in known}) == len(known) >= 5
+    for one in known:
+        assert one.url.startswith("https://") != one.page.startswith("https://"), one
+        assert one.licence and one.says
+        assert not one.url or one.sha256 or "huggingface.co" in one.url, "nobody would say what came"
+        assert not set(one.name) & set("/ ")
+    assert not {one.name for one in known} & set(shipped_weights())
+
+
+def test_entries_are_shipped_imported_and_remote_ones_that_are_not_here() -> None:
+    ours(weights_folder() / "l2ltr-cvusa.safetensors")
+    (weights_folder() / "broken.safetensors").write_bytes(b"nothing")
+    found = {entry.name: entry for entry in entries()}
+    assert {found[name].where for name in shipped_weights()} == {"shipped"}
+    assert found["l2ltr-cvusa"].where == "imported" and found["l2ltr-cvusa"].kind == "egotr"
+    assert found["broken"].kind.startswith("cannot be read") and found["broken"].size_bytes == 7
+    far = found["timm-vit-r50"]
+    assert (far.where, far.sha256, far.licence) == ("remote", "6f7c7740", "Apache-2.0") and far.url.endswith("6f7c7740.pth")
+    assert json.loads(json.dumps(far.to_json()))["bytes"] is None
+    assert found["l2ltr-cvact"].metrics["CVACT val R@1"] == 84.89
+
+
+def test_what_is_told_wins_over_the_registry_and_addresses_stand_for_themselves() -> None:
+    assert find_remote("timm-vit-r50", sha256="12345678", origin="").sha256 == "12345678"
+    own = find_remote("https://example.org/a/model_best.pth.tar?x=1", origin="detgeo", sha256="")
+    assert (own.name, own.origin, own.url) == ("model_best", "detgeo", "https://example.org/a/model_best.pth.tar?x=1")
+    with pytest.raises(UsageError, match="no weights are called 'resnet'; known elsewhere are: timm-vit-r50, "):
+        find_remote("resnet")
+    with pytest.raises(
+        UsageError, match=r"publish it at https://github\.com/\S+, where no program can fetch it; .* --from l2ltr --out l2ltr-cvusa"
+    ):
+        find_remote("l2ltr-cvusa")
+
+
+def test_our_own_weights_are_pulled_once(tmp_path: Path) -> None:
+    done = pull(OURS, "mine", quiet, get=giving(ours))
+    assert (done.name, done.was_here, done.card["name"]) == ("mine", False, "ours-far")
+    assert load_weights("mine")[1]["a"].tolist() == [1.0, 1.0, 1.0]
+    assert list(downloads_folder().iterdir()) == []
+    assert pull(OURS, "mine", quiet, get=never).was_here
+    assert pull(OURS, "mine", quiet, offline=True, get=never).was_here
+    assert not pull(OURS, "mine", quiet, overwrite=True, get=giving(ours)).was_here
+
+
+def test_published_weights_are_brought_in_with_what_the_registry_knows() -> None:
+    timms = next(one for one in remotes() if one.origin == "timm-convnextv2")
+
+    def make(out: Path) -> None:
+        torch.manual_seed(1)
+        from safetensors.torch import save_file
+
+        save_file(ConvNeXtV2().state_dict(), out)
+
+    done = pull(timms, "start", quiet, get=giving(make))
+    assert done.card["licence"] == "CC-BY-NC-4.0" and done.card["url"] == timms.url and done.card["source"]["from"] == "timm-convnextv2"
+    assert done.path == find_weights("start")
+
+
+def test_without_a_network_it_is_said_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(
+        WeightsError, match=r"--offline asks nobody; fetch https://example\S+ elsewhere, then `geo weights import FILE --out"
+    ):
+        pull(OURS, "mine", quiet, offline=True, get=never)
+    ours(downloads_folder() / "ours-far.safetensors")  # whole, but not brought in
+    assert pull(OURS, "mine", quiet, offline=True, get=never).card["name"] == "ours-far"
+
+    def cut_off(url: str, out: Path, sha256: str | None, progress: registry.Progress) -> str:
+        raise WeightsError("example.org cannot be reached (no name)")
+
+    with pytest.raises(
+        WeightsError, match=r"cannot be reached \(no name\); without a network, fetch https://example\S+ on another machine"
+    ):
+        pull(OURS, "other", quiet, get=cut_off)
+
+
+def test_what_does_not_fit_is_not_brought_in() -> None:
+    def make(out: Path) -> None:
+        out.write_bytes(b"<html>")
+
+    with pytest.raises(WeightsError, match="not a whole safetensors file"):
+        pull(OURS, "mine", quiet, get=giving(make))
+    assert imported_weights() == []
