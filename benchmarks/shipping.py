@@ -27,7 +27,9 @@ def recipe_options(about: str | None, threads: int) -> argparse.ArgumentParser:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--start-from", help="weights, by shipped name or path, to go on from")
-    parser.add_argument("--thresholds", type=float, nargs="+", metavar="SCORE MARGIN | CONFIDENCE", help="of places, or of boxes")
+    parser.add_argument(
+        "--thresholds", type=float, nargs="+", metavar="SCORE MARGIN [NARROW_SCORE] | CONFIDENCE", help="of places, or of boxes"
+    )
     return parser
 
 
@@ -55,8 +57,8 @@ def ship_weights(
     if start_from:
         card["training"] = {**card["training"], "went_on_from": read_card(start_from)["training"]}
     if thresholds:
-        names = ("confidence",) if card["kind"] == "attengeo" else ("score", "margin")
-        card["thresholds"] = dict(zip(names, thresholds, strict=True))
+        names = ("confidence",) if card["kind"] == "attengeo" else ("score", "margin", "narrow_score")
+        card["thresholds"] = dict(zip(names, thresholds, strict=False))
     elif path.exists() and "thresholds" in (old := read_card(path)):
         card["thresholds"] = old["thresholds"]
     print(path.name, save_weights(path, state, card), card["training"])

@@ -36,7 +36,8 @@ from crossgeo.engine.zones import Zone, zones_of
 from crossgeo.errors import InputError, MismatchError, UsageError
 from crossgeo.geodesy import grid_convergence_deg, to_lat_lon
 from crossgeo.indexer.index import GeoIndex
-from crossgeo.models.checkpoint import shipped_weights, street_partner
+from crossgeo.models.checkpoint import street_partner
+from crossgeo.models.library import shipped_weights
 from crossgeo.models.street_view import StreetObjectView
 
 DEFAULT_NEAR_RADIUS_M = 250.0
@@ -266,7 +267,8 @@ class GeoSearch:
         tried = [(zone, self._poses(photo, kind, camera, zone)) for zone in zones]
         found = [matcher.match(photo, poses, zone.ids, top, timings) if poses else [] for zone, poses in tried]
         spots = found[0] if len(found) == 1 else ranked(chain.from_iterable(found), matcher.settings.min_rival_distance_m)
-        return _Found(camera, spots, status_of([spot.merit for spot in spots], matcher.thresholds), kind, any(poses for _, poses in tried))
+        status = status_of([spot.merit for spot in spots], matcher.thresholds.for_fov(camera.fov_deg))
+        return _Found(camera, spots, status, kind, any(poses for _, poses in tried))
 
     def _turned_finely(self, photo: Photo, found: _Found) -> Spot:
         """The best place with its heading settled."""

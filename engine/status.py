@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from crossgeo.engine.place import Status
 from crossgeo.errors import WeightsError
+
+NARROW_DEG = 65.0
 
 
 @dataclass(frozen=True)
@@ -18,15 +20,21 @@ class Thresholds:
     score: float = 0.45  # of the best place (fine.Spot.merit)
     margin: float = 0.03  # its lead over the second place
     temperature: float = 0.02  # of scores, for the radius
+    narrow_score: float = 0.0  # the score for a photo narrower than NARROW_DEG, where that is more: little fits in many places by chance
 
     @classmethod
     def from_card(cls, card: dict[str, Any]) -> Thresholds:
         """Return the card's thresholds over the defaults; raise WeightsError when one is no number."""
-        defaults = {"score": cls.score, "margin": cls.margin, "temperature": cls.temperature}
+        defaults = {"score": cls.score, "margin": cls.margin, "temperature": cls.temperature, "narrow_score": cls.narrow_score}
         known = {name: threshold(card, name, default) for name, default in defaults.items()}
         if known["temperature"] <= 0.0:
             raise WeightsError("the card's threshold temperature must be positive; take the weights from their source again")
         return cls(**known)
+
+    def for_fov(self, fov_deg: float | None) -> Thresholds:
+        """Return what holds for a photo of a horizontal field of view; None is unknown."""
+        narrow = fov_deg is not None and fov_deg < NARROW_DEG
+        return replace(self, score=max(self.score, self.narrow_score)) if narrow else self
 
 
 def threshold(card: dict[str, Any], name: str, default: float) -> float:

@@ -14,6 +14,7 @@ from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import FoundObject
 from crossgeo.engine.pose import StreetPose
 from crossgeo.engine.search import GeoSearch
+from crossgeo.engine.status import Thresholds
 from crossgeo.errors import MismatchError, UsageError
 from crossgeo.geodesy import distance_m, grid_convergence_deg, to_lat_lon
 from crossgeo.indexer.index import GeoIndex
@@ -167,3 +168,15 @@ def test_the_outline_of_a_street_photo_is_what_it_looks_at() -> None:
     east = StreetPose(90.0, 2.0, "perspective", 90.0).outline_m(photo)
     assert east[0] == (0.0, 0.0) and all(x >= 0.0 for x, _ in east) and max(math.hypot(*at) for at in east) == pytest.approx(30.0)
     assert len(StreetPose(0.0).outline_m(photo)) == 33
+
+
+def test_a_narrow_photo_is_located_by_the_score_of_narrow_ones(
+    street_search: GeoSearch, ground: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matcher = street_search.matchers["street"]
+    photo = stand(ground, X, Y, StreetGeometry(600, 900, "perspective", 310.0, 55.0, height_m=HEIGHT_M))
+    asked = {"heading_deg": true_heading(street_search, 310.0), "kind": "street"}
+    for narrow_score, wide, narrow in ((-1.0, "located", "located"), (2.0, "located", "low_confidence")):
+        monkeypatch.setattr(matcher, "thresholds", Thresholds(score=-1.0, margin=-1.0, narrow_score=narrow_score))
+        assert street_search.query(photo, fov_deg=66.0, **asked).status == wide
+        assert street_search.query(photo, fov_deg=55.0, **asked).status == narrow
