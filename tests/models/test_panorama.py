@@ -116,3 +116,36 @@ def test_a_photo_through_a_lens_lies_on_the_sphere_where_its_rays_go() -> None:
     expected = (sphere_directions(128, 512) + 1.0) * 127.0
     assert 0.05 < mask.mean() < 0.1
     assert np.abs(canvas[mask] - expected[mask]).max() < 4.0
+
+
+def test_a_whole_sphere_is_cut_to_its_middle_half_as_cvact_was() -> None:
+    view, photo = PanoramaView.of(PRESETS["egotr-b"]), _noise(832, 1664)
+    given, mask = view.canvas(photo, StreetGeometry(1664, 832, "panorama", 0.0, 360.0))
+    middle = photo[208 : 208 + 416].astype(np.float64)  # SAFA: from a quarter of 832 rows, half of them
+    expected = np.einsum("rh,cw,hwk->rck", _triangle(416, 128), _triangle(1664, 512), middle, optimize=True)
+    assert mask.all() and np.abs(given - expected).max() <= 1.5
+    half = view.canvas(photo[:, 416:1248], StreetGeometry(832, 832, "panorama", 0.0, 180.0))[0]  # 180 degrees of it
+    assert np.abs(half[:, 136:376].astype(float) - given[:, 136:376]).max() <= 1.0  # away from where its own edges are
+
+
+@pytest.mark.parametrize(("height", "width"), [(224, 1232), (112, 616)])
+def test_what_shows_less_is_not_cut(height: int, width: int) -> None:
+    photo, geometry = _noise(height, width), StreetGeometry(width, height, "panorama", 0.0, 360.0)
+    assert (PanoramaView.of(PRESETS["egotr-b"]).canvas(photo, geometry)[0] == PanoramaView().canvas(photo, geometry)[0]).all()
+
+
+def test_a_cut_keeps_the_horizon_in_the_middle() -> None:
+    photo = np.zeros((400, 800, 3), np.uint8)
+    photo[160] = 255
+    canvas, _ = PanoramaView.of(PRESETS["egotr-b"]).canvas(photo, StreetGeometry(800, 400, "panorama", 0.0, 360.0, horizon=0.4))
+    assert canvas[:, 0].sum(axis=1).argmax() == 64
+
+
+def test_a_photo_through_a_lens_stands_in_the_height_of_the_cut() -> None:
+    geometry = StreetGeometry(400, 300, "perspective", 0.0, 80.0)
+    columns, rows = np.meshgrid(np.arange(400) + 0.5, np.arange(300) + 0.5)
+    photo = ((pixels_to_directions(geometry, columns, rows) + 1.0) * 127.0).astype(np.uint8)
+    canvas, mask = PanoramaView.of(PRESETS["egotr-b"]).canvas(photo, geometry)
+    up = (np.sin(np.radians((63.5 - np.arange(128)) / 128.0 * 90.0)) + 1.0) * 127.0  # of the middle columns
+    seen = mask[:, 256]
+    assert seen.any() and np.abs(canvas[seen, 256, 2] - up[seen]).max() < 4.0
