@@ -1,5 +1,6 @@
 """A seeded checkpoint of DetGeo's shapes, answered here and by an independent float64 pass under its published names."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from crossgeo.kernels.box_decode import decode_best
 from crossgeo.models.cost import count_macs
 from crossgeo.models.detgeo import PRESETS, DetGeo
 from crossgeo.models.published.detgeo import detgeo_from_published, detgeo_name, detgeo_to_published
+from crossgeo.training.datasets.cvogl import read_cvogl
 
 LISTING = Path(__file__).parents[1] / "data" / "detgeo.txt"
 ANCHORS = [(37, 41), (78, 84), (96, 215), (129, 129), (194, 82), (198, 179), (246, 280), (395, 342), (550, 573)]
@@ -187,3 +189,22 @@ def test_what_is_missing_or_misshapen_is_named(checkpoint: dict[str, Tensor]) ->
         detgeo_from_published(damaged)
     assert "missing fcn_out.1.bias" in str(caught.value)
     assert "combine_clickptns_conv.conv.weight is (3, 3, 1, 1), not (3, 4, 1, 1)" in str(caught.value)
+
+
+def test_the_click_map_is_the_published_one_of_the_pixel_that_a_list_names(tmp_path: Path) -> None:
+    """m[i, j] = (1 - dist((i, j), click) / sqrt(H^2 + W^2))^2, from pixel to pixel."""
+    column, row = 120, 80
+    folder = tmp_path / "CVOGL_SVI"
+    folder.mkdir()
+    listed = ("1", "1.jpg", "1_2_300_32615.jpg", (240, 160), (column, row), [0, 0, 9, 9], [0] * 8, "building")
+    for split in ("train", "val", "test"):
+        torch.save([listed] if split == "test" else [], folder / f"CVOGL_SVI_{split}.pth")
+    (pair,) = read_cvogl(tmp_path, "street")
+    with torch.device("meta"):
+        model = DetGeo()
+    model.mean = torch.zeros(1)
+    found = model.pointed(torch.tensor([pair.click_px]), torch.zeros(1, 3, 256, 512))[0, 0]
+    i, j = torch.meshgrid(torch.arange(256.0, dtype=torch.float64), torch.arange(512.0, dtype=torch.float64), indexing="ij")
+    expected = (1.0 - torch.sqrt((i - row) ** 2 + (j - column) ** 2) / math.sqrt(256**2 + 512**2)) ** 2
+    assert found[row, column] == 1.0
+    assert (found.double() - expected).abs().max() < 1e-6
