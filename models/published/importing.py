@@ -19,7 +19,7 @@ from crossgeo.models.detgeo import PRESETS as DETGEO
 from crossgeo.models.egotr import PRESETS as EGOTR
 from crossgeo.models.library import imported_weights
 from crossgeo.models.panorama import PanoramaView
-from crossgeo.models.published import timm_hybrid
+from crossgeo.models.published import google_hybrid, timm_hybrid
 from crossgeo.models.published.detgeo import detgeo_from_published
 from crossgeo.models.published.l2ltr import BRANCHES, egotr_from_l2ltr
 from crossgeo.models.published.opening import PICKLED, opened
@@ -48,7 +48,10 @@ def _detgeo(found: Branches, view: AerialView) -> tuple[Card, dict[str, Tensor]]
 
 
 def _timm_hybrid(found: Branches, view: AerialView) -> tuple[Card, dict[str, Tensor]]:
-    config, state = egotr_from_timm(_only(found), EGOTR["polar-egotr-b" if view == "polar" else "egotr-b"])
+    tensors = _only(found)
+    if google_hybrid.MARK in tensors:
+        tensors = google_hybrid.timm_from_google(tensors)
+    config, state = egotr_from_timm(tensors, EGOTR["polar-egotr-b" if view == "polar" else "egotr-b"])
     reads = replace(PanoramaView.of(config), mean=timm_hybrid.MEAN, std=timm_hybrid.STD)
     return {"kind": "egotr", "config": config.to_dict(), "view": reads.to_dict()}, state
 
@@ -79,7 +82,9 @@ _PLAIN = ("state_dict", "model", ".")
 ORIGINS: dict[str, Origin] = {
     "l2ltr": Origin("EgoTR as its authors published it (L2LTR)", ("+".join(BRANCHES),), _l2ltr, reads_views=True),
     "detgeo": Origin("DetGeo as its authors published it", ("state_dict", "."), _detgeo),
-    "timm-vit-r50": Origin("timm's vit_base_r50_s16_224.orig_in21k", _PLAIN, _timm_hybrid, reads_views=True, trained=False),
+    "timm-vit-r50": Origin(
+        "timm's vit_base_r50_s16_224.orig_in21k, or Google's R50+ViT-B_16.npz", _PLAIN, _timm_hybrid, reads_views=True, trained=False
+    ),
     "timm-convnextv2": Origin("timm's convnextv2_tiny", _PLAIN, _convnext, trained=False),
 }
 
@@ -163,4 +168,5 @@ def start_tensors(name_or_path: str) -> dict[str, Tensor]:
     if not path.is_file() and path.suffix not in (".safetensors", *PICKLED):
         raise WeightsError(f"{name_or_path}: no such file, nor imported weights of that name; `geo weights list` shows those")
     with opened(path, _PLAIN) as found:
-        return {name: tensor.clone() for name, tensor in _only(found).items()}
+        tensors = {name: tensor.clone() for name, tensor in _only(found).items()}
+    return google_hybrid.timm_from_google(tensors) if google_hybrid.MARK in tensors else tensors

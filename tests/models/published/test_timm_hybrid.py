@@ -1,5 +1,8 @@
 """models/published/timm_hybrid.py: each tensor of timm's hybrid goes where the facts say."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +10,8 @@ from torch import Tensor
 
 from crossgeo.errors import WeightsError
 from crossgeo.models.egotr import PRESETS, EgoTR
+from crossgeo.models.published.google_hybrid import timm_from_google
+from crossgeo.models.published.importing import start_tensors
 from crossgeo.models.published.timm_hybrid import egotr_from_timm, resize_position
 
 SMALL = {"stem.conv.weight": (64, 3, 7, 7), "stem.norm.weight": (64,), "stem.norm.bias": (64,)}
@@ -91,3 +96,51 @@ def test_what_is_missing_or_misshapen_is_named(published: dict[str, Tensor]) -> 
         egotr_from_timm(damaged, PRESETS["polar-egotr-b"])
     for said in ("missing blocks.3.attn.qkv.bias", "extra blocks.12.norm1.weight", "pos_embed is (1, 577, 768), not (1, 197, 768)"):
         assert said in str(caught.value)
+
+
+def googles(state: dict[str, Tensor]) -> dict[str, np.ndarray[Any, Any]]:
+    """Write timm's tensors as Google's file has them: names with slashes, kernels with the outputs last, twelve heads apart."""
+    out = {}
+    for name, tensor in state.items():
+        array = tensor.numpy()
+        kind = "bias" if name.endswith("bias") else "kernel" if array.ndim > 1 else "scale"
+        parts = name.split(".")
+        if name == "cls_token":
+            out["cls"] = array
+        elif name == "pos_embed":
+            out["Transformer/posembed_input/pos_embedding"] = array
+        elif parts[0] == "head":
+            out[f"head/{kind}"] = array.T
+        elif parts[0] == "norm":
+            out[f"Transformer/encoder_norm/{kind}"] = array
+        elif name.startswith("patch_embed.proj"):
+            out[f"embedding/{kind}"] = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
+        elif name.startswith("patch_embed.backbone.stem"):
+            out["conv_root/kernel" if parts[3] == "conv" else f"gn_root/{kind}"] = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
+        elif name.startswith("patch_embed.backbone.stages"):
+            part = parts[6] if parts[6] != "downsample" else "conv_proj" if parts[7] == "conv" else "gn_proj"
+            at = f"block{int(parts[3]) + 1}/unit{int(parts[5]) + 1}/{part.replace('norm', 'gn')}/{kind}"
+            out[at] = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array[None, None, None]
+        elif parts[2] == "attn" and parts[3] == "qkv":
+            for which, third in zip(("query", "key", "value"), np.split(array, 3), strict=True):
+                at = f"Transformer/encoderblock_{parts[1]}/MultiHeadDotProductAttention_1/{which}/{kind}"
+                out[at] = third.T.reshape(768, 12, 64) if third.ndim == 2 else third.reshape(12, 64)
+        elif parts[2] == "attn":
+            at = f"Transformer/encoderblock_{parts[1]}/MultiHeadDotProductAttention_1/out/{kind}"
+            out[at] = array.T.reshape(12, 64, 768) if array.ndim == 2 else array
+        else:
+            part = {"norm1": "LayerNorm_0", "norm2": "LayerNorm_2"}.get(parts[2]) or f"MlpBlock_3/Dense_{int(parts[3] == 'fc2')}"
+            out[f"Transformer/encoderblock_{parts[1]}/{part}/{kind}"] = array.T if array.ndim == 2 else array
+    return out
+
+
+def test_googles_own_file_gives_what_timms_does(published: dict[str, Tensor], tmp_path: Path) -> None:
+    np.savez(tmp_path / "R50+ViT-B_16.npz", **googles(published))
+    found = start_tensors(str(tmp_path / "R50+ViT-B_16.npz"))
+    assert found.keys() == {name for name in published if not name.startswith("head")}
+    assert all(torch.equal(tensor, published[name]) for name, tensor in found.items())
+    (tmp_path / "R50+ViT-B_16.npz").unlink()
+    with pytest.raises(WeightsError, match=r"this is no timm vit_base_r50_s16_224 of .* tensors: missing "):
+        egotr_from_timm(timm_from_google({"conv_root/kernel": torch.zeros(7, 7, 3, 64)}))
+    with pytest.raises(WeightsError, match="Decoder/kernel is no part of R50"):
+        timm_from_google({"Decoder/kernel": torch.zeros(2, 2)})
