@@ -120,8 +120,8 @@ def find_remote(name_or_url: str, **given: str) -> Remote:
         raise UsageError(f"no weights are called {name_or_url!r}; known elsewhere are: {', '.join(known)}; or give an address")
     found = replace(known[name_or_url], **told)
     if not found.url:
-        by_hand = _by_hand(found)
-        raise UsageError(f"{found.name}: its authors publish it at {found.page}, where no program can fetch it; {by_hand}")
+        page = f"{found.name}: no program can fetch it; see its authors' page, {found.page}"
+        raise UsageError(f"{page}, and bring in what they give with {_import_it(found)}")
     return found
 
 
@@ -173,9 +173,6 @@ def _file_name(url: str) -> str:
 
 
 def _import_it(remote: Remote) -> str:
-    origin = f" --from {remote.origin}" if remote.origin else ""
-    return f"`geo weights import FILE{origin} --out {remote.name}`"
-
-
-def _by_hand(remote: Remote) -> str:
-    return f"fetch it there with a browser, then {_import_it(remote)}"
+    told = [f"--from {remote.origin}"] if remote.origin else []
+    told += [f"--view {remote.view}"] if remote.view else []
+    return f"`geo weights import FILE {' '.join([*told, f'--out {remote.name}'])}`"

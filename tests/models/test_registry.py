@@ -106,7 +106,7 @@ def test_what_is_told_wins_over_the_registry_and_addresses_stand_for_themselves(
     with pytest.raises(UsageError, match="no weights are called 'resnet'; known elsewhere are: timm-vit-r50, "):
         find_remote("resnet")
     with pytest.raises(
-        UsageError, match=r"publish it at https://github\.com/\S+, where no program can fetch it; .* --from l2ltr --out l2ltr-cvusa"
+        UsageError, match=r"no program can fetch it; .* page, https://github\.com/\S+, .* --from l2ltr --view polar --out l2ltr-cvusa"
     ):
         find_remote("l2ltr-cvusa")
 
