@@ -63,5 +63,5 @@ def _unpack(path: Path, out: Path, containers: Sequence[str]) -> None:
             raise WeightsError(f"{path}: not a whole checkpoint ({what}); fetch it again")
         case "structure":
             raise WeightsError(f"{path}: {what}; is it of another model?")
-        case "memory":
+        case "memory" | "room":
             raise LimitError(f"{path}: {what}")

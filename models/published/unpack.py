@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -38,7 +39,7 @@ def limit(source: Path) -> None:
     for what, most in (
         (resource.RLIMIT_AS, MEMORY_BYTES + 2 * size),
         (resource.RLIMIT_CPU, CPU_S),
-        (resource.RLIMIT_FSIZE, size + 2**24),
+        (resource.RLIMIT_FSIZE, 4 * size + 2**24),  # tensors that share their storage in the file are written out each
         (resource.RLIMIT_CORE, 0),
     ):
         _, hard = resource.getrlimit(what)
@@ -88,7 +89,10 @@ def unpack(source: Path, out: Path, containers: Sequence[str]) -> dict[str, Any]
     except (RuntimeError, EOFError, ValueError, OSError, zipfile.BadZipFile, KeyError) as error:
         raise Refused("damaged", _first_line(error)) from error
     # A view of a larger tensor would be written with all that it is a view of, and shared ones twice.
-    save_file({name: tensor.detach().contiguous() for name, tensor in _unshared(taken).items()}, out)
+    try:
+        save_file({name: tensor.detach().contiguous() for name, tensor in _unshared(taken).items()}, out)
+    except SafetensorError as error:
+        raise Refused("room", f"its tensors could not be written to {out.parent} ({_first_line(error)}); make room there") from error
     return {"tensors": len(taken)}
 
 

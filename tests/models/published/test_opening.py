@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from crossgeo.errors import WeightsError
+from crossgeo.errors import LimitError, WeightsError
 from crossgeo.models.published.opening import opened
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.count": torch.tensor(7)}
@@ -61,6 +61,12 @@ def test_views_and_shared_tensors_are_written_once_each_and_whole(tmp_path: Path
     torch.save({"column": wide[:, 1], "again": wide[:, 1], "turned": wide.T}, tmp_path / "views.pth")
     found = read(tmp_path / "views.pth")["."]
     assert torch.equal(found["column"], wide[:, 1]) and torch.equal(found["again"], wide[:, 1]) and torch.equal(found["turned"], wide.T)
+
+
+def test_a_file_whose_tensors_take_far_more_room_than_it_does_is_refused(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(1).expand(50_000_000)}, tmp_path / "swelling.pth")
+    with pytest.raises(LimitError, match=r"swelling\.pth: its tensors could not be written to .*; make room there"):
+        read(tmp_path / "swelling.pth")
 
 
 def test_code_in_a_checkpoint_is_refused_and_never_run(tmp_path: Path) -> None:
