@@ -77,7 +77,7 @@ def attengeo(
     ] = None,
     start_from: StartFrom = None,
 ) -> None:
-    """Train the model that finds the clicked object in the imagery."""
+    """Train the model that finds the clicked object in the imagery: AttenGeo, or DetGeo where --preset or --start-from names one."""
     run.check()
     if bool(outlines) == bool(run.data):
         raise UsageError("--outlines says what can be clicked on imagery; give both, or a data set with --data alone")

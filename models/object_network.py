@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -107,6 +108,7 @@ class ReferenceFeatures:
 class ObjectNetwork(nn.Module, ABC):
     """Photo and click against a window. Images are RGB in 0..255, uint8 or float; the config's mean and std are applied inside."""
 
+    kind: ClassVar[str]  # in the cards of its weights
     mean: Tensor
     std: Tensor
     anchors: Tensor
@@ -136,6 +138,14 @@ class ObjectNetwork(nn.Module, ABC):
     @abstractmethod
     def fuse(self, reference: Tensor, query: Tensor) -> Tensor:
         """Turn (B, C, g, g) reference features and (B, C, h', w') query features into raw (B, 5 A, g, g) predictions."""
+
+    @abstractmethod
+    def backbone_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters of what reads pictures, before the views meet: they learn at a rate of their own."""
+
+    @abstractmethod
+    def freeze_backbone(self, layers: int) -> None:
+        """Take the first `layers` of the backbone out of training, 0 none; ValueError for a network that is always trained whole."""
 
     def query(self, features: ReferenceFeatures, photos: Tensor, clicks: Tensor) -> Tensor:
         """Ask (B, C, g, g) features for what (B, 2) clicks in pixels show in (B, 3, h, w) photos: raw (B, A, 5, g, g) float32.
@@ -170,3 +180,14 @@ class ObjectNetwork(nn.Module, ABC):
     def normalise(self, images: Tensor) -> Tensor:
         """Return images less mean, over std."""
         return (images.to(self.mean.dtype) - self.mean) / self.std
+
+
+def begin_silent(head: nn.Conv2d, config: ObjectConfig) -> None:
+    """Start a head of (5 A) channels so that it is as sure of each prior as is right on average: one in all is true."""
+    priors = (config.window_px // config.stride) ** 2 * len(config.anchors)
+    nn.init.normal_(head.weight, std=0.01)
+    with torch.no_grad():
+        assert head.bias is not None
+        bias = head.bias.view(-1, PREDICTIONS)
+        bias.zero_()
+        bias[:, 4] = -math.log(priors - 1)

@@ -1,4 +1,4 @@
-"""Training of AttenGeo on clicks (the paper's eq. 9-11), and its evaluation by accu@0.25 and accu@0.5 (eq. 12)."""
+"""Training of AttenGeo, and of DetGeo likewise, on clicks (AttenGeo, eq. 9-11), and evaluation by accu@0.25 and accu@0.5 (eq. 12)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from crossgeo.kernels.box_decode import box_iou, decode_best
-from crossgeo.models.attengeo import PRESETS, AttenGeo, AttenGeoConfig
+from crossgeo.models.attengeo import PRESETS, AttenGeo
+from crossgeo.models.object_models import make_object_network
+from crossgeo.models.object_network import ObjectConfig, ObjectNetwork
 from crossgeo.models.views import ObjectView
 from crossgeo.training.loop import train
 from crossgeo.training.losses import attengeo_loss
@@ -53,7 +55,7 @@ class BoxAccuracy:
     told_apart: float | None = None  # how often the box of a click on something is surer than that of one on nothing; None without any
 
 
-def evaluate_attengeo(model: AttenGeo, batches: Iterable[ObjectBatch], *, bf16: bool = False) -> BoxAccuracy:
+def evaluate_attengeo(model: ObjectNetwork, batches: Iterable[ObjectBatch], *, bf16: bool = False) -> BoxAccuracy:
     """Compare the best box of each click, clipped to the window, with the truth; the model must be in eval mode."""
     device = model.anchors.device
     overlaps, sure = [], []
@@ -86,20 +88,20 @@ class ClickSource:
 
 
 class AttenGeoTask(Task[ObjectBatch]):
-    """AttenGeo and its box loss (eq. 9-12)."""
+    """AttenGeo or DetGeo and AttenGeo's box loss (eq. 9-12)."""
 
-    def __init__(self, config: AttenGeoTraining, model: AttenGeo) -> None:
+    def __init__(self, config: AttenGeoTraining, model: ObjectNetwork) -> None:
         super().__init__()
         self.config = config
-        self.model: AttenGeo = model
+        self.model: ObjectNetwork = model
         learned_by = {name: getattr(config, name) for name in ("box_weight", "overlap_weight", "spare_iou", "frozen_layers")}
         self.identity = {"name": model.config.name, **model.config.to_dict(), "seed": config.seed, **learned_by}
         model.freeze_backbone(config.frozen_layers)
 
     def groups(self) -> list[dict[str, Any]]:
-        """Return matrices and vectors of the backbone and of what stands on it."""
+        """Return matrices and vectors of the backbone and of what stands on it, less what is frozen or leads nowhere."""
         config, groups = self.config, []
-        backbone = [p for p in self.model.backbone.parameters() if p.requires_grad]
+        backbone = [p for p in self.model.backbone_parameters() if p.requires_grad]
         inside = {id(p) for p in backbone}
         others = [p for p in self.model.parameters() if p.requires_grad and id(p) not in inside]
         flat = config.weight_decay if config.decay_all else 0.0
@@ -125,29 +127,32 @@ def train_attengeo(
     source: Source[ObjectBatch],
     out: Path,
     *,
-    model_config: AttenGeoConfig | None = None,
+    model_config: ObjectConfig | None = None,
     backbone_state: dict[str, Tensor] | None = None,
     start_from: dict[str, Tensor] | None = None,
     held_out: Iterable[ObjectBatch] | None = None,
     log: Callable[[str], None] | None = None,
-) -> AttenGeo:
-    """Train and return the averaged model; a rerun goes on where it stopped. `out` gets what `loop.train` writes.
+) -> ObjectNetwork:
+    """Train the network of `model_config` and return the averaged one; a rerun goes on where it stopped.
 
-    The log says the accuracy on `held_out`, which is gone through at each checkpoint. Layers are frozen only where they were trained.
+    `out` gets what `loop.train` writes. The log says the accuracy on `held_out`, which is gone through at each checkpoint. Layers are
+    frozen only where they were trained. Raises ValueError for a `backbone_state` or frozen layers of DetGeo, which has neither.
     """
     if backbone_state is None and start_from is None:
         config = replace(config, frozen_layers=0)
     torch.manual_seed(config.seed)
     keep_freed_memory()
-    model = AttenGeo(model_config or PRESETS["attengeo-s"])
+    model = make_object_network(model_config or PRESETS["attengeo-s"])
     if backbone_state is not None:
+        if not isinstance(model, AttenGeo):
+            raise ValueError(f"{model.config.name} starts from whole weights, not from a backbone's")
         model.load_backbone(backbone_state)
     if start_from is not None:
         model.load_state_dict(start_from)
 
     def judge(trained: nn.Module) -> dict[str, float]:
-        return asdict(evaluate_attengeo(cast(AttenGeo, trained), held_out or (), bf16=config.bf16))
+        return asdict(evaluate_attengeo(cast(ObjectNetwork, trained), held_out or (), bf16=config.bf16))
 
     task = AttenGeoTask(config, model)
     task = cast(AttenGeoTask, task.to(config.device).to(memory_format=torch.channels_last))  # type: ignore[call-overload]
-    return cast(AttenGeo, train(task, source, config, out, log=log, judge=judge if held_out is not None else None))
+    return cast(ObjectNetwork, train(task, source, config, out, log=log, judge=judge if held_out is not None else None))

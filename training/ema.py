@@ -12,7 +12,10 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 class Average(Generic[Module]):
-    """A copy of a module whose trained parameters follow the module's; `decay` is how much of it each step keeps."""
+    """A copy of a module whose trained parameters follow the module's; `decay` is how much of it each step keeps.
+
+    Running means and variances of batch norms follow likewise: those of the start would fit no weights but its own.
+    """
 
     def __init__(self, module: Module, decay: float) -> None:
         self.decay = decay
@@ -25,3 +28,8 @@ class Average(Generic[Module]):
         decay = min(self.decay, (1.0 + step) / (10.0 + step))
         mine, theirs = dict(self.module.named_parameters()), dict(module.named_parameters())
         torch._foreach_lerp_([mine[n] for n in self._followed], [theirs[n] for n in self._followed], 1.0 - decay)
+        for own, other in zip(self.module.buffers(), module.buffers(), strict=True):
+            if own.is_floating_point():
+                own.lerp_(other, 1.0 - decay)
+            else:  # a count of batches
+                own.copy_(other)

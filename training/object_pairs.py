@@ -1,4 +1,4 @@
-"""Batches for AttenGeo from clicks on disk (CVOGL, G2D): photo and aerial brought to the preset's sizes, click and box with them."""
+"""Batches for AttenGeo and DetGeo from clicks on disk (CVOGL, G2D): photo, aerial, click and box brought to the network's sizes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from crossgeo.errors import GeoError, InputError
-from crossgeo.models.attengeo import AttenGeoConfig
+from crossgeo.models.object_network import ObjectConfig
 from crossgeo.models.views import Image, resized
 from crossgeo.training.datasets.pictures import Pictures
 from crossgeo.training.fingerprint import pairs_fingerprint
@@ -30,7 +30,7 @@ class ObjectPairBatch(ObjectBatch):
 class ObjectPairSource:
     """A source of batches (`stream.EpochSource`) over clicked objects that are all there."""
 
-    def __init__(self, pairs: Sequence[ObjectPair], config: AttenGeoConfig, batch: int, seed: int) -> None:
+    def __init__(self, pairs: Sequence[ObjectPair], config: ObjectConfig, batch: int, seed: int) -> None:
         """Look at the pairs; raise InputError for an empty set or a pair without its pictures, naming it."""
         check_pictures(pairs)
         self.pairs, self.config, self.size, self.seed = list(pairs), config, batch, seed

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crossgeo.engine.locate import fill
+from crossgeo.errors import InputError
 from crossgeo.models.views import ObjectView
 from crossgeo.training.fingerprint import grounds_fingerprint
 from crossgeo.training.grounds import Ground
@@ -74,7 +75,10 @@ class ObjectSampler:
         self.outlines = [_outlines_with_room(ground, view.window_extent_m / 2.0) for ground in self.grounds]
         weights = [len(o) ** 0.5 * (real_weight if g.real else 1.0) for g, o in zip(self.grounds, self.outlines, strict=True)]
         if not sum(weights):
-            raise ValueError(f"no ground has a building with {view.window_extent_m / 2.0:.0f} m of usable imagery around it")
+            reach_m = view.window_extent_m / 2.0
+            raise InputError(
+                f"no ground has a building with {reach_m:.0f} m of usable imagery around it; give larger imagery or other outlines"
+            )
         self.weights = np.array(weights) / sum(weights)
 
     def identity(self) -> dict[str, Any]:

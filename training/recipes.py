@@ -29,7 +29,7 @@ class EgoTRRecipe:
 
 @dataclass(frozen=True)
 class AttenGeoRecipe:
-    """How AttenGeo is trained on clicks."""
+    """How AttenGeo is trained on clicks, and DetGeo to be compared with it."""
 
     says: str
     training: AttenGeoTraining

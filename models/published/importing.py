@@ -150,7 +150,10 @@ def use_of(card: Card) -> str:
     if start in ORIGINS and not ORIGINS[start].trained:
         return "start from it with `geo train egotr --data DIR --start-from {name}`"
     if card["kind"] == "detgeo":
-        return "use it with `geo query --object-weights {name}`, judge it with `geo eval objects DIR --weights {name}`"
+        return (
+            "use it with `geo query --object-weights {name}`, judge it with `geo eval objects DIR --weights {name}`, "
+            "train it on with `geo train attengeo --data DIR --start-from {name}`"
+        )
     return "judge it with `geo eval retrieval DIR --weights {name}`"
 
 

@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from crossgeo.errors import MismatchError
+from crossgeo.errors import InputError, MismatchError
 from crossgeo.models.attengeo import PRESETS, AttenGeo
-from crossgeo.training.attengeo import AttenGeoTraining, BoxAccuracy, ClickSource, evaluate_attengeo, train_attengeo
+from crossgeo.models.detgeo import DetGeo, DetGeoConfig
+from crossgeo.training.attengeo import AttenGeoTask, AttenGeoTraining, BoxAccuracy, ClickSource, evaluate_attengeo, train_attengeo
 from crossgeo.training.objects import ObjectBatch, held_out_batches
 from crossgeo.training.render import ObjectSample
 from crossgeo.training.saving import trained_model
@@ -98,6 +99,54 @@ def test_layers_that_were_drawn_at_random_are_never_frozen(tmp_path: Path) -> No
     before = AttenGeo(CONFIG).state_dict()
     after = train_attengeo(dataclasses.replace(SHORT, steps=3, frozen_layers=2), SQUARES, tmp_path, model_config=CONFIG).state_dict()
     assert not torch.equal(after["backbone.stages.0.blocks.0.conv_dw.weight"], before["backbone.stages.0.blocks.0.conv_dw.weight"])
+
+
+class Ending:
+    """Noise with boxes; the draw of step `end` is an error, as in a run that is stopped."""
+
+    def __init__(self, end: int) -> None:
+        self.end = end
+
+    def batch_of(self, number: int) -> ObjectBatch:
+        if number == self.end:
+            raise InputError("the end")
+        rng = np.random.default_rng(number)
+        photos, windows = (torch.from_numpy(rng.integers(0, 256, (2, 3, side, side), np.uint8)) for side in (64, 96))
+        boxes = torch.tensor([[10.0, 20, 60, 70], [30, 30, 50, 90]])
+        return ObjectBatch(photos, torch.tensor([[30.0, 30], [9, 50]]), windows, boxes)
+
+
+@pytest.mark.slow
+def test_a_run_of_detgeo_that_was_stopped_comes_to_the_weights_of_an_unbroken_one(tmp_path: Path) -> None:
+    config = DetGeoConfig(window_px=96, photo_px=64)
+    how = dataclasses.replace(SHORT, steps=2, checkpoint_s=0.0, average=0.0)
+    wanted = train_attengeo(
+        dataclasses.replace(how, checkpoint_s=100.0), Ending(9), tmp_path / "unbroken", model_config=config
+    ).state_dict()
+    with pytest.raises(InputError, match="the end"):
+        train_attengeo(how, Ending(1), tmp_path / "stopped", model_config=config)
+    found = train_attengeo(how, Ending(9), tmp_path / "stopped", model_config=config).state_dict()
+    assert wanted["reference_map.norm.num_batches_tracked"] == 2
+    torch.testing.assert_close(dict(found), dict(wanted), atol=1e-6, rtol=1e-5)
+    for name in ("unbroken", "stopped"):
+        (tmp_path / name / "checkpoint.pt").unlink()  # pytest keeps what tests leave, and these are of a gigabyte
+
+
+def test_both_backbones_of_detgeo_learn_at_their_own_rate_and_what_leads_nowhere_at_none() -> None:
+    model = DetGeo(DetGeoConfig(window_px=96))
+    task = AttenGeoTask(dataclasses.replace(SHORT, backbone_lr=1e-3), model)
+    rates = {id(p): group["lr"] for group in task.groups() for p in group["params"]}
+    for name, parameter in model.named_parameters():
+        unused = ".unused." in name or ".neck_32.sixth." in name
+        assert rates.get(id(parameter)) == (None if unused else 1e-3 if name.startswith(("photo_net.", "window_net.")) else 4e-3), name
+
+
+def test_detgeo_has_no_layers_to_freeze_and_no_backbone_to_load(tmp_path: Path) -> None:
+    config = DetGeoConfig(window_px=96)
+    with pytest.raises(ValueError, match="detgeo is trained whole; freeze 0 layers of it, not 6"):
+        AttenGeoTask(AttenGeoTraining(), DetGeo(config))
+    with pytest.raises(ValueError, match="detgeo starts from whole weights"):
+        train_attengeo(SHORT, SQUARES, tmp_path, model_config=config, backbone_state={})
 
 
 def judged(raw: Tensor, boxes: Tensor) -> BoxAccuracy:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from crossgeo.errors import InputError
 from crossgeo.models.views import ObjectView
 from crossgeo.training.grounds import Ground, make_ground
 from crossgeo.training.objects import ObjectSampler, held_out_batches, make_batch
@@ -50,7 +51,7 @@ def test_the_click_lies_on_the_object_in_the_photo() -> None:
 
 
 def test_buildings_without_room_for_a_window_are_not_drawn() -> None:
-    with pytest.raises(ValueError, match="19 m of usable imagery"):
+    with pytest.raises(InputError, match="19 m of usable imagery"):
         ObjectSampler([_ground(usable=slice(0, 220))], VIEW)
     assert len(ObjectSampler([_ground()], VIEW).outlines[0]) == 1
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,18 @@ import cv2
 import numpy as np
 import PIL.Image
 import pytest
+import rasterio
 import torch
 from safetensors.torch import save_file
 from typer.testing import CliRunner, Result
 
+from crossgeo import geodesy
 from crossgeo.cli import app
 from crossgeo.models.attengeo import PRESETS, AttenGeo
-from crossgeo.models.checkpoint import load_attengeo, load_egotr, read_card, save_weights
+from crossgeo.models.checkpoint import load_attengeo, load_egotr, load_object_network, load_weights, read_card, save_weights
 from crossgeo.models.convnextv2 import ConvNeXtV2
+from crossgeo.models.detgeo import PRESETS as DETGEO
+from crossgeo.models.detgeo import DetGeo
 from crossgeo.training.datasets.records import ObjectRecord, PanoramaRecord
 from crossgeo.training.datasets.write import write_cvact, write_cvogl
 from crossgeo.training.evaluation.describing import PairModel
@@ -38,6 +43,13 @@ def done(*args: str | Path) -> Result:
 def blobs(seed: int, height: int, width: int) -> np.ndarray[Any, Any]:
     small = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def smallest_numbers() -> Iterator[None]:
+    """Take back that `geo train` flushes the smallest numbers to zero in this process: hypothesis draws them for later tests."""
+    yield
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture
@@ -176,6 +188,80 @@ def test_the_papers_recipe_begins_with_imagenets_backbone(clicks: Path, tmp_path
     assert "training starts from random weights; the paper's backbone begins with ImageNet's, which --imagenet gives" in random
     result = geo("train", "attengeo", *source, "--imagenet", clicks / "nothing.safetensors", "--out", tmp_path / "none")
     assert result.exit_code == 6 and "no such file" in result.stderr
+
+
+SMALL_DETGEO = {
+    name: replace(config, window_px=96, window_gsd_m=300 / 96, photo_px=64, iterations=1, spatial_hidden=8)
+    for name, config in DETGEO.items()
+}  # fmt: skip
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Iterator[Path]:
+    """A folder that is gone after the test: pytest keeps what tests leave, and DetGeo's checkpoints are of a gigabyte."""
+    folder = tmp_path / "large"
+    folder.mkdir()
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("preset", DETGEO)
+def test_clicks_train_detgeo_plain_and_with_attengeos_parts(
+    preset: str, clicks: Path, large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DETGEO, preset, SMALL_DETGEO[preset])
+    source = ["--data", clicks, "--recipe", "paper", "--preset", preset, "--out", large / "run"]
+    said = " ".join(done("train", "attengeo", *source, *QUICK).stderr.split())
+    assert "training starts from random weights; DetGeo's own, imported with `geo weights import`" in said
+    assert "accu_50" in json.loads((large / "run" / "log.jsonl").read_text().splitlines()[-1])
+    loaded = load_object_network(large / "run" / "weights.safetensors")
+    assert (loaded.card["kind"], loaded.module.config) == ("detgeo", SMALL_DETGEO[preset])
+    assert loaded.card["training"]["data"]["clicks"] == 4
+    assert loaded.module.state_dict()["window_net.stem.norm.num_batches_tracked"] == 2
+    saved = torch.load(large / "run" / "checkpoint.pt", weights_only=True)
+    learnt = sum(parameter.requires_grad for parameter in DetGeo(SMALL_DETGEO[preset]).parameters())
+    assert sum(len(group["params"]) for group in saved["optimiser"]["param_groups"]) == learnt
+
+
+@pytest.mark.slow
+def test_detgeo_goes_on_from_weights_of_its_own(clicks: Path, large: Path) -> None:
+    config = SMALL_DETGEO["detgeo"]
+    torch.manual_seed(0)
+    card = {"name": "imported", "kind": "detgeo", "config": config.to_dict(), "view": config.view.to_dict()}
+    begun = DetGeo(config).state_dict()
+    save_weights(large / "imported.safetensors", begun, card, dtype=torch.float32)
+    source = ["--data", clicks, "--start-from", large / "imported.safetensors", "--out", large / "run"]
+    done("train", "attengeo", *source, *QUICK)
+    card, ended = load_weights(large / "run" / "weights.safetensors")
+    assert (card["kind"], card["training"]["started_from"]) == ("detgeo", "imported")
+    assert ended["window_net.stem.norm.running_var"].dtype == torch.float32
+    for name in ("photo_net.conv1.weight", "window_net.stem.conv.weight", "window_net.stem.norm.running_var", "head.1.weight"):
+        assert not torch.equal(ended[name], begun[name]), name
+    for name in (name for name in begun if ".unused." in name or ".neck_32.sixth." in name):
+        assert torch.equal(ended[name], begun[name]), name
+
+
+def test_detgeo_trains_on_outlines_over_imagery(street_city: Any, tmp_path: Path, large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DETGEO, "detgeo", replace(SMALL_DETGEO["detgeo"], window_gsd_m=0.5))
+    with rasterio.open(street_city.ortho) as ortho:
+        (west, _, _, north), crs = ortho.bounds, geodesy.parse_crs(str(ortho.crs))
+    corners = [(west + 200.0 + x, north - 200.0 - y) for x, y in ((0, 0), (15, 0), (15, 10), (0, 10), (0, 0))]
+    ring = [geodesy.to_lat_lon(crs, *corner)[::-1] for corner in corners]
+    house = {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    (tmp_path / "houses.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [house]}))
+    source = [street_city.ortho, "--outlines", tmp_path / "houses.geojson", "--preset", "detgeo", "--out", large / "run"]
+    done("train", "attengeo", *source, *QUICK)
+    assert load_object_network(large / "run" / "weights.safetensors").module.config.window_gsd_m == 0.5
+
+
+def test_imagenet_is_no_start_for_detgeo_and_other_presets_are_named(clicks: Path, tmp_path: Path) -> None:
+    source = ["--data", clicks, "--out", tmp_path / "run", *QUICK]
+    result = geo("train", "attengeo", *source, "--preset", "detgeo-cvcam", "--imagenet", "x.safetensors")
+    assert result.exit_code == 2
+    assert "start from imported weights with --start-from" in " ".join(result.stderr.split())
+    result = geo("train", "attengeo", *source, "--preset", "egotr-b")
+    assert result.exit_code == 2
+    assert "choose from attengeo, " in result.stderr and "detgeo-mhsam" in result.stderr
 
 
 def test_a_model_that_reads_less_ground_than_the_pictures_show_is_not_trained_on_them(clicks: Path, tmp_path: Path) -> None:
