@@ -59,7 +59,7 @@ class Run:
         str | None,
         typer.Option(
             help="ImageNet weights that a preset of the papers starts from, a name that `geo weights list` shows or a published file: "
-            "timm's vit_base_r50_s16_224.orig_in21k (egotr-b, polar-egotr-b) or convnextv2_tiny (attengeo).",
+            "timm's vit_base_r50_s16_224.orig_in21k (the egotr-b presets) or convnextv2_tiny (the attengeo presets but the small).",
             rich_help_panel=LENGTH,
         ),
     ] = None

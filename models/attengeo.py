@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -85,12 +85,16 @@ _STREET_ANCHORS: AnchorSizes = (
     (14.0, 14.0), (21.0, 22.0), (24.0, 34.0), (35.0, 26.0), (36.0, 40.0), (48.0, 40.0), (43.0, 60.0), (64.0, 58.0), (96.0, 96.0)
 )  # fmt: skip
 
+_ATTENGEO = AttenGeoConfig(
+    "attengeo", "convnextv2", convnextv2.TINY_DEPTHS, convnextv2.TINY_WIDTHS, stride=32, window_px=1024, window_gsd_m=DETGEO_GSD_M,
+    photo_px=256, channels=256, heads=8, hidden=1024, iterations=4, spatial_hidden=512, anchors=DETGEO_ANCHORS,
+    mean=convnextv2.MEAN, std=convnextv2.STD,
+)  # fmt: skip
+
 PRESETS = {
-    "attengeo": AttenGeoConfig(
-        "attengeo", "convnextv2", convnextv2.TINY_DEPTHS, convnextv2.TINY_WIDTHS, stride=32, window_px=1024, window_gsd_m=DETGEO_GSD_M,
-        photo_px=256, channels=256, heads=8, hidden=1024, iterations=4, spatial_hidden=512, anchors=DETGEO_ANCHORS,
-        mean=convnextv2.MEAN, std=convnextv2.STD,
-    ),
+    "attengeo": _ATTENGEO,
+    "attengeo-cvcam": replace(_ATTENGEO, name="attengeo-cvcam", mhsam=False),  # the paper's ablations
+    "attengeo-baseline": replace(_ATTENGEO, name="attengeo-baseline", cvcam=False, mhsam=False),
     "attengeo-s": AttenGeoConfig(
         "attengeo-s", "efficientnet-lite0", (5,), (), stride=16, window_px=256, window_gsd_m=0.1875,
         photo_px=160, channels=128, heads=4, hidden=512, iterations=2, spatial_hidden=128, anchors=_SMALL_ANCHORS,

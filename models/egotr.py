@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, cast
 
 import torch
@@ -46,11 +46,18 @@ class EgoTRConfig:
         return cls(**{**values, "ground_hw": tuple(values["ground_hw"]), "aerial_hw": tuple(values["aerial_hw"])})
 
 
-PRESETS = {
-    "egotr-b": EgoTRConfig("egotr-b", "resnetv2", (128, 512), (256, 256), 768, 12, 12, 3072),
-    "polar-egotr-b": EgoTRConfig("polar-egotr-b", "resnetv2", (128, 512), (128, 512), 768, 12, 12, 3072, polar=True),
-    "egotr-s": EgoTRConfig("egotr-s", "efficientnet-lite0", (160, 160), (160, 160), 192, 8, 6, 768, project=True, dropout=0.0),
-}
+_EGOTR = EgoTRConfig("egotr-b", "resnetv2", (128, 512), (256, 256), 768, 12, 12, 3072)
+_POLAR = EgoTRConfig("polar-egotr-b", "resnetv2", (128, 512), (128, 512), 768, 12, 12, 3072, polar=True)
+
+_EVERY = (
+    _EGOTR,
+    _POLAR,
+    replace(_EGOTR, name="egotr-b-no-position", position=False),  # the paper's ablations
+    replace(_POLAR, name="polar-egotr-b-no-position", position=False),
+    replace(_POLAR, name="polar-egotr-b-self", cross=False),
+    EgoTRConfig("egotr-s", "efficientnet-lite0", (160, 160), (160, 160), 192, 8, 6, 768, project=True, dropout=0.0),
+)
+PRESETS = {config.name: config for config in _EVERY}
 
 
 class EgoTRBranch(nn.Module):

@@ -50,10 +50,12 @@ def timm_name(name: str) -> str:
 def egotr_from_timm(state: Mapping[str, Tensor], config: EgoTRConfig = PRESETS["egotr-b"]) -> tuple[EgoTRConfig, dict[str, Tensor]]:
     """Return the configuration that computes as timm does, and the state of EgoTR, both branches alike, to be trained from.
 
-    `state` is the published file's, with or without its classifier. Raises WeightsError that names what is missing, extra or misshapen.
+    `state` is the published file's, with or without its classifier; a configuration without position embedding leaves that out.
+    Raises WeightsError that names what is missing, extra or misshapen.
     """
     config = replace(config, stem="resnetv2-same")
-    taken = {name: tensor for name, tensor in state.items() if not name.startswith(_HEAD)}
+    left_out = _HEAD if config.position else (*_HEAD, "pos_embed")
+    taken = {name: tensor for name, tensor in state.items() if not name.startswith(left_out)}
     with torch.device("meta"):
         shapes = shapes_of(EgoTRBranch(config, config.ground_hw))
     check_tensors(taken, _published_shapes(shapes, config.width), "timm vit_base_r50_s16_224")

@@ -73,6 +73,17 @@ def test_the_paper_counts_what_layer_hooks_see() -> None:
     assert (everything - attention) / 1e6 == pytest.approx(42.15, rel=0.002)
 
 
+def test_the_papers_ablations_leave_out_one_part_after_the_other() -> None:
+    with torch.device("meta"):
+        whole, cvcam, baseline = (AttenGeo(PRESETS[name]) for name in ("attengeo", "attengeo-cvcam", "attengeo-baseline"))
+    assert whole.mhsam is not None and whole.cvcam is not None
+    for less, more, part in ((cvcam, whole, whole.mhsam), (baseline, cvcam, cvcam.cvcam)):
+        sizes = [sum(p.numel() for p in module.parameters()) for module in (less, more, part)]
+        assert sizes[0] == sizes[1] - sizes[2]
+    backbone, click, maps, head = 27_864_960, 96 * 16, 2 * (768 + 1) * 256, (256 + 1) * 45
+    assert sum(p.numel() for p in baseline.parameters()) == backbone + click + maps + head
+
+
 def test_four_fifths_of_the_paper_model_are_the_references_half() -> None:
     with torch.device("meta"):
         model = AttenGeo(PRESETS["attengeo"])

@@ -51,7 +51,10 @@ def test_weights_that_start_without_thresholds_end_without(street_city: Any, tmp
     assert "thresholds" not in read_card(tmp_path / "after.safetensors")
 
 
-def test_a_preset_of_the_paper_begins_as_timms_hybrid_and_reads_its_colours() -> None:
+@pytest.mark.parametrize(
+    ("preset", "tensors"), [("egotr-b", 378), ("polar-egotr-b-self", 378), ("polar-egotr-b-no-position", 377), ("egotr-b-no-position", 377)]
+)
+def test_a_preset_of_the_paper_begins_as_timms_hybrid_and_reads_its_colours(preset: str, tensors: int) -> None:
     config = PRESETS["egotr-b"]
     with torch.device("meta"):
         shapes = shapes_of(EgoTRBranch(replace(config, stem="resnetv2-same"), config.ground_hw))
@@ -59,9 +62,10 @@ def test_a_preset_of_the_paper_begins_as_timms_hybrid_and_reads_its_colours() ->
     for name, shape in shapes.items():
         times = 3 if name.split(".")[-2:][0] in ("query", "key", "value") else 1
         own = (1, 197, 768) if name == "position" else (times * shape[0], *shape[1:])
-        published[timm_name(name)] = torch.zeros(own)
-    begun = start_fresh("egotr-b", "cvusa", published)
+        published[timm_name(name)] = torch.zeros(own, device="meta")
+    begun = start_fresh(preset, "cvusa", published)
     assert isinstance(begun.view, PanoramaView) and begun.view.mean == (0.5, 0.5, 0.5)
-    assert begun.config.stem == "resnetv2-same" and begun.state is not None and len(begun.state) == 2 * 378
+    assert (begun.config.name, begun.view.polar) == (preset, preset.startswith("polar"))
+    assert begun.config.stem == "resnetv2-same" and begun.state is not None and len(begun.state) == 2 * tensors
     with pytest.raises(UsageError, match="leave --imagenet out"):
         start_fresh("egotr-s", "cvusa", published)

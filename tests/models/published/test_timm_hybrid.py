@@ -65,6 +65,18 @@ def test_every_tensor_goes_where_the_facts_say(published: dict[str, Tensor]) -> 
         assert torch.equal(own["class_token"], published["cls_token"])
 
 
+@pytest.mark.parametrize("preset", ["egotr-b-no-position", "polar-egotr-b-no-position", "polar-egotr-b-self"])
+def test_the_papers_ablations_start_alike_less_a_position_embedding(preset: str, published: dict[str, Tensor]) -> None:
+    state = {name: tensor.to("meta") for name, tensor in published.items()}
+    whole, (config, found) = egotr_from_timm(state, PRESETS["polar-egotr-b"])[1], egotr_from_timm(state, PRESETS[preset])
+    assert (config.name, config.stem) == (preset, "resnetv2-same")
+    assert whole.keys() - found.keys() == (set() if config.position else {"ground.position", "aerial.position"})
+    with torch.device("meta"):
+        assert EgoTR(config).load_state_dict(found, strict=True, assign=True)
+    with pytest.raises(WeightsError, match=r"missing norm\.bias"):
+        egotr_from_timm({name: tensor for name, tensor in state.items() if name != "norm.bias"}, config)
+
+
 def test_the_branches_share_no_memory(published: dict[str, Tensor]) -> None:
     _, state = egotr_from_timm(published)
     state["ground.norm.weight"].zero_()
