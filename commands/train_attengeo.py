@@ -58,6 +58,7 @@ def on_pairs(run: Run, start_from: str | None) -> None:
     from crossgeo.training.object_pairs import ObjectPairSource
     from crossgeo.training.pair_judge import others as judged_on
     from crossgeo.training.pairs import ObjectSet
+    from crossgeo.training.splits import drawn_share
 
     assert run.data is not None
     data = read(run.data, run.layout)
@@ -67,7 +68,8 @@ def on_pairs(run: Run, start_from: str | None) -> None:
     check_fits(config.name, config, data)
     recipe = ATTENGEO[run.recipe.value if run.recipe else "strong"]
     settings = replace(recipe.training, batch=run.batch or recipe.training.batch)
-    source = ObjectPairSource(data.split(run.split).pairs, config, settings.batch, run.seed)
+    pairs = drawn_share(data.split(run.split).pairs, run.share, run.seed, settings.batch)
+    source = ObjectPairSource(pairs, config, settings.batch, run.seed)
     device = run.ready()
     settings = for_length(
         settings, epochs=run.epochs or recipe.epochs, epoch_steps=steps_of(source), warmup_steps=recipe.warmup_steps,
@@ -77,7 +79,7 @@ def on_pairs(run: Run, start_from: str | None) -> None:
     names = judged_on(data.splits, run.split)
     others = data.split(names[0]).pairs if names else ()
     held_out = ObjectPairSource(others[:: max(1, len(others) // JUDGED)][:JUDGED], config, settings.batch, 0).in_order() if others else None
-    about = {"set": data.name, "layout": data.layout, "split": run.split, "clicks": len(source.pairs)}
+    about = {"set": data.name, "layout": data.layout, "split": run.split, "share": run.share, "clicks": len(source.pairs)}
     _train(run, settings, source, start, config, about, held_out)
 
 

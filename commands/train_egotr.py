@@ -56,6 +56,7 @@ def on_pairs(run: Run, start_from: str | None, recompute: bool) -> None:
     from crossgeo.training.pair_input import PairInput
     from crossgeo.training.pair_sampling import PairSource
     from crossgeo.training.pairs import PairSet
+    from crossgeo.training.splits import drawn_share
     from crossgeo.training.starting import start_fresh
     from crossgeo.training.starting import start_from as start
 
@@ -66,7 +67,8 @@ def on_pairs(run: Run, start_from: str | None, recompute: bool) -> None:
     begun = start(start_from).for_pairs(data.layout) if start_from else start_fresh(run.preset or "egotr-b", data.layout, published(run))
     recipe, as_input = EGOTR[run.recipe.value if run.recipe else "strong"], PairInput(begun.view)
     how = replace(recipe.sampling, batch=run.batch or recipe.sampling.batch)
-    source = PairSource(data.split(run.split).pairs, as_input, how, run.seed)
+    pairs = drawn_share(data.split(run.split).pairs, run.share, run.seed, how.batch)
+    source = PairSource(pairs, as_input, how, run.seed)
     if source.unplaced and (say := run.say()):
         say(f"{source.unplaced} photos say no heading and are left out")
     device = run.ready()
@@ -80,7 +82,8 @@ def on_pairs(run: Run, start_from: str | None, recompute: bool) -> None:
         settings, source, run.out, view=as_input, normalise_tiles=as_input.normalise_tiles, model_config=begun.config,
         stem_state=_stem(run, begun), start_from=begun.state, log=run.say(), judge=_judge(run, data, as_input, settings.device),
     )  # fmt: skip
-    _save(run, settings, begun, model, {"set": data.name, "layout": data.layout, "split": run.split, "pairs": len(source.pairs)})
+    about = {"set": data.name, "layout": data.layout, "split": run.split, "share": run.share, "pairs": len(source.pairs)}
+    _save(run, settings, begun, model, about)
 
 
 def on_photos(run: Run, photos: Path, start_from: str | None, recompute: bool) -> None:

@@ -46,6 +46,9 @@ class Run:
         typer.Option(help=f"Its layout: {DATA_LAYOUTS}; else its files tell.", rich_help_panel=SOURCE),
     ] = None
     split: Annotated[str, typer.Option(help="Which split of it is trained on.", rich_help_panel=SOURCE)] = "train"
+    share: Annotated[
+        float, typer.Option(help="Share of the split's pairs to train on, above 0, drawn by the seed.", rich_help_panel=SOURCE)
+    ] = 1.0
     hold_out: Annotated[
         list[str] | None,
         typer.Option("--hold-out", help="W,S,E,N in degrees: ground never trained on; may be repeated.", rich_help_panel=SOURCE),
@@ -85,6 +88,10 @@ class Run:
             raise UsageError("train on imagery or on a data set: give orthophotos, or --data DIR, and not both")
         if self.data is None and self.layout is not None:
             raise UsageError("--layout is of a data set; give that with --data DIR")
+        if not 0.0 < self.share <= 1.0:
+            raise UsageError(f"--share {self.share:g} is no share of the pairs; give one above 0 and up to 1")
+        if self.data is None and self.share != 1.0:
+            raise UsageError("--share is of a data set's pairs; give that with --data DIR")
         if self.data is not None and self.hold_out:
             raise UsageError("--hold-out is for imagery; a data set has splits of its own, chosen with --split")
         outputs.check_folder(self.out, "--out")

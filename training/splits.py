@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -17,8 +18,10 @@ from crossgeo.training.pairs import Pair, PairSet
 
 Float = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
+Row = TypeVar("Row")
 OVERLAPS = "its aerial overlaps held-out ground"
 GAP = ""  # the split of what lies between two splits, and belongs to neither
+_SHARE = 11  # its draws are none of those that batches are made of
 _EDGE_M = 1e-6  # footprints that only touch do not overlap
 _BITS = np.array([value.bit_count() for value in range(1 << 16)], np.uint8)
 
@@ -33,6 +36,16 @@ def overlapping(xy: Float, others: Float, side_m: float) -> NDArray[np.bool_]:
     found = np.zeros(len(xy), np.bool_)
     found[places[distance == 0.0]] = True
     return found
+
+
+def drawn_share(rows: Sequence[Row], share: float, seed: int, least: int) -> list[Row]:
+    """Return a share (0..1) of the rows, though `least` of them if there are so many, drawn without replacement, in their own order.
+
+    With one seed the rows of a smaller share are among those of a larger one.
+    """
+    count = max(round(share * len(rows)), least)
+    kept = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_SHARE,))).permutation(len(rows))[:count]
+    return [rows[number] for number in np.sort(kept)]
 
 
 def split_by_area(xy: Float, shares: Mapping[str, float], cell_m: float, gap_m: float, seed: int = 0) -> list[str]:

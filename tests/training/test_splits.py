@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,7 @@ from PIL import Image
 
 from crossgeo.errors import InputError
 from crossgeo.training.pairs import Pair, PairSet
-from crossgeo.training.splits import GAP, deduplicate, find_duplicates, overlapping, perceptual_hash, resplit, split_by_area
+from crossgeo.training.splits import GAP, deduplicate, drawn_share, find_duplicates, overlapping, perceptual_hash, resplit, split_by_area
 
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
 PLACES = st.lists(st.tuples(st.floats(0, 900), st.floats(0, 900)), min_size=30, max_size=120)
@@ -22,6 +23,16 @@ PLACES = st.lists(st.tuples(st.floats(0, 900), st.floats(0, 900)), min_size=30, 
 
 def town(count: int = 2000, seed: int = 0) -> NDArray[np.float64]:
     return np.random.default_rng(seed).uniform(0.0, 2000.0, (count, 2)) + np.array([500_000.0, 4_000_000.0])
+
+
+def test_a_share_is_drawn_without_repeats_and_smaller_ones_lie_within_larger_ones() -> None:
+    shares = [drawn_share(range(1000), share, 3, least=8) for share in (0.001, 0.2, 0.4, 0.6, 1.0)]
+    assert [len(rows) for rows in shares] == [8, 200, 400, 600, 1000]
+    for smaller, larger in pairwise(shares):
+        assert set(smaller) < set(larger) and larger == sorted(set(larger))
+    assert 0.35 < np.mean(np.array(shares[2]) < 500) < 0.65  # from all over
+    assert drawn_share(range(1000), 0.2, 3, least=8) == shares[1] != drawn_share(range(1000), 0.2, 4, least=8)
+    assert drawn_share("abc", 0.1, 3, least=8) == ["a", "b", "c"]
 
 
 @settings(max_examples=40, deadline=None)

@@ -104,6 +104,17 @@ def test_pairs_train_a_preset_by_either_recipe(street_city: Any, panoramas: Path
         assert read_card(out / "weights.safetensors")["training"]["recipe"] == recipe
 
 
+def test_a_share_of_the_pairs_is_trained_on_and_the_card_says_so(street_city: Any, panoramas: Path, tmp_path: Path) -> None:
+    source = ["--data", panoramas, "--recipe", "paper", "--start-from", street_city.weights, *QUICK]
+    done("train", "egotr", *source, "--share", "0.6", "--out", tmp_path / "run")
+    about = read_card(tmp_path / "run" / "weights.safetensors")["training"]["data"]
+    assert about == {"set": about["set"], "layout": "cvact", "split": "train", "share": 0.6, "pairs": 5}
+    other = geo("train", "egotr", *source, "--out", tmp_path / "run")
+    assert other.exit_code == 7 and "(data '5 pairs, " in " ".join(other.stderr.split())
+    done("train", "egotr", *source, "--share", "0.1", "--out", tmp_path / "few")
+    assert read_card(tmp_path / "few" / "weights.safetensors")["training"]["data"]["pairs"] == 4  # a batch
+
+
 def test_a_run_is_not_resumed_with_another_loss_batch_or_data(street_city: Any, panoramas: Path, tmp_path: Path) -> None:
     source = ["--data", panoramas, "--start-from", street_city.weights, "--out", tmp_path / "run", *QUICK]
     done("train", "egotr", *source, "--recipe", "paper")
@@ -164,6 +175,9 @@ def test_clicks_train_attengeo(clicks: Path, tmp_path: Path) -> None:
     save_weights(tmp_path / "tiny.safetensors", AttenGeo(TINY).state_dict(), card)
     out = tmp_path / "run"
     source = ["--data", clicks, "--recipe", "paper", "--start-from", tmp_path / "tiny.safetensors"]
+    done("train", "attengeo", *source, "--share", "0.5", "--out", tmp_path / "half", *QUICK, "--batch", "2")
+    about = read_card(tmp_path / "half" / "weights.safetensors")["training"]["data"]
+    assert (about["share"], about["clicks"]) == (0.5, 2)
     result = done("train", "attengeo", *source, "--out", out, *QUICK)
     assert "`geo query` with --object-weights" in " ".join(result.stderr.split())
     assert "accu_50" in json.loads((out / "log.jsonl").read_text().splitlines()[-1])
@@ -287,6 +301,10 @@ def test_a_damaged_photo_is_named_in_the_log(street_city: Any, panoramas: Path, 
         (["ortho.tif", "--data", "set"], "train on imagery or on a data set"),
         (["ortho.tif", "--layout", "cvact"], "--layout is of a data set"),
         (["--data", "set", "--hold-out", "1,2,3,4"], "--hold-out is for imagery"),
+        (["ortho.tif", "--share", "0.5"], "--share is of a data set's pairs"),
+        (["--data", "set", "--share", "0"], "--share 0 is no share of the pairs"),
+        (["--data", "set", "--share", "1.5"], "give one above 0 and up to 1"),
+        (["--data", "set", "--share", "nan"], "--share nan is no share"),
         (["--data", "set", "--photos", "photos"], "--photos goes with imagery alone"),
         (["ortho.tif", "--photos", "photos", "--recipe", "paper"], "--photos goes with imagery alone"),
         (["ortho.tif", "--epochs", "3"], "no epochs"),
