@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="List, read, import, export and fetch model weights.")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+LARGE_BYTES = 200_000_000  # what takes long enough to say so
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what has that name.")]
 
 
@@ -116,6 +117,8 @@ def import_(
         _copy(file, path)
         console.say(f"{path}: written; take it by its name, {name}")
         return
+    if file.is_file() and file.stat().st_size > LARGE_BYTES:
+        console.say(f"opening {file}, {file.stat().st_size / 1e9:.1f} GB")
     with published(file, origin.value) as found:
         told: AerialView | None = None if view is None else view.value
         about: dict[str, Any] = {}
