@@ -11,6 +11,7 @@ from crossgeo.models.street import DEFAULT_STREET_FOV_DEG, street_to_ground
 
 FOV_GUESSED = f"its field of view is not known and was taken for {DEFAULT_STREET_FOV_DEG:g} degrees"
 PANORAMA_GUESSED = "it is twice as wide as high and was taken for a panorama of 360 degrees"
+COMPASS_DEG = 45.0  # what a compass in a street may err, with the declination
 NO_GROUND = (
     "it shows hardly any ground within 40 m of the camera, which is what places are found by; "
     "choose a photo that looks lower, or tell its tilt and field of view if these are not those of its EXIF"
@@ -32,6 +33,17 @@ def camera_notes(photo: Photo, camera: Camera, kind: Kind, fov_deg: float | None
     if height_m is None and written_m is not None and written_m >= STREET_BELOW_M:
         notes.append(f"the height in its EXIF, {written_m:g} m, is not that of a camera in the street and was ignored")
     return notes
+
+
+def compass_note(says_deg: float, looks_deg: float) -> str | None:
+    """Return what to say of a best place that looks elsewhere than the photo's compass says, degrees from north; None within its error."""
+    off_deg = abs((looks_deg - says_deg + 180.0) % 360.0 - 180.0)
+    if off_deg <= COMPASS_DEG:
+        return None
+    return (
+        f"its compass says {says_deg % 360.0:.0f} degrees and the best place looks along {looks_deg:.0f}, so that place is not to be "
+        "relied on; tell the true heading, if it is known"
+    )
 
 
 def out_of_reach(photo: Photo, click_px: tuple[float, float], pose: Pose, reach_m: float) -> str | None:

@@ -7,7 +7,7 @@ batch. What flew and what stood in the street has a matcher of its own over the 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +23,7 @@ from crossgeo.engine.kinds import looks_like_street
 from crossgeo.engine.locate import Locator, ObjectFinder
 from crossgeo.engine.map_search import MapSearchSettings
 from crossgeo.engine.matcher import Matcher, MatchSettings, timed
-from crossgeo.engine.notes import NO_GROUND, NOT_BELIEVED, NOTHING_THERE, camera_notes, out_of_reach
+from crossgeo.engine.notes import NO_GROUND, NOT_BELIEVED, NOTHING_THERE, camera_notes, compass_note, out_of_reach
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import Answer, FoundObject, Place, Status
 from crossgeo.engine.pose import Pose
@@ -235,8 +235,11 @@ class GeoSearch:
         if best.spots:
             with timed(timings, "fine"):
                 best.spots[0] = self._turned_finely(picture, best)
+        turned = self._against_compass(best, camera)
+        if turned is not None and best.status == "located":
+            best = replace(best, status="ambiguous")
         thing, notes = None, camera_notes(picture, best.camera, best.kind, fov_deg, height_m)
-        notes += [] if best.posed else [NO_GROUND]
+        notes += [note for note in (None if best.posed else NO_GROUND, turned) if note is not None]
         believed = best.status in ("located", "ambiguous")
         if click is not None and best.spots and (believed or anyway):
             with timed(timings, "object"):
@@ -269,6 +272,16 @@ class GeoSearch:
         spots = found[0] if len(found) == 1 else ranked(chain.from_iterable(found), matcher.settings.min_rival_distance_m)
         status = status_of([spot.merit for spot in spots], matcher.thresholds.for_fov(camera.fov_deg))
         return _Found(camera, spots, status, kind, any(poses for _, poses in tried))
+
+    def _against_compass(self, found: _Found, camera: Camera) -> str | None:
+        """Return what to say where a photo through a lens was found looking far off from what its EXIF says; None elsewhere.
+
+        All directions are then tried, and among so many a wrong place fits by chance as well as right ones do. Panoramas see more.
+        """
+        if found.kind != "street" or found.camera.panorama or not found.spots or camera.heading_deg is None:
+            return None
+        looks_deg = _place(found.spots[0], found.camera, found.kind).heading_deg
+        return compass_note(camera.heading_deg, looks_deg)
 
     def _turned_finely(self, photo: Photo, found: _Found) -> Spot:
         """The best place with its heading settled."""

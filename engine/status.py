@@ -10,7 +10,7 @@ from typing import Any
 from crossgeo.engine.place import Status
 from crossgeo.errors import WeightsError
 
-NARROW_DEG = 65.0
+NARROW_DEG = 70.0
 
 
 @dataclass(frozen=True)

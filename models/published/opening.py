@@ -45,7 +45,8 @@ def opened(path: Path, containers: Sequence[str]) -> Iterator[dict[str, dict[str
 
 def _unpack(path: Path, out: Path, containers: Sequence[str]) -> None:
     """Run `unpack.py` and say what it found wrong."""
-    command = [sys.executable, "-m", "crossgeo.models.published.unpack", str(path), str(out), *containers]
+    # -P: with -m alone, modules in the current folder, which may be the stranger's, would be imported first.
+    command = [sys.executable, "-P", "-m", "crossgeo.models.published.unpack", str(path.absolute()), str(out), *containers]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as error:

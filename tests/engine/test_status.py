@@ -36,6 +36,6 @@ def test_a_threshold_that_is_no_number_is_a_fault_of_the_weights(wrong: object) 
 
 def test_a_narrow_photo_needs_the_score_of_narrow_ones_where_that_is_more() -> None:
     limits = Thresholds(score=0.5, margin=0.1, narrow_score=0.6)
-    assert [limits.for_fov(fov).score for fov in (360.0, 65.0, 64.9, 20.0, None)] == [0.5, 0.5, 0.6, 0.6, 0.5]
+    assert [limits.for_fov(fov).score for fov in (360.0, 70.0, 69.9, 20.0, None)] == [0.5, 0.5, 0.6, 0.6, 0.5]
     assert Thresholds(score=0.7, narrow_score=0.6).for_fov(40.0).score == 0.7
     assert Thresholds.from_card({"thresholds": {"narrow_score": 0.6}}).for_fov(40.0) == Thresholds(score=0.6, narrow_score=0.6)

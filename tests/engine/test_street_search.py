@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -178,5 +179,20 @@ def test_a_narrow_photo_is_located_by_the_score_of_narrow_ones(
     asked = {"heading_deg": true_heading(street_search, 310.0), "kind": "street"}
     for narrow_score, wide, narrow in ((-1.0, "located", "located"), (2.0, "located", "low_confidence")):
         monkeypatch.setattr(matcher, "thresholds", Thresholds(score=-1.0, margin=-1.0, narrow_score=narrow_score))
-        assert street_search.query(photo, fov_deg=66.0, **asked).status == wide
+        assert street_search.query(photo, fov_deg=71.0, **asked).status == wide
         assert street_search.query(photo, fov_deg=55.0, **asked).status == narrow
+
+
+@pytest.mark.parametrize(("off_deg", "status"), [(0.0, "located"), (30.0, "located"), (180.0, "ambiguous")])
+def test_a_place_that_looks_against_the_photos_compass_is_not_located(
+    street_search: GeoSearch, ground: Any, monkeypatch: pytest.MonkeyPatch, off_deg: float, status: str
+) -> None:
+    monkeypatch.setattr(street_search.matchers["street"], "thresholds", Thresholds(score=0.75, margin=-1.0))
+    photo = stand(ground, X, Y, StreetGeometry(900, 600, "perspective", 120.0, 100.0, height_m=HEIGHT_M))
+    says = replace(photo.exif, heading_deg=true_heading(street_search, 120.0) + off_deg, heading_is_magnetic=False)
+    answer = street_search.query(replace(photo, exif=says), fov_deg=100.0, kind="street")
+    best = answer.places[0]
+    assert distance_m(best.lat, best.lon, *to_lat_lon(street_search.index.segments[0].crs, X, Y)) < 5.0
+    assert answer.status == status
+    told = [note for note in answer.notes if note.startswith("its compass says")]
+    assert len(told) == (status == "ambiguous") and all("not to be relied on" in note for note in told)

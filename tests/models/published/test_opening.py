@@ -83,6 +83,15 @@ def test_code_in_a_checkpoint_is_refused_and_never_run(tmp_path: Path) -> None:
     assert not touched.exists()
 
 
+def test_code_that_lies_beside_a_checkpoint_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.save(STATE, tmp_path / "model.pth")
+    for name in ("resource", "torch", "numpy", "json", "safetensors"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'touched')!r}, 'w')")
+    monkeypatch.chdir(tmp_path)
+    assert read(Path("model.pth")).keys() == {"."}
+    assert not (tmp_path / "touched").exists()
+
+
 @pytest.mark.parametrize("kept", [0.3, 0.98])
 def test_a_truncated_file_is_said_to_be_one(tmp_path: Path, kept: float) -> None:
     path = tmp_path / "cut.pth"
