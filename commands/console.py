@@ -28,7 +28,11 @@ def print_json(value: Any) -> None:
 
 
 def print_rows(rows: list[tuple[str, str]]) -> None:
-    """Print name and value, a row each, aligned; names in bold and long values folded on a terminal."""
+    """Print name and value, a row each, aligned; names in bold and long values folded on a terminal.
+
+    Control characters, which may stand in a stranger's card, are shown and not obeyed.
+    """
+    rows = [(_plain(name), _plain(value)) for name, value in rows]
     if not sys.stdout.isatty():
         width = max((len(name) for name, _ in rows), default=0)
         for name, value in rows:
@@ -40,6 +44,10 @@ def print_rows(rows: list[tuple[str, str]]) -> None:
     for name, value in rows:
         table.add_row(name, value)
     stdout().print(table)
+
+
+def _plain(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def stdout() -> Console:

@@ -76,7 +76,10 @@ class Shown:
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The data set.")]
 Layout = Annotated[str | None, typer.Option(help=f"Its layout: {DATA_LAYOUTS}; else its files tell.")]
 Split = Annotated[str | None, typer.Option(help="The split to judge: test, else val, unless told; of CVUSA and CVACT val.")]
-Weights = Annotated[list[str], typer.Option(help="Weights: a shipped name or a file. Again for the same recipe trained from other seeds.")]
+Weights = Annotated[
+    list[str],
+    typer.Option(help="Weights: a name that `geo weights list` shows, or a file. Again for the same recipe trained from other seeds."),
+]
 Against = Annotated[str | None, typer.Option(help="Weights of another model, compared question by question.")]
 Device = Annotated[str, typer.Option(help=f"Where networks run: {devices.HELP}")]
 

@@ -28,7 +28,10 @@ app = typer.Typer(
 )
 
 StartFrom = Annotated[
-    str | None, typer.Option(help='Weights to start from: a shipped name or a .safetensors file; "" for none.', rich_help_panel=SOURCE)
+    str | None,
+    typer.Option(
+        help='Weights to start from: a name that `geo weights list` shows, or a .safetensors file; "" for none.', rich_help_panel=SOURCE
+    ),
 ]
 
 

@@ -10,7 +10,7 @@ import typer
 
 from crossgeo.commands import console, outputs
 from crossgeo.commands.options import DATA_LAYOUTS
-from crossgeo.errors import InputError, UsageError
+from crossgeo.errors import InputError, UsageError, WeightsError
 
 if TYPE_CHECKING:
     from crossgeo.models.published.importing import AerialView, Published
@@ -104,7 +104,7 @@ def import_(
 ) -> None:
     """Bring in published weights: check every tensor, rename them, write them with a card. Nothing in the file is run."""
     from crossgeo.models.library import place_for
-    from crossgeo.models.published.importing import published
+    from crossgeo.models.published.importing import ORIGINS, UNTOLD_VIEW, published
 
     if layout is not None and probe is None:
         raise UsageError("--layout is that of the data set that --probe names")
@@ -114,11 +114,17 @@ def import_(
     if origin is None:
         if view is not None or probe is not None or licence:
             raise UsageError("weights with a card say all of that themselves; give --from for those of another program")
-        _copy(file, path)
+        _copy(file, path, name)
         console.say(f"{path}: written; take it by its name, {name}")
         return
     if file.is_file() and file.stat().st_size > LARGE_BYTES:
         console.say(f"opening {file}, {file.stat().st_size / 1e9:.1f} GB")
+    if probe is not None and not ORIGINS[origin.value].needs_view:
+        raise UsageError(f"--probe tells which imagery L2LTR's weights were trained with; {origin.value} needs no such thing")
+    if view is not None and not ORIGINS[origin.value].reads_views:
+        raise UsageError(f"weights of {origin.value} know no aerial views; leave --view out")
+    if view is None and probe is None and ORIGINS[origin.value].needs_view:
+        raise UsageError(f"{file}: {UNTOLD_VIEW}")
     with published(file, origin.value) as found:
         told: AerialView | None = None if view is None else view.value
         about: dict[str, Any] = {}
@@ -173,8 +179,6 @@ def _probed(found: Published, probe: Path, layout: str | None, told: AerialView 
     from crossgeo.training.evaluation.probe import decide, probe_views
     from crossgeo.training.pairs import PairSet
 
-    if not found.needs_view():
-        raise UsageError(f"--probe tells which imagery L2LTR's weights were trained with; {found.origin} needs no such thing")
     pairs = read(probe, layout)
     if not isinstance(pairs, PairSet):
         raise InputError(f"{probe}: {pairs.name} is a set of clicked objects; give one of panoramas and aerial pictures, as CVUSA or CVACT")
@@ -185,15 +189,19 @@ def _probed(found: Published, probe: Path, layout: str | None, told: AerialView 
     return view, done.to_json()
 
 
-def _copy(file: Path, out: Path) -> None:
+def _copy(file: Path, out: Path, name: str) -> None:
     """Copy weights that have a card, once they are known to be whole."""
-    from crossgeo import disk
-    from crossgeo.models.checkpoint import load_weights
+    from crossgeo.models.checkpoint import load_weights, read_card, save_weights
 
-    load_weights(file)
+    if not file.is_file():
+        raise InputError(f"{file}: no such file")
+    try:
+        read_card(file)
+    except WeightsError as error:
+        raise WeightsError(f"{error}; give --from for weights of another program") from error
+    card, state = load_weights(file)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with disk.replacing(out) as temporary:
-        temporary.write_bytes(file.read_bytes())
+    save_weights(out, state, {**card, "name": name}, dtype=None)
 
 
 def _say_brought_in(name: str, path: Path, card: dict[str, Any]) -> None:

@@ -54,8 +54,8 @@ def tensors_digest(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def save_weights(path: Path, state: Mapping[str, Tensor], card: Card, *, dtype: torch.dtype = torch.float16) -> str:
-    """Write tensors in `dtype` with their card, the whole file or none; return the digest, which the card gets too.
+def save_weights(path: Path, state: Mapping[str, Tensor], card: Card, *, dtype: torch.dtype | None = torch.float16) -> str:
+    """Write tensors in `dtype`, None for their own, with their card, the whole file or none; return the digest, which the card gets too.
 
     Raises ValueError for a card without name, kind, config or view, and for values that are not finite in `dtype`; LimitError on a full
     disk and InputError where no file may be made, with the file before it left alone.
@@ -64,11 +64,12 @@ def save_weights(path: Path, state: Mapping[str, Tensor], card: Card, *, dtype: 
         if key not in card:
             raise ValueError(f"a card needs {key!r}")
     small = {
-        name: tensor.detach().cpu().to(dtype if tensor.is_floating_point() else tensor.dtype).contiguous() for name, tensor in state.items()
+        name: tensor.detach().cpu().to(dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype).contiguous()
+        for name, tensor in state.items()
     }
     for name, tensor in small.items():
         if not torch.isfinite(tensor).all():
-            raise ValueError(f"{name} holds values that are not finite as {dtype}")
+            raise ValueError(f"{name} holds values that are not finite as {tensor.dtype}")
     digest = tensors_digest(small)
     text = json.dumps({**card, "digest": digest}, sort_keys=True)
     write_tensors(path, small, {"card": text, "card_sha256": _text_digest(text)})

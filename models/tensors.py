@@ -15,6 +15,7 @@ from crossgeo.errors import WeightsError
 
 Shapes = Mapping[str, torch.Size]
 SHOWN = 8
+MOST_HEADER_BYTES = 8_000_000  # 30 times that of the largest network here
 _DTYPES = {
     torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64", torch.int32: "I32",
     torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8", torch.bool: "BOOL",
@@ -30,11 +31,20 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a .safetensors file, with a card or without, mapped from disk; WeightsError where it is missing or damaged."""
     if not path.is_file():
         raise WeightsError(f"{path}: no such file; give weights as .safetensors")
+    _check_header(path)
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no dict
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: not a whole safetensors file ({error}); fetch it again") from error
+
+
+def _check_header(path: Path) -> None:
+    """Raise WeightsError for a list of tensors so long that reading it alone would take gigabytes."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+    if size > MOST_HEADER_BYTES:
+        raise WeightsError(f"{path}: not a whole safetensors file, or a trap (its list of tensors is {size / 1e6:.0f} MB long)")
 
 
 def write_tensors(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:

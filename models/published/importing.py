@@ -28,6 +28,7 @@ from crossgeo.models.published.timm_hybrid import egotr_from_timm
 AerialView = Literal["polar", "plain"]
 Branches = Mapping[str, Mapping[str, Tensor]]  # tensors by container
 NOT_TOLD = "not told at import"
+UNTOLD_VIEW = "the file does not say which aerial view it was trained with; give --view polar or plain, or --probe PAIRS"
 
 
 def _l2ltr(found: Branches, view: AerialView) -> tuple[Card, dict[str, Tensor]]:
@@ -77,7 +78,13 @@ class Origin:
     reads_views: bool = False  # whether the same tensors serve a plain or a polar aerial view
     trained: bool = True  # False: a start for training
 
+    @property
+    def needs_view(self) -> bool:
+        """Whether the weights were trained with one aerial view, and nothing in their file says which."""
+        return self.reads_views and self.trained
 
+
+_FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _PLAIN = ("state_dict", "model", ".")
 ORIGINS: dict[str, Origin] = {
     "l2ltr": Origin("EgoTR as its authors published it (L2LTR)", ("+".join(BRANCHES),), _l2ltr, reads_views=True),
@@ -97,19 +104,18 @@ class Published:
     origin: str
     found: Branches
 
-    def needs_view(self) -> bool:
-        """Whether nothing in the file says which aerial view its weights were trained with, although they were with one."""
-        return ORIGINS[self.origin].reads_views and ORIGINS[self.origin].trained
-
     def read_as(self, view: AerialView) -> tuple[Card, dict[str, Tensor]]:
         """Return kind, config and view for a card, and the tensors under our names, mapped from disk.
 
         Raises WeightsError that names missing, extra and misshapen tensors.
         """
         try:
-            return ORIGINS[self.origin].convert(self.found, view)
+            card, state = ORIGINS[self.origin].convert(self.found, view)
         except WeightsError as error:
             raise WeightsError(f"{self.path}: {error}; is it another model's?") from error
+        for name, tensor in state.items():
+            _check_numbers(self.path, name, tensor)
+        return card, state
 
     def write(
         self, out: Path, *, view: AerialView | None = None, name: str | None = None, licence: str | None = None, about: Mapping[str, Any]
@@ -118,16 +124,14 @@ class Published:
 
         Raises UsageError where the `view` must be told and is not, WeightsError as `read_as`, and what `save_weights` does of the disk.
         """
-        if view is None and self.needs_view():
-            raise UsageError(
-                f"{self.path}: the file does not say which aerial view it was trained with; give --view polar or plain, or --probe PAIRS"
-            )
+        if view is None and ORIGINS[self.origin].needs_view:
+            raise UsageError(f"{self.path}: {UNTOLD_VIEW}")
         card, state = self.read_as(view or "plain")
         source = {"from": self.origin, "says": ORIGINS[self.origin].says, "file": self.path.name, "sha256": disk.sha256_of(self.path)}
         training = {"data": NOT_TOLD if ORIGINS[self.origin].trained else "ImageNet; a start for training, of no use as it is"}
         card |= {"name": name or out.stem, "licence": licence or NOT_TOLD, "source": source, "training": training, **about}
         out.parent.mkdir(parents=True, exist_ok=True)
-        return {**card, "digest": save_weights(out, state, card, dtype=torch.float32)}
+        return {**card, "digest": save_weights(out, state, card, dtype=None)}
 
 
 @contextmanager
@@ -140,6 +144,16 @@ def published(path: Path, origin: str) -> Iterator[Published]:
         raise UsageError(f"{origin!r} is no kind of published weights; choose from {', '.join(ORIGINS)}")
     with opened(path, ORIGINS[origin].containers) as found:
         yield Published(path, origin, found)
+
+
+def _check_numbers(path: Path, name: str, tensor: Tensor) -> None:
+    """Raise WeightsError for a tensor whose numbers are none that a network here computes with."""
+    if name.endswith("num_batches_tracked"):
+        return
+    if tensor.dtype not in _FLOATS:
+        raise WeightsError(f"{path}: {name} is {tensor.dtype}, not of {', '.join(str(kind) for kind in _FLOATS)}; is it quantised?")
+    if not torch.isfinite(tensor.float()).all():
+        raise WeightsError(f"{path}: {name} holds values that are no finite numbers; its training went wrong, or the file is damaged")
 
 
 def use_of(card: Card) -> str:

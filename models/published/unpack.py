@@ -27,6 +27,7 @@ from torch import Tensor
 WHOLE = "."  # the file itself, where it holds tensors without a container
 MEMORY_BYTES = 6 * 2**30  # of addresses, beside those of the file: the libraries' own, and room to read
 CPU_S = 600
+SWELLS, SPARE_BYTES = 4, 2**24  # how much more room than the file its tensors may take: those that share storage are written out each
 
 
 class Refused(Exception):
@@ -39,7 +40,7 @@ def limit(source: Path) -> None:
     for what, most in (
         (resource.RLIMIT_AS, MEMORY_BYTES + 2 * size),
         (resource.RLIMIT_CPU, CPU_S),
-        (resource.RLIMIT_FSIZE, 4 * size + 2**24),  # tensors that share their storage in the file are written out each
+        (resource.RLIMIT_FSIZE, SWELLS * size + 2 * SPARE_BYTES),
         (resource.RLIMIT_CORE, 0),
     ):
         _, hard = resource.getrlimit(what)
@@ -50,8 +51,11 @@ def limit(source: Path) -> None:
 def load(source: Path) -> Any:
     """Read a .pth, .pt, .tar, .npz or .safetensors file; a zip-format checkpoint is mapped, so that only what is taken is read."""
     if source.suffix == ".npz":
+        with zipfile.ZipFile(source) as packed:
+            _check_room(sum(item.file_size for item in packed.infolist()), source)
         with np.load(source, allow_pickle=False) as arrays:
-            return {name: torch.from_numpy(np.array(arrays[name], order="C")) for name in arrays.files}
+            found = ((name, np.asarray(arrays[name], order="C")) for name in arrays.files)
+            return {name: torch.from_numpy(array) for name, array in found if array.dtype.kind in "fiub"}
     scalar: Any = np.float64(0.0).__reduce__()[0]
     numbers: list[Any] = [np.dtype, *(type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "bool"))]
     with torch.serialization.safe_globals([*numbers, scalar, (scalar, "numpy.core.multiarray.scalar")]):  # losses and epochs
@@ -71,11 +75,21 @@ def choose(found: Any, containers: Sequence[str]) -> dict[str, Tensor]:
     raise Refused("structure", f"holds {shown}; expected {' or '.join(containers)}")
 
 
+def _check_room(size: int, source: Path) -> None:
+    """Refuse what would take far more room than its file: no weights shrink so, and a trap does."""
+    if size > SWELLS * source.stat().st_size + SPARE_BYTES:
+        raise Refused("structure", f"its tensors take {size / 1e6:.0f} MB, far more than the file; do not use it")
+
+
 def _tensors(part: Any) -> dict[str, Tensor]:
     """Return the tensors of a state dictionary, none where it is not one; what is not a tensor in it is left aside."""
     if not isinstance(part, Mapping):
         return {}
-    return {str(key): value for key, value in part.items() if isinstance(value, Tensor)}
+    found = {str(key): value for key, value in part.items() if isinstance(value, Tensor)}
+    for name, tensor in found.items():
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
+            raise Refused("structure", f"{name} is a {tensor.dtype} tensor of layout {tensor.layout}, which no network here has")
+    return found
 
 
 def unpack(source: Path, out: Path, containers: Sequence[str]) -> dict[str, Any]:
@@ -83,11 +97,12 @@ def unpack(source: Path, out: Path, containers: Sequence[str]) -> dict[str, Any]
     try:
         taken = choose(load(source), containers)
     except pickle.UnpicklingError as error:
-        named = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
+        named = re.search(r"[Uu]nsupported (?:global: )?GLOBAL (\S+)", str(error))
         what = f"it calls {named[1]}" if named else "a pickle that holds more than tensors"
         raise Refused("code", what) from error
-    except (RuntimeError, EOFError, ValueError, OSError, zipfile.BadZipFile, KeyError) as error:
+    except (RuntimeError, EOFError, ValueError, TypeError, OSError, zipfile.BadZipFile, KeyError) as error:
         raise Refused("damaged", _first_line(error)) from error
+    _check_room(sum(tensor.numel() * tensor.element_size() for tensor in taken.values()), source)
     # A view of a larger tensor would be written with all that it is a view of, and shared ones twice.
     try:
         save_file({name: tensor.detach().contiguous() for name, tensor in _unshared(taken).items()}, out)

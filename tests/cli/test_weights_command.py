@@ -79,7 +79,9 @@ def test_published_weights_come_in_under_a_name_that_commands_take(timms: Path, 
 def test_weights_with_a_card_are_copied(city: Any, geo: Any, refused: Refused, tmp_path: Path) -> None:
     file = city.folder / "egotr.safetensors"
     assert geo("weights", "import", file, "--out", "mine").exit_code == 0
-    assert json.loads(geo("weights", "info", "mine", "--json").stdout) == json.loads(geo("weights", "info", file, "--json").stdout)
+    copied, own = (json.loads(geo("weights", "info", name, "--json").stdout) for name in ("mine", file))
+    assert copied == {**own, "name": "mine"}
+    assert "no such file" in refused(3, "weights", "import", "egotr-s-drone", "--out", "other")
     assert "say all of that themselves; give --from" in refused(2, "weights", "import", file, "--out", "other", "--view", "polar")
     save_file({"a": torch.ones(1)}, tmp_path / "bare.safetensors")
     assert "has no card" in refused(6, "weights", "import", tmp_path / "bare.safetensors", "--out", "bare")

@@ -111,6 +111,22 @@ def test_what_is_missing_extra_or_misshapen_is_named(tmp_path: Path, detgeo_stat
         bring_in(tmp_path / "wrong.safetensors", "torchvision", tmp_path / "out.safetensors")
 
 
+def test_numbers_stay_what_they_are_and_what_are_none_is_named(tmp_path: Path) -> None:
+    torch.manual_seed(6)
+    state = {name: tensor.half() for name, tensor in ConvNeXtV2().state_dict().items()}
+    save_file(state, tmp_path / "half.safetensors")
+    bring_in(tmp_path / "half.safetensors", "timm-convnextv2", tmp_path / "out.safetensors")
+    assert same(load_weights(tmp_path / "out.safetensors")[1], state)
+    for bad, said in (
+        (torch.full((96,), float("nan")), "no finite numbers"),
+        (torch.ones(96, dtype=torch.int64), "is torch.int64, not of"),
+    ):
+        save_file({**state, "stem.0.bias": bad}, tmp_path / "bad.safetensors")
+        with pytest.raises(WeightsError, match=rf"bad.safetensors: stem.0.bias .*{said}"):
+            bring_in(tmp_path / "bad.safetensors", "timm-convnextv2", tmp_path / "no.safetensors")
+    assert not (tmp_path / "no.safetensors").exists()
+
+
 def test_only_weights_of_a_program_go_back_to_it(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="'timm' is no program that weights are written for"):
         export_weights("egotr-s-drone", "timm", tmp_path / "a.pth")

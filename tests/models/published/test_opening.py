@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from crossgeo.errors import LimitError, WeightsError
+from crossgeo.errors import WeightsError
 from crossgeo.models.published.opening import opened
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.count": torch.tensor(7)}
@@ -64,9 +64,23 @@ def test_views_and_shared_tensors_are_written_once_each_and_whole(tmp_path: Path
 
 
 def test_a_file_whose_tensors_take_far_more_room_than_it_does_is_refused(tmp_path: Path) -> None:
-    torch.save({"a": torch.zeros(1).expand(50_000_000)}, tmp_path / "swelling.pth")
-    with pytest.raises(LimitError, match=r"swelling\.pth: its tensors could not be written to .*; make room there"):
-        read(tmp_path / "swelling.pth")
+    torch.save({"a": torch.zeros(1).expand(100_000_000_000)}, tmp_path / "swelling.pth")
+    np.savez_compressed(tmp_path / "swelling.npz", a=np.zeros(50_000_000, np.float32))
+    for name, size in (("swelling.pth", 400_000), ("swelling.npz", 200)):
+        with pytest.raises(WeightsError, match=rf"{name}: its tensors take {size} MB, far more than the file; do not use it"):
+            read(tmp_path / name)
+    (tmp_path / "long.safetensors").write_bytes((59_000_000).to_bytes(8, "little") + b" " * 100)
+    with pytest.raises(WeightsError, match=r"long.safetensors: not a whole .*its list of tensors is 59 MB long"):
+        read(tmp_path / "long.safetensors")
+
+
+def test_tensors_of_other_kinds_are_named(tmp_path: Path) -> None:
+    for kind, tensor in (("complex64", torch.ones(2, dtype=torch.complex64)), ("sparse", torch.ones(2).to_sparse())):
+        torch.save({"a": tensor}, tmp_path / f"{kind}.pth")
+        with pytest.raises(WeightsError, match=rf"{kind}.pth: a is a torch.* tensor of layout .*{kind if kind == 'sparse' else ''}"):
+            read(tmp_path / f"{kind}.pth")
+    np.savez(tmp_path / "words.npz", **{"a": np.ones(2, np.float32), "about": np.array(["words"])})
+    assert read(tmp_path / "words.npz")["."].keys() == {"a"}
 
 
 def test_code_in_a_checkpoint_is_refused_and_never_run(tmp_path: Path) -> None:
