@@ -12,6 +12,7 @@ import torch
 from crossgeo.commands.train_options import Run
 from crossgeo.commands.train_shared import (
     JUDGED,
+    heritage,
     imagenet_lite,
     lengths,
     no_epochs,
@@ -95,7 +96,7 @@ def _train(
     if distributed.rank():
         return
     about = run.about(settings, data)
-    about["training"]["started_from"] = start.card["name"] if start else None
+    about["training"]["started_from"] = heritage(start.card if start else {})
     path = run.out / "weights.safetensors"
     card = {"kind": model.kind, "config": config.to_dict(), "view": config.view.to_dict(), **about}
     dtype = torch.float32 if isinstance(config, DetGeoConfig) else torch.float16  # running variances may pass what float16 holds

@@ -11,7 +11,18 @@ from torch import nn
 
 from crossgeo.commands import console
 from crossgeo.commands.train_options import Run
-from crossgeo.commands.train_shared import JUDGED, imagenet_lite, lengths, no_epochs, published, rates, say_random, say_written, steps_of
+from crossgeo.commands.train_shared import (
+    JUDGED,
+    heritage,
+    imagenet_lite,
+    lengths,
+    no_epochs,
+    published,
+    rates,
+    say_random,
+    say_written,
+    steps_of,
+)
 from crossgeo.errors import UsageError
 from crossgeo.models.street import DEFAULT_STREET_FOV_DEG
 from crossgeo.models.views import DroneView
@@ -143,7 +154,7 @@ def _save(run: Run, settings: EgoTRTraining, begun: Start, model: Any, data: Any
     if distributed.rank():
         return
     about = run.about(settings, data)
-    about["training"]["started_from"] = begun.card.get("name")
+    about["training"]["started_from"] = heritage(begun.card)
     path = run.out / "weights.safetensors"
     option = "--street-weights" if begun.aerial is not None else "--weights" if isinstance(begun.view, DroneView) else None
     say_written(path, begun.save(path, model, about), option)

@@ -141,5 +141,7 @@ class Run:
         training = {"data": data, "recipe": self.recipe.value if self.recipe else "as shipped", "seed": self.seed}
         lengths = {"minutes": settings.minutes, "steps": settings.steps}
         training |= {name: value for name, value in lengths.items() if value != float("inf")}
+        if self.imagenet is not None:
+            training["imagenet"] = Path(self.imagenet).name
         owner = "the imagery's owner" if self.data is None else "the data set's owner"
         return {"name": self.out.name, "licence": f"as {owner} says", "training": training}

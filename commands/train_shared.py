@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -64,6 +64,13 @@ def published(run: Run) -> dict[str, Any] | None:
     from crossgeo.models.published.importing import start_tensors
 
     return None if run.imagenet is None else start_tensors(run.imagenet)
+
+
+def heritage(card: Mapping[str, Any]) -> dict[str, Any] | str | None:
+    """Return what a card says of the weights that a run started from: their name, and of imported ones licence, source and probe, too."""
+    if "source" not in card:
+        return card.get("name")
+    return {key: card[key] for key in ("name", "licence", "source", "probe") if key in card}
 
 
 def imagenet_lite(run: Run) -> dict[str, Any] | None:

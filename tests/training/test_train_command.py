@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 
 from crossgeo import geodesy
 from crossgeo.cli import app
+from crossgeo.commands.train_shared import heritage
 from crossgeo.models.attengeo import PRESETS, AttenGeo
 from crossgeo.models.checkpoint import load_attengeo, load_egotr, load_object_network, load_weights, read_card, save_weights
 from crossgeo.models.convnextv2 import ConvNeXtV2
@@ -181,7 +182,14 @@ def test_clicks_train_attengeo(clicks: Path, tmp_path: Path) -> None:
     result = done("train", "attengeo", *source, "--out", out, *QUICK)
     assert "`geo query` with --object-weights" in " ".join(result.stderr.split())
     assert "accu_50" in json.loads((out / "log.jsonl").read_text().splitlines()[-1])
-    assert load_attengeo(out / "weights.safetensors").card["training"]["data"]["clicks"] == 4
+    training = load_attengeo(out / "weights.safetensors").card["training"]
+    assert (training["data"]["clicks"], training["started_from"]) == (4, "tiny")
+    source_of = {"from": "detgeo", "file": "x.pth"}
+    assert heritage({**card, "licence": "MIT", "source": source_of, "digest": "0"}) == {
+        "name": "tiny",
+        "licence": "MIT",
+        "source": source_of,
+    }
 
 
 def test_the_papers_recipe_begins_with_imagenets_backbone(clicks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,6 +200,7 @@ def test_the_papers_recipe_begins_with_imagenets_backbone(clicks: Path, tmp_path
     source = ["--data", clicks, "--recipe", "paper", "--preset", "attengeo", *QUICK[:-1], "1", "--lr", "1e-8"]  # that moves nothing
     said = done("train", "attengeo", *source, "--imagenet", tmp_path / "imagenet.safetensors", "--out", tmp_path / "run").stderr
     assert "random weights" not in said
+    assert read_card(tmp_path / "run" / "weights.safetensors")["training"]["imagenet"] == "imagenet.safetensors"
     begun = load_attengeo(tmp_path / "run" / "weights.safetensors").module.backbone.state_dict()
     assert torch.allclose(begun["stages.1.blocks.0.mlp.fc1.weight"], imagenet["stages.1.blocks.0.mlp.fc1.weight"], atol=1e-3)
     torch.save({"model": imagenet}, tmp_path / "imagenet.pth")
