@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import http.client
+import io
+import json
+import socket
+import ssl
+import subprocess
+import sys
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -13,7 +23,7 @@ import numpy as np
 import pytest
 
 from crossgeo.errors import LimitError, UsageError, WeightsError
-from crossgeo.models.download import fetch
+from crossgeo.models.download import TRIES, _Redirects, alone, fetch, waiting
 
 CONTENT = np.random.default_rng(4).bytes(3_000_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -30,6 +40,8 @@ class Server(ThreadingHTTPServer):
         self.breaks: list[int] = []
         self.statuses: list[int] = []  # to answer first
         self.stated = ""
+        self.headers: dict[str, str] = {}  # told in place of the true ones
+        self.paths: list[str] = []
         self.asked: list[str | None] = []  # the ranges
 
     def url(self, path: str = "model.pth") -> str:
@@ -42,6 +54,7 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
+        self.server.paths.append(self.path)
         if self.path.startswith("/away"):
             self.send_response(302)
             self.send_header(
@@ -62,9 +75,13 @@ class Handler(BaseHTTPRequestHandler):
             if first >= len(content):
                 self.send_error(416)
                 return
+        told = {"ETag": self.server.tag, "Content-Length": str(len(content) - first)}
+        if first:
+            told["Content-Range"] = f"bytes {first}-{len(content) - 1}/{len(content)}"
         self.send_response(206 if first else 200)
-        self.send_header("ETag", self.server.tag)
-        self.send_header("Content-Length", str(len(content) - first))
+        for name, value in (told | self.server.headers).items():
+            if value:
+                self.send_header(name, value)
         self.end_headers()
         most = self.server.breaks.pop(0) if self.server.breaks else len(content)
         self.wfile.write(content[first : first + most])
@@ -97,7 +114,7 @@ def test_a_file_comes_whole_with_its_progress(server: Server, tmp_path: Path, sa
     found = fetch(server.url(), tmp_path / "new" / "a.pth", said, lambda done, total: seen.append((done, total)))
     assert found == SHA256
     assert (tmp_path / "new" / "a.pth").read_bytes() == CONTENT
-    assert left(tmp_path / "new") == {"a.pth"}
+    assert left(tmp_path / "new") == {"a.pth", "a.pth.json"}
     assert seen[-1] == (len(CONTENT), len(CONTENT)) and seen == sorted(seen)
 
 
@@ -116,7 +133,7 @@ def test_a_later_call_goes_on_where_an_earlier_one_gave_up(server: Server, tmp_p
     server.breaks = []
     bring(server, tmp_path / "a.pth")
     assert server.asked[-1] == "bytes=900000-"
-    assert (tmp_path / "a.pth").read_bytes() == CONTENT and left(tmp_path) == {"a.pth"}
+    assert (tmp_path / "a.pth").read_bytes() == CONTENT and left(tmp_path) == {"a.pth", "a.pth.json"}
 
 
 def test_a_file_that_changed_meanwhile_is_begun_anew(server: Server, tmp_path: Path) -> None:
@@ -175,3 +192,177 @@ def test_a_full_disk_is_said_and_what_came_is_kept(
     assert (tmp_path / "a.pth.part").stat().st_size > 0
     bring(server, tmp_path / "a.pth")
     assert (tmp_path / "a.pth").read_bytes() == CONTENT
+
+
+def test_what_waits_whole_is_taken_only_for_its_own_address_and_digest(server: Server, tmp_path: Path) -> None:
+    out = tmp_path / "a.pth"
+    bring(server, out)
+    for said in (SHA256, SHA256[:8], None):
+        assert bring(server, out, said) == waiting(server.url(), out, said) == SHA256
+    assert len(server.asked) == 1
+    assert waiting(server.url("other.pth"), out, SHA256) is None
+    assert waiting(server.url(), out, "0" * 64) is None
+    bring(server, out, path="other.pth")
+    assert len(server.asked) == 2 and waiting(server.url("other.pth"), out, SHA256) == SHA256
+    fetch(server.url("other.pth"), out, SHA256, lambda done, total: None, anew=True)
+    assert len(server.asked) == 3
+    out.write_bytes(CONTENT[:-1] + b"x")
+    assert waiting(server.url("other.pth"), out, None) is None
+    bring(server, out, path="other.pth")
+    assert out.read_bytes() == CONTENT
+    (tmp_path / "a.pth.json").unlink()
+    assert waiting(server.url("other.pth"), out, SHA256) is None
+
+
+def test_two_at_once_do_not_share_what_came(server: Server, tmp_path: Path) -> None:
+    said: list[str] = []
+
+    def second(done: int, total: int) -> None:
+        def call() -> None:
+            with pytest.raises(WeightsError, match="another process is fetching this; wait for it, then give the same command again") as no:
+                bring(server, tmp_path / "a.pth")
+            said.append(str(no.value))
+
+        thread = threading.Thread(target=call)
+        thread.start()
+        thread.join()
+
+    assert fetch(server.url(), tmp_path / "a.pth", SHA256, second) == SHA256
+    assert len(said) >= 3 and len(server.asked) == 1
+    assert left(tmp_path) == {"a.pth", "a.pth.json"}
+    with alone(tmp_path / "b.pth", server.url()), pytest.raises(WeightsError, match="another process"):
+        bring(server, tmp_path / "b.pth")
+    bring(server, tmp_path / "b.pth")
+
+
+def test_another_process_that_fetches_keeps_this_one_out_until_it_ends(server: Server, tmp_path: Path) -> None:
+    code = """
+import sys
+from pathlib import Path
+from crossgeo.models.download import alone
+with alone(Path(sys.argv[1]), ""):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / "a.pth")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        with pytest.raises(WeightsError, match="another process is fetching this"):
+            bring(server, tmp_path / "a.pth")
+        other.kill()
+    bring(server, tmp_path / "a.pth")
+    assert left(tmp_path) == {"a.pth", "a.pth.json"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "http://[::1/x.pth",
+        "https://example.org:99999/x.pth",
+        "https://a..b/x.pth",
+        "https://me:word@example.org/x.pth",
+        "https://a b/x.pth",
+    ],
+)
+def test_an_address_that_is_none_is_named(tmp_path: Path, wrong: str) -> None:
+    with pytest.raises(UsageError, match="is no address on the web") as no:
+        fetch(wrong, tmp_path / "a.pth", SHA256, lambda done, total: None)
+    assert repr(wrong) in str(no.value) and left(tmp_path) == set()
+
+
+def test_an_address_is_asked_for_percent_encoded(server: Server, tmp_path: Path) -> None:
+    bring(server, tmp_path / "a.pth", path="ä b%20c.pth?x=ü&y=1")
+    assert server.paths == ["/%C3%A4%20b%20c.pth?x=%C3%BC&y=1"]
+
+
+def test_a_length_that_is_no_number_is_refused_and_none_is_done_without(server: Server, tmp_path: Path) -> None:
+    for length in ("many", "-5"):
+        server.headers = {"Content-Length": length}
+        with pytest.raises(UsageError, match=f"{server.url()}: its server says that its length is '{length}', which is no number"):
+            bring(server, tmp_path / "a.pth")
+    server.headers = {"Content-Length": ""}
+    assert bring(server, tmp_path / "a.pth") == SHA256
+
+
+def test_a_host_that_refuses_cannot_be_reached(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url, waits = f"http://127.0.0.1:{free.getsockname()[1]}/a.pth", list[float]()
+        with pytest.raises(WeightsError, match=r"^127\.0\.0\.1 cannot be reached \(.*refused\)$"):
+            fetch(url, tmp_path / "a.pth", SHA256, lambda done, total: None, waits.append)
+    assert len(waits) == TRIES - 1
+
+
+def test_a_server_that_sends_nothing_is_not_said_to_have_sent_some(server: Server, tmp_path: Path) -> None:
+    server.statuses = [503] * TRIES
+    with pytest.raises(WeightsError, match=r"again and again \(503 Service Unavailable\); give the same command again later"):
+        bring(server, tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("piece", ["bytes 5-10/3000000", ""])
+def test_another_piece_than_was_asked_for_is_not_taken(server: Server, tmp_path: Path, piece: str) -> None:
+    server.breaks, server.headers = [900_000], {"Content-Range": piece}
+    bring(server, tmp_path / "a.pth")
+    assert (tmp_path / "a.pth").read_bytes() == CONTENT
+    assert server.asked == [None, "bytes=900000-", None]
+
+
+def test_a_redirect_from_https_to_http_is_refused() -> None:
+    request = urllib.request.Request("https://example.org/a.pth")
+    ask = _Redirects()
+    with pytest.raises(WeightsError, match=r"https://example\.org/a\.pth leads to http://example\.org/b\.pth, where anybody on the way"):
+        ask.redirect_request(request, io.BytesIO(), 302, "Found", Message(), "http://example.org/b.pth")
+    assert ask.redirect_request(request, io.BytesIO(), 302, "Found", Message(), "https://example.org/b.pth") is not None
+
+
+@pytest.mark.parametrize("error", [ssl.SSLError("bad record"), OSError(errno.EHOSTUNREACH, "No route to host")])
+def test_an_error_of_the_network_is_not_one_of_the_disk(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    read, fails = http.client.HTTPResponse.read, [error]
+
+    def failing(self: http.client.HTTPResponse, amt: int | None = None) -> bytes:
+        if fails and server.paths:
+            raise fails.pop()
+        return read(self, amt)
+
+    monkeypatch.setattr(http.client.HTTPResponse, "read", failing)
+    assert bring(server, tmp_path / "a.pth") == SHA256
+    fails[:] = [error] * 99
+    with pytest.raises(WeightsError, match=f"breaks again and again .*{error.args[-1]}"):
+        bring(server, tmp_path / "b.pth")
+
+
+def killed_before_the_check(out: Path, content: bytes, url: str, **told: str) -> None:
+    out.with_name(out.name + ".part").write_bytes(content)
+    out.with_name(out.name + ".part.json").write_text(json.dumps({"url": url, "tag": '"one"', **told}))
+
+
+def test_what_came_whole_before_a_kill_is_not_fetched_again(server: Server, tmp_path: Path) -> None:
+    killed_before_the_check(tmp_path / "a.pth", CONTENT, server.url())
+    assert bring(server, tmp_path / "a.pth") == SHA256
+    killed_before_the_check(tmp_path / "b.pth", CONTENT, server.url(), stated=SHA256)
+    assert bring(server, tmp_path / "b.pth", None) == SHA256
+    assert server.asked == [f"bytes={len(CONTENT)}-"] * 2
+    killed_before_the_check(tmp_path / "c.pth", CONTENT[::-1], server.url())
+    assert bring(server, tmp_path / "c.pth") == SHA256
+    assert server.asked[2:] == [f"bytes={len(CONTENT)}-", None]
+
+
+@pytest.mark.parametrize("tag", ['"one"', ""])
+def test_a_length_that_never_comes_ends_with_a_message(server: Server, tmp_path: Path, tag: str) -> None:
+    server.headers = {"Content-Length": str(len(CONTENT) + 9), "ETag": tag}
+    with pytest.raises(WeightsError, match="the connection breaks again and again"):
+        bring(server, tmp_path / "a.pth", "0" * 64)
+    assert len(server.asked) <= 2 * TRIES
+
+
+def test_a_told_and_a_stated_digest_both_count(server: Server, tmp_path: Path) -> None:
+    server.stated = SHA256[:8] + "0" * 56
+    with pytest.raises(WeightsError, match=f"what came has SHA-256 {SHA256}, not {server.stated}, and was deleted"):
+        bring(server, tmp_path / "a.pth", SHA256[:8], "away")
+    server.stated, server.asked = SHA256, []
+    with pytest.raises(WeightsError, match=f"its server states SHA-256 {SHA256}, not 00000000; it is another file"):
+        bring(server, tmp_path / "a.pth", "00000000", "away")
+    assert left(tmp_path) == set()
+    assert bring(server, tmp_path / "a.pth", SHA256[:8], "away") == SHA256
