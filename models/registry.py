@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
+import shlex
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
@@ -12,10 +16,11 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
+from crossgeo import disk
 from crossgeo.errors import UsageError, WeightsError
 from crossgeo.models import library
 from crossgeo.models.checkpoint import load_weights, read_card
-from crossgeo.models.download import Progress, fetch
+from crossgeo.models.download import Progress, address_of, alone, fetch, waiting
 from crossgeo.models.published.importing import AerialView, published
 
 _FILE = "registry.json"
@@ -109,58 +114,69 @@ class Pulled:
 def find_remote(name_or_url: str, **given: str) -> Remote:
     """Return the registry's entry, or one for an address with what is `given` of it; what is given wins over the registry.
 
-    Raises UsageError for a name that nobody knows, and for one whose file no program can fetch, saying what to do by hand.
+    Raises UsageError for a name that nobody knows, for one whose file no program can fetch, saying what to do by hand, for an address
+    that is none or ends in no name for weights, and where something is told that weights with a card say themselves.
     """
     told: dict[str, Any] = {key: value for key, value in given.items() if value}
-    if "://" in name_or_url:
-        name = _file_name(name_or_url).partition(".")[0]
-        return replace(Remote(name, name_or_url, "", url=name_or_url), **told)
     known = {one.name: one for one in remotes()}
-    if name_or_url not in known:
+    if "://" in name_or_url:
+        url = address_of(name_or_url)
+        found = Remote(told.get("name") or _name_in(url), url, "", url=url)
+    elif name_or_url in known:
+        found = known[name_or_url]
+    else:
         raise UsageError(f"no weights are called {name_or_url!r}; known elsewhere are: {', '.join(known)}; or give an address")
-    found = replace(known[name_or_url], **told)
+    found = replace(found, **told)
+    if not found.origin and told.keys() & {"view", "licence"}:
+        raise UsageError("weights with a card say all of that themselves; give --from for those of another program")
     if not found.url:
-        page = f"{found.name}: no program can fetch it; see its authors' page, {found.page}"
-        raise UsageError(f"{page}, and bring in what they give with {_import_it(found)}")
+        page = f"{name_or_url}: no program can fetch it; see its authors' page, {found.page}"
+        raise UsageError(f"{page}, and bring in what they give with {_import_it(found, found.name)}")
     return found
 
 
 def pull(
-    remote: Remote, name: str, progress: Progress, *, offline: bool = False, overwrite: bool = False,
-    get: Callable[[str, Path, str | None, Progress], str] | None = None,
-) -> Pulled:  # fmt: skip
+    remote: Remote, name: str, progress: Progress, *, offline: bool = False, overwrite: bool = False, get: Callable[..., str] | None = None
+) -> Pulled:
     """Fetch weights, check them, bring them in under a name; what is here already is left as it is.
 
+    What was fetched and did not come in waits in the downloads folder for the next call, which believes it only with the right SHA-256.
     Raises UsageError where what is to be known is not told, WeightsError where the file cannot be had, is another, or does not fit.
     """
     own = library.weights_folder() / f"{name}{library.SUFFIX}"
     if own.is_file() and not overwrite:
         return Pulled(name, own, read_card(own), True)
-    name, out = library.place_for(name, overwrite=overwrite)
-    came = downloads_folder() / _file_name(remote.url)
-    if offline and not came.is_file():
-        raise WeightsError(f"{name} is not here, and --offline asks nobody; fetch {remote.url} elsewhere, then {_import_it(remote)}")
-    if not came.is_file():
-        came.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            (get or fetch)(remote.url, came, remote.sha256 or None, progress)
-        except WeightsError as error:
-            if "cannot be reached" not in str(error):
-                raise
-            raise WeightsError(
-                f"{error}; without a network, fetch {remote.url} on another machine, then {_import_it(remote)} here"
-            ) from error
+    given, (name, out) = name, library.place_for(name, overwrite=overwrite)
+    came, sha256 = _place_of(remote.url), remote.sha256 or None
+    if offline and waiting(remote.url, came, sha256) is None:
+        hint = f"fetch {remote.url} elsewhere, then {_import_it(remote, given)}"
+        raise WeightsError(f"{name} is not here, and --offline asks nobody; {hint}")
+    with alone(came.parent, remote.url):  # until it is brought in, so that nobody takes it away before
+        if not offline:
+            try:
+                (get or fetch)(remote.url, came, sha256, progress, anew=overwrite)
+            except WeightsError as error:
+                if "cannot be reached" not in str(error):
+                    raise
+                hint = f"fetch {remote.url} on another machine, then {_import_it(remote, given)} here"
+                raise WeightsError(f"{error}; without a network, {hint}") from error
+        card = _bring_in(remote, came, name, out)
+        shutil.rmtree(came.parent, ignore_errors=True)
+    return Pulled(name, out, card, False)
+
+
+def _bring_in(remote: Remote, came: Path, name: str, out: Path) -> dict[str, Any]:
+    with disk.guarded(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
     if remote.origin:
         view: AerialView | None = "polar" if remote.view == "polar" else "plain" if remote.view == "plain" else None
         with published(came, remote.origin) as found:
             about = {"says": remote.says, "url": remote.url}
-            card = found.write(out, view=view, name=name, licence=remote.licence, about=about)
-    else:
-        card, _ = load_weights(came)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        came.replace(out)
-    came.unlink(missing_ok=True)
-    return Pulled(name, out, card, False)
+            return found.write(out, view=view, name=name, licence=remote.licence, about=about)
+    card, _ = load_weights(came)
+    with disk.replacing(out) as temporary:
+        shutil.copyfile(came, temporary)  # the cache may lie on another disk
+    return card
 
 
 def downloads_folder() -> Path:
@@ -168,11 +184,26 @@ def downloads_folder() -> Path:
     return platformdirs.user_cache_path("crossgeo", appauthor=False) / "downloads"
 
 
+def _place_of(url: str) -> Path:
+    """Return where the file of an address waits: in a folder of that address alone, under its own name as far as disks take it."""
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", _file_name(url))[-100:].lstrip(".")
+    return downloads_folder() / hashlib.sha256(url.encode()).hexdigest()[:16] / (name or "file")
+
+
+def _name_in(url: str) -> str:
+    name = _file_name(url).partition(".")[0]
+    try:
+        library.place_for(name, overwrite=True)
+    except UsageError as error:
+        raise UsageError(f"{url}: {error}; give the name that they should get with --out") from error
+    return name
+
+
 def _file_name(url: str) -> str:
-    return Path(urlsplit(url).path).name
+    return urlsplit(url).path.rpartition("/")[2]
 
 
-def _import_it(remote: Remote) -> str:
+def _import_it(remote: Remote, name: str) -> str:
     told = [f"--from {remote.origin}"] if remote.origin else []
     told += [f"--view {remote.view}"] if remote.view else []
-    return f"`geo weights import FILE {' '.join([*told, f'--out {remote.name}'])}`"
+    return f"`geo weights import FILE {' '.join([*told, f'--out {shlex.quote(name)}'])}`"

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import torch
 
+from crossgeo import disk
 from crossgeo.errors import UsageError, WeightsError
 from crossgeo.models import registry
 from crossgeo.models.checkpoint import load_weights, read_card, save_weights
@@ -38,17 +44,18 @@ def ours(out: Path) -> Path:
     return out
 
 
-def giving(make: Callable[[Path], object]) -> Callable[[str, Path, str | None, registry.Progress], str]:
+def giving(make: Callable[[Path], object]) -> Callable[..., str]:
     """Return what fetches, in the network's place."""
 
-    def get(url: str, out: Path, sha256: str | None, progress: registry.Progress) -> str:
+    def get(url: str, out: Path, sha256: str | None, progress: registry.Progress, *, anew: bool) -> str:
+        out.parent.mkdir(parents=True, exist_ok=True)
         make(out)
         return "0" * 64
 
     return get
 
 
-def never(url: str, out: Path, sha256: str | None, progress: registry.Progress) -> str:
+def never(url: str, out: Path, sha256: str | None, progress: registry.Progress, *, anew: bool) -> str:
     raise AssertionError(f"{url} was asked")
 
 
@@ -140,15 +147,15 @@ def test_without_a_network_it_is_said_what_to_do(tmp_path: Path) -> None:
         WeightsError, match=r"--offline asks nobody; fetch https://example\S+ elsewhere, then `geo weights import FILE --out"
     ):
         pull(OURS, "mine", quiet, offline=True, get=never)
-    ours(downloads_folder() / "ours-far.safetensors")  # whole, but not brought in
-    assert pull(OURS, "mine", quiet, offline=True, get=never).card["name"] == "ours-far"
+    ours(downloads_folder() / "ours-far.safetensors")  # of nobody knows where
+    with pytest.raises(WeightsError, match=r"mine is not here, .*, then `geo weights import FILE --out mine`"):
+        pull(OURS, "mine", quiet, offline=True, get=never)
 
-    def cut_off(url: str, out: Path, sha256: str | None, progress: registry.Progress) -> str:
+    def cut_off(url: str, out: Path, sha256: str | None, progress: registry.Progress, *, anew: bool) -> str:
         raise WeightsError("example.org cannot be reached (no name)")
 
-    with pytest.raises(
-        WeightsError, match=r"cannot be reached \(no name\); without a network, fetch https://example\S+ on another machine"
-    ):
+    by_hand = r"without a network, fetch https://example\S+ on another machine, then `[^`]* --out other`"
+    with pytest.raises(WeightsError, match=rf"cannot be reached \(no name\); {by_hand}"):
         pull(OURS, "other", quiet, get=cut_off)
 
 
@@ -159,3 +166,117 @@ def test_what_does_not_fit_is_not_brought_in() -> None:
     with pytest.raises(WeightsError, match="not a whole safetensors file"):
         pull(OURS, "mine", quiet, get=giving(make))
     assert imported_weights() == []
+
+
+def test_an_address_that_ends_in_no_name_for_weights_needs_one() -> None:
+    for url in ("https://example.org/", "https://example.org/a/..", "https://example.org/ä.pth", "https://example.org/.pth"):
+        with pytest.raises(UsageError, match=r"names no weights; .*; give the name that they should get with --out"):
+            find_remote(url)
+        assert find_remote(url, name="mine").name == "mine"
+        assert registry._place_of(find_remote(url, name="mine").url).resolve().parent.parent == downloads_folder().resolve()
+    with pytest.raises(UsageError, match=r"came with the package.*; give the name that they should get with --out"):
+        find_remote(f"https://example.org/{shipped_weights()[0]}.safetensors")
+    assert find_remote("https://example.org/ä.pth", name="mine").url == "https://example.org/%C3%A4.pth"
+    with pytest.raises(UsageError, match="is no address on the web"):
+        find_remote("http://[::1/x", name="mine")
+    with pytest.raises(UsageError, match=r"l2ltr-cvusa: no program can fetch it; .* --view polar --out mine`"):
+        find_remote("l2ltr-cvusa", name="mine")
+
+
+def test_what_weights_with_a_card_say_themselves_is_not_told() -> None:
+    for told in ({"view": "polar"}, {"licence": "MIT"}):
+        with pytest.raises(UsageError, match="weights with a card say all of that themselves; give --from"):
+            find_remote("https://example.org/a.safetensors", **told)
+        assert find_remote("https://example.org/a.pth", origin="l2ltr", **told).origin == "l2ltr"
+        assert find_remote("timm-vit-r50", **told).origin == "timm-vit-r50"
+
+
+def test_weights_come_in_across_file_systems(monkeypatch: pytest.MonkeyPatch) -> None:
+    def across(self: Path, target: Path) -> Path:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(Path, "replace", across)
+    assert pull(OURS, "mine", quiet, get=giving(ours)).path == find_weights("mine")
+    assert list(downloads_folder().iterdir()) == [] and [path.name for path in weights_folder().iterdir()] == ["mine.safetensors"]
+
+
+class _Files(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def far(tmp_path: Path) -> Iterator[Callable[..., Remote]]:
+    """Return a function that publishes our weights on a server of this machine, with a right or a wrong digest."""
+    folder = tmp_path / "far"
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Files, directory=str(folder))) as running:
+        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
+        thread.start()
+
+        def publish(path: str, value: float = 1.0, sha256: str = "") -> Remote:
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            save_weights(folder / path, {"a": torch.full((3,), value)}, CARD)
+            url = f"http://127.0.0.1:{running.server_port}/{path}"
+            return Remote("far", "ours", "", url=url, sha256=sha256 or disk.sha256_of(folder / path))
+
+        yield publish
+        running.shutdown()
+        thread.join()
+
+
+def fetched(remote: Remote) -> Path:
+    """Fetch weights that then do not come in."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(registry, "load_weights", lambda path: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            pull(remote, "far", quiet)
+    return next(path for path in downloads_folder().glob("*/*") if path.suffix == ".safetensors")
+
+
+def value_of(pulled: registry.Pulled) -> float:
+    return float(load_weights(pulled.path)[1]["a"][0])
+
+
+def test_what_waits_is_brought_in_without_asking_and_only_with_the_right_digest(far: Callable[..., Remote], tmp_path: Path) -> None:
+    one = far("one/a.safetensors")
+    waits = fetched(one)
+    (tmp_path / "far" / "one" / "a.safetensors").unlink()
+    with pytest.raises(WeightsError, match="far is not here, and --offline asks nobody"):
+        pull(replace(one, sha256="0" * 64), "far", quiet, offline=True)
+    with pytest.raises(WeightsError, match="404"):
+        pull(replace(one, sha256="0" * 64), "far", quiet)
+    assert value_of(pull(one, "far", quiet, offline=True)) == 1.0
+    assert not waits.exists() and list(downloads_folder().iterdir()) == []
+
+
+def test_what_waits_changed_or_of_another_address_is_not_brought_in(far: Callable[..., Remote]) -> None:
+    one, other = far("one/a.safetensors"), far("other/a.safetensors", 2.0)
+    waits = fetched(one)
+    assert value_of(pull(other, "other", quiet)) == 2.0
+    assert waits.exists()
+    save_weights(waits, {"a": torch.full((3,), 9.0)}, CARD)
+    with pytest.raises(WeightsError, match="--offline asks nobody"):
+        pull(one, "far", quiet, offline=True)
+    assert value_of(pull(one, "far", quiet)) == 1.0
+
+
+def test_overwriting_asks_again(far: Callable[..., Remote]) -> None:
+    one = far("one/a.safetensors")
+    fetched(one)
+    newer = far("one/a.safetensors", 3.0, sha256=one.sha256)
+    with pytest.raises(WeightsError, match=r"not .*, and was deleted"):
+        pull(newer, "far", quiet, overwrite=True)
+    assert imported_weights() == [] and [path for path in downloads_folder().glob("*/*") if path.is_file()] == []
+
+
+def test_two_pulls_at_once_do_not_take_the_file_from_each_other(far: Callable[..., Remote], monkeypatch: pytest.MonkeyPatch) -> None:
+    one, load = far("one/a.safetensors"), registry.load_weights
+
+    def meanwhile(path: Path) -> object:
+        with pytest.raises(WeightsError, match="another process is fetching this"):
+            pull(one, "second", quiet)
+        return load(path)
+
+    monkeypatch.setattr(registry, "load_weights", meanwhile)
+    assert value_of(pull(one, "first", quiet)) == 1.0
+    assert imported_weights() == ["first"]
