@@ -164,9 +164,9 @@ def pull(
     from crossgeo.models.registry import find_remote, pull
 
     told = {"origin": origin.value if origin else "", "view": view.value if view else "", "sha256": sha256, "licence": licence}
-    remote = find_remote(what, **told)
+    remote = find_remote(what, name=out or "", **told)
     with console.Stages() as stages:
-        done = pull(remote, out or remote.name, lambda have, total: stages("fetching", have, total), offline=offline, overwrite=overwrite)
+        done = pull(remote, remote.name, lambda have, total: stages("fetching", have, total), offline=offline, overwrite=overwrite)
     if done.was_here:
         console.say(f"{done.name} is here already, {done.path}; replace it with --overwrite")
     else:
@@ -205,10 +205,11 @@ def _copy(file: Path, out: Path, name: str) -> None:
 
 
 def _say_brought_in(name: str, path: Path, card: dict[str, Any]) -> None:
-    from crossgeo.models.published.importing import use_of
+    from crossgeo.models.published.importing import NOT_TOLD, use_of
 
-    view = " of the polar view" if card["view"].get("polar") else ""
-    console.say(f"{path}: {card['kind']}{view}, {str(card['digest'])[:12]}, licence: {card['licence']}; {use_of(card).format(name=name)}")
+    view = " of the polar view" if isinstance(card["view"], dict) and card["view"].get("polar") else ""
+    says = f"{card['kind']}{view}, {str(card['digest'])[:12]}, licence: {card.get('licence', NOT_TOLD)}"
+    console.say(f"{path}: {says}; {use_of(card).format(name=name)}")
 
 
 def _is_here(name: str) -> bool:

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from crossgeo.models import registry
+from crossgeo.models.checkpoint import save_weights
 from crossgeo.models.convnextv2 import ConvNeXtV2
 from crossgeo.models.registry import Remote
 
@@ -139,6 +140,7 @@ def test_pulling_fetches_once_and_says_what_to_do_without_a_network(
 ) -> None:
     def get(url: str, out: Path, sha256: str | None, progress: registry.Progress, **_: Any) -> str:
         progress(1, 2)
+        out.parent.mkdir(parents=True, exist_ok=True)
         out.write_bytes(timms.read_bytes())
         return "0" * 64
 
@@ -146,10 +148,31 @@ def test_pulling_fetches_once_and_says_what_to_do_without_a_network(
     monkeypatch.setattr(registry, "remotes", lambda: [own])
     offline = refused(6, "weights", "pull", "far", "--offline")
     assert "far is not here, and --offline asks nobody; fetch https://nowhere.invalid/far.safetensors elsewhere" in offline
-    assert "nowhere.invalid cannot be reached" in refused(6, "weights", "pull", "far")
+    cut_off = refused(6, "weights", "pull", "far", "--out", "near")
+    assert "nowhere.invalid cannot be reached" in cut_off and "--from timm-convnextv2 --out near` here" in cut_off
     assert "no weights are called 'unheard'; known elsewhere are: far" in refused(2, "weights", "pull", "unheard")
     monkeypatch.setattr(registry, "fetch", get)
     done = geo("weights", "pull", "far", "--out", "near")
     assert done.exit_code == 0, done.output
     assert "licence: CC-BY-NC-4.0" in done.stderr
     assert "near is here already" in geo("weights", "pull", "far", "--out", "near", "--offline").stderr
+
+
+def test_pulling_refuses_what_would_be_ignored_and_needs_a_name(refused: Refused) -> None:
+    own = "https://nowhere.invalid/own.safetensors"
+    assert "say all of that themselves; give --from" in refused(2, "weights", "pull", own, "--licence", "MIT")
+    assert "say all of that themselves; give --from" in refused(2, "weights", "pull", own, "--view", "polar")
+    assert "give the name that they should get with --out" in refused(2, "weights", "pull", "https://nowhere.invalid/ä.pth")
+    assert "'http://[::1/x' is no address on the web" in refused(2, "weights", "pull", "http://[::1/x", "--out", "x")
+
+
+def test_own_weights_without_a_licence_are_pulled(tmp_path: Path, geo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def get(url: str, out: Path, sha256: str | None, progress: registry.Progress, **_: Any) -> str:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        save_weights(out, {"a": torch.ones(3)}, {"name": "own", "kind": "egotr", "config": {}, "view": "aerial"})
+        return "0" * 64
+
+    monkeypatch.setattr(registry, "fetch", get)
+    done = geo("weights", "pull", "https://nowhere.invalid/own.safetensors", "--sha256", "0" * 64)
+    assert done.exit_code == 0, done.output
+    assert "licence: not told at import" in done.stderr
