@@ -158,7 +158,8 @@ def _check_numbers(path: Path, name: str, tensor: Tensor) -> None:
 
 def use_of(card: Card) -> str:
     """Return what can be done with imported weights, `{name}` standing for theirs."""
-    start = card.get("source", {}).get("from", "")
+    source, view = card.get("source"), card.get("view")
+    start = source.get("from", "") if isinstance(source, dict) else ""
     if card["kind"] == "convnextv2":
         return "start from it with `geo train attengeo --preset attengeo --imagenet {name}`"
     if start in ORIGINS and not ORIGINS[start].trained:
@@ -168,6 +169,12 @@ def use_of(card: Card) -> str:
             "use it with `geo query --object-weights {name}`, judge it with `geo eval objects DIR --weights {name}`, "
             "train it on with `geo train attengeo --data DIR --start-from {name}`"
         )
+    if card["kind"] == "attengeo":
+        return "use it with `geo query --object-weights {name}`"
+    if card["kind"] == "egotr-street":
+        return "use it with `geo query --street-weights {name}`"
+    if isinstance(view, dict) and view.get("kind", "drone") == "drone":
+        return "use it with `geo index build --weights {name}` and `geo query --weights {name}`"
     return "judge it with `geo eval retrieval DIR --weights {name}`"
 
 
