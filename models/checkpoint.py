@@ -24,7 +24,7 @@ from crossgeo.models.egotr import EgoTR, EgoTRBranch, EgoTRConfig
 from crossgeo.models.library import find_weights, shipped_weights
 from crossgeo.models.object_models import make_object_network, read_object_config
 from crossgeo.models.object_network import ObjectNetwork
-from crossgeo.models.tensors import write_tensors
+from crossgeo.models.tensors import check_header, few, read_tensors, write_tensors
 
 Card = dict[str, Any]
 Module = TypeVar("Module", bound=nn.Module)
@@ -83,6 +83,7 @@ def _text_digest(text: str) -> str:
 def read_card(name_or_path: str | Path) -> Card:
     """Read the card alone, without the tensors."""
     path = find_weights(name_or_path)
+    check_header(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -105,11 +106,7 @@ def load_weights(name_or_path: str | Path) -> tuple[Card, dict[str, Tensor]]:
     """Read card and tensors (as stored); raise WeightsError when the file is damaged or its tensors do not match the card's digest."""
     path = find_weights(name_or_path)
     card = read_card(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no dict
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path}: not a whole safetensors file ({error}); fetch or train the weights again") from error
+    state = read_tensors(path)
     digest = tensors_digest(state)
     if digest != card["digest"]:
         says = str(card["digest"])[:12]
@@ -122,14 +119,10 @@ def _fill(module: Module, name_or_path: str | Path, card: Card, state: dict[str,
     missing, extra = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
     wrong = sorted(name for name in expected.keys() & state.keys() if expected[name].shape != state[name].shape)
     if missing or extra or wrong:
-        found = f"missing {_few(missing)}, extra {_few(extra)}, of another shape {_few(wrong)}"
+        found = f"missing {few(missing, 3) or 'none'}, extra {few(extra, 3) or 'none'}, of another shape {few(wrong, 3) or 'none'}"
         raise WeightsError(f"{name_or_path}: the tensors do not fit {card['name']}: {found}; fetch or train the weights again")
     module.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in state.items()})
     return LoadedModel(module.eval(), card, str(card["digest"]))
-
-
-def _few(names: list[str]) -> str:
-    return (", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")) or "none"
 
 
 def _build(make: Callable[[dict[str, Any]], Module], kind: str, name_or_path: str | Path, card: Card) -> Module:

@@ -31,7 +31,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a .safetensors file, with a card or without, mapped from disk; WeightsError where it is missing or damaged."""
     if not path.is_file():
         raise WeightsError(f"{path}: no such file; give weights as .safetensors")
-    _check_header(path)
+    check_header(path)
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no dict
@@ -39,7 +39,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path}: not a whole safetensors file ({error}); fetch it again") from error
 
 
-def _check_header(path: Path) -> None:
+def check_header(path: Path) -> None:
     """Raise WeightsError for a list of tensors so long that reading it alone would take gigabytes."""
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
@@ -70,17 +70,18 @@ def write_tensors(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str
 
 def check_tensors(state: Mapping[str, Tensor], expected: Shapes, what: str) -> None:
     """Raise WeightsError that names missing, extra and misshapen tensors, the first `SHOWN` of each, and counts the others."""
-    problems = [f"missing {_few([name for name in expected if name not in state])}"] if expected.keys() - state.keys() else []
-    problems += [f"extra {_few([name for name in state if name not in expected])}"] if state.keys() - expected.keys() else []
+    problems = [f"missing {few([name for name in expected if name not in state])}"] if expected.keys() - state.keys() else []
+    problems += [f"extra {few([name for name in state if name not in expected])}"] if state.keys() - expected.keys() else []
     wrong = [
         f"{name} is {tuple(state[name].shape)}, not {tuple(shape)}"
         for name, shape in expected.items()
         if name in state and state[name].shape != shape
     ]
-    problems += [_few(wrong)] if wrong else []
+    problems += [few(wrong)] if wrong else []
     if problems:
         raise WeightsError(f"this is no {what} of {len(expected)} tensors: {'; '.join(problems)}")
 
 
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+def few(names: list[str], shown: int = SHOWN) -> str:
+    """Return the first of some names, and how many more there are."""
+    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
