@@ -13,7 +13,7 @@ from crossgeo.models.attengeo import PRESETS as ATTENGEO
 from crossgeo.models.detgeo import PRESETS as DETGEO
 from crossgeo.models.egotr import PRESETS as EGOTR
 from crossgeo.training.datasets.layouts import LAYOUTS
-from crossgeo.training.evaluation.published import BOXES, RETRIEVAL
+from crossgeo.training.datasets.published import BOXES, RETRIEVAL
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "reproduce.md").read_text()
 COMMANDS = [line for block in re.findall(r"```\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]

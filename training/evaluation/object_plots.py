@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from crossgeo.training.datasets.published import published_boxes
 from crossgeo.training.evaluation.drawing import panels, saved
 from crossgeo.training.evaluation.objects import IOUS, FoundBox, by_kind, object_figures
 from crossgeo.training.evaluation.objects_report import ObjectReport
-from crossgeo.training.evaluation.published import published_boxes
 from crossgeo.training.evaluation.statistics import Figure, over_seeds
 
 ROW_IN = 0.24  # height of a row with one model

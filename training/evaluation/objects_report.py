@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from crossgeo.training.datasets.published import published_boxes
 from crossgeo.training.evaluation.cells import Groups, groups_json, groups_over_seeds
 from crossgeo.training.evaluation.objects import (
     IOUS,
@@ -20,7 +21,6 @@ from crossgeo.training.evaluation.objects import (
     other_rows,
 )  # fmt: skip
 from crossgeo.training.evaluation.places import figures_json
-from crossgeo.training.evaluation.published import published_boxes
 from crossgeo.training.evaluation.questions import Progress
 from crossgeo.training.evaluation.statistics import Figure, paired_shares
 from crossgeo.training.pairs import ObjectSet

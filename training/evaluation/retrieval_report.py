@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from crossgeo.errors import MismatchError
+from crossgeo.training.datasets.published import published_retrieval
 from crossgeo.training.evaluation.cells import JudgedCell
 from crossgeo.training.evaluation.controls import HEADING_CHANCE, chance_median_m, chance_recalls, chance_within
 from crossgeo.training.evaluation.describing import PairModel
 from crossgeo.training.evaluation.judging import DescriptorAnswers, HistogramJudge, ModelJudge
 from crossgeo.training.evaluation.places import FOVS_DEG, Answered, cells
 from crossgeo.training.evaluation.protocols import SAYS, ProtocolName
-from crossgeo.training.evaluation.published import published_retrieval
 from crossgeo.training.evaluation.questions import Progress, Questions
 from crossgeo.training.evaluation.retrieval import TIE
 from crossgeo.training.evaluation.shots import ASSUMED_FOV_DEG

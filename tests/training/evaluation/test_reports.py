@@ -13,9 +13,9 @@ from PIL import Image
 from crossgeo.errors import MismatchError
 from crossgeo.models.panorama import PanoramaView
 from crossgeo.training.datasets.cvact import read_cvact
+from crossgeo.training.datasets.published import BOXES, RETRIEVAL, published_retrieval
 from crossgeo.training.evaluation.describing import PairModel
 from crossgeo.training.evaluation.plots import save_plots
-from crossgeo.training.evaluation.published import BOXES, RETRIEVAL, published_retrieval
 from crossgeo.training.evaluation.report import surroundings, write_report
 from crossgeo.training.evaluation.retrieval_report import RetrievalReport, RetrievalSettings, evaluate_retrieval, shown_fovs
 

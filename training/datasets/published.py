@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from crossgeo.training.evaluation.protocols import ProtocolName
-
 EGOTR = "Yang, Lu and Zhu 2021, Cross-view Geo-localization with Evolving Transformer"
 SAFA = "Shi et al. 2019, Spatial-Aware Feature Aggregation (as quoted by Yang, Lu and Zhu 2021)"
 SAMPLE4GEO = "Deuser, Habel and Oswald 2023, Sample4Geo"
@@ -22,7 +20,7 @@ class Retrieval:
     method: str
     layout: str
     split: str
-    protocol: ProtocolName
+    protocol: str
     recalls: tuple[float, float | None, float | None, float | None]  # at 1, 5, 10 and 1 %
     source: str
 
@@ -89,7 +87,7 @@ BOXES = (
 )
 
 
-def published_retrieval(layout: str, split: str, protocol: ProtocolName) -> tuple[Retrieval, ...]:
+def published_retrieval(layout: str, split: str, protocol: str) -> tuple[Retrieval, ...]:
     """Return what was published for a split by a protocol."""
     return tuple(line for line in RETRIEVAL if (line.layout, line.split, line.protocol) == (layout, split, protocol))
 
