@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -30,11 +31,18 @@ def room_for() -> Callable[[int], AbstractContextManager[None]]:
     return _room_for
 
 
+def _unavailable(reason: str) -> NoReturn:
+    """Skip what this machine cannot test; in CI, where it must be tested, fail."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
 @pytest.fixture
 def small_disk() -> Iterator[Callable[[int], Path]]:
     """Return a function that gives a folder on a disk of its own, of so many kilobytes, and later another size of the same disk."""
     if os.geteuid() != 0:
-        pytest.skip("only root may mount a small disk")
+        _unavailable("only root may mount a small disk")
     # Outside of pytest's own folders, and unmounted by a child that outlives this process: a disk that a killed run left mounted
     # inside them fails the cleaning of every later run.
     place = Path(tempfile.mkdtemp(prefix="crossgeo-disk-"))
@@ -46,7 +54,7 @@ def small_disk() -> Iterator[Callable[[int], Path]]:
         command = ["mount", "-t", "tmpfs", "-o", f"{again}size={kilobytes}k", "tmpfs", str(place)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            pytest.skip(f"no small disk can be mounted here: {done.stderr.strip()}")
+            _unavailable(f"no small disk can be mounted here: {done.stderr.strip()}")
         return place
 
     yield sized
@@ -61,8 +69,5 @@ def geo_data() -> Path:
     named = os.environ.get("GEO_DATA")
     folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "data"
     if not (folder / "SOURCES.md").is_file():
-        reason = f"no real imagery at {folder}; set GEO_DATA to a folder that holds SOURCES.md"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        _unavailable(f"no real imagery at {folder}; set GEO_DATA to a folder that holds SOURCES.md")
     return folder
