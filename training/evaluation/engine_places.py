@@ -63,11 +63,11 @@ def by_fov(truths: Sequence[PlacedPhoto]) -> dict[float, list[PlacedPhoto]]:
     Panoramas go by whole degrees, photos through a lens by `LENS_STEP_DEG`, under the middle one of the fields of view of their group:
     every camera has one of its own, and a single photo is no figure.
     """
-    groups: dict[int, list[PlacedPhoto]] = {}
+    groups: dict[tuple[bool, int], list[PlacedPhoto]] = {}
     for truth in truths:
         own_deg = round(truth.fov_deg or 0.0)
         lens = 0 < own_deg < WIDEST_CUT_LENS_DEG
-        groups.setdefault(int((own_deg + LENS_STEP_DEG / 2) // LENS_STEP_DEG) - 1000 if lens else own_deg, []).append(truth)
+        groups.setdefault((lens, (own_deg + LENS_STEP_DEG // 2) // LENS_STEP_DEG if lens else own_deg), []).append(truth)
     named = {float(sorted(round(one.fov_deg or 0.0) for one in group)[len(group) // 2]): group for group in groups.values()}
     return {fov: named[fov] for fov in sorted(named, reverse=True)}
 
