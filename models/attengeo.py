@@ -12,15 +12,7 @@ from crossgeo.models import convnextv2, efficientnet_lite
 from crossgeo.models.click_backbone import BackboneName, freeze_first, make_backbone
 from crossgeo.models.cvcam import CVCAM
 from crossgeo.models.mhsam import KERNELS, MHSAM
-from crossgeo.models.object_network import (
-    DETGEO_ANCHORS,
-    DETGEO_GSD_M,
-    PREDICTIONS,
-    AnchorSizes,
-    ObjectNetwork,
-    ReferenceFeatures,
-    begin_silent,
-)
+from crossgeo.models.object_network import DETGEO_ANCHORS, DETGEO_GSD_M, PREDICTIONS, AnchorSizes, ObjectNetwork, ReferenceFeatures
 from crossgeo.models.street_view import StreetObjectView
 from crossgeo.models.views import ObjectView
 
@@ -128,7 +120,7 @@ class AttenGeo(ObjectNetwork):
         self.cvcam = CVCAM(config.channels, config.heads, config.hidden, config.iterations) if config.cvcam else None
         self.mhsam = MHSAM(config.channels, config.spatial_hidden) if config.mhsam else None
         self.head = nn.Conv2d(config.channels, len(config.anchors) * PREDICTIONS, 1)
-        begin_silent(self.head, config)
+        self.begin_silent(self.head)
 
     @property
     def config(self) -> AttenGeoConfig:

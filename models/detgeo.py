@@ -18,15 +18,7 @@ from crossgeo.models import convnextv2
 from crossgeo.models.cvcam import CVCAM
 from crossgeo.models.darknet import Darknet
 from crossgeo.models.mhsam import MHSAM
-from crossgeo.models.object_network import (
-    DETGEO_ANCHORS,
-    DETGEO_GSD_M,
-    PREDICTIONS,
-    AnchorSizes,
-    ObjectNetwork,
-    ReferenceFeatures,
-    begin_silent,
-)
+from crossgeo.models.object_network import DETGEO_ANCHORS, DETGEO_GSD_M, PREDICTIONS, AnchorSizes, ObjectNetwork, ReferenceFeatures
 from crossgeo.models.resnet18 import ResNet18
 from crossgeo.models.views import ObjectView
 
@@ -114,7 +106,7 @@ class DetGeo(ObjectNetwork):
         self.cvcam = CVCAM(CHANNELS, config.heads, config.hidden, config.iterations) if config.fusion == "cvcam" else None
         self.mhsam = MHSAM(CHANNELS, config.spatial_hidden) if config.mhsam else None
         last = nn.Conv2d(CHANNELS // 2, len(config.anchors) * PREDICTIONS, 1)
-        begin_silent(last, config)
+        self.begin_silent(last)
         self.head = nn.Sequential(ConvNormReLU(CHANNELS, CHANNELS // 2), last)
 
     @property

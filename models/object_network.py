@@ -181,13 +181,12 @@ class ObjectNetwork(nn.Module, ABC):
         """Return images less mean, over std."""
         return (images.to(self.mean.dtype) - self.mean) / self.std
 
-
-def begin_silent(head: nn.Conv2d, config: ObjectConfig) -> None:
-    """Start a head of (5 A) channels so that it is as sure of each prior as is right on average: one in all is true."""
-    priors = (config.window_px // config.stride) ** 2 * len(config.anchors)
-    nn.init.normal_(head.weight, std=0.01)
-    with torch.no_grad():
-        assert head.bias is not None
-        bias = head.bias.view(-1, PREDICTIONS)
-        bias.zero_()
-        bias[:, 4] = -math.log(priors - 1)
+    def begin_silent(self, head: nn.Conv2d) -> None:
+        """Start a head of (5 A) channels so that it is as sure of each prior as is right on average: one in all is true."""
+        priors = (self.config.window_px // self.config.stride) ** 2 * len(self.config.anchors)
+        nn.init.normal_(head.weight, std=0.01)
+        with torch.no_grad():
+            assert head.bias is not None
+            bias = head.bias.view(-1, PREDICTIONS)
+            bias.zero_()
+            bias[:, 4] = -math.log(priors - 1)
