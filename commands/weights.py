@@ -104,7 +104,7 @@ def import_(
 ) -> None:
     """Bring in published weights: check every tensor, rename them, write them with a card. Nothing in the file is run."""
     from crossgeo.models.library import place_for
-    from crossgeo.models.published.importing import ORIGINS, UNTOLD_VIEW, published
+    from crossgeo.models.published.importing import ORIGINS, check_view, published
 
     if layout is not None and probe is None:
         raise UsageError("--layout is that of the data set that --probe names")
@@ -114,17 +114,15 @@ def import_(
     if origin is None:
         if view is not None or probe is not None or licence:
             raise UsageError("weights with a card say all of that themselves; give --from for those of another program")
-        _copy(file, path, name)
+        _copy(file, name, path)
         console.say(f"{path}: written; take it by its name, {name}")
         return
-    if file.is_file() and file.stat().st_size > LARGE_BYTES:
-        console.say(f"opening {file}, {file.stat().st_size / 1e9:.1f} GB")
     if probe is not None and not ORIGINS[origin.value].needs_view:
         raise UsageError(f"--probe tells which imagery L2LTR's weights were trained with; {origin.value} needs no such thing")
-    if view is not None and not ORIGINS[origin.value].reads_views:
-        raise UsageError(f"weights of {origin.value} know no aerial views; leave --view out")
-    if view is None and probe is None and ORIGINS[origin.value].needs_view:
-        raise UsageError(f"{file}: {UNTOLD_VIEW}")
+    if probe is None:
+        check_view(str(file), origin.value, view)
+    if file.is_file() and file.stat().st_size > LARGE_BYTES:
+        console.say(f"opening {file}, {file.stat().st_size / 1e9:.1f} GB")
     with published(file, origin.value) as found:
         told: AerialView | None = None if view is None else view.value
         about: dict[str, Any] = {}
@@ -189,9 +187,10 @@ def _probed(found: Published, probe: Path, layout: str | None, told: AerialView 
     return view, done.to_json()
 
 
-def _copy(file: Path, out: Path, name: str) -> None:
-    """Copy weights that have a card, once they are known to be whole."""
-    from crossgeo.models.checkpoint import load_weights, read_card, save_weights
+def _copy(file: Path, name: str, out: Path) -> None:
+    """Take weights that have a card."""
+    from crossgeo.models.checkpoint import read_card
+    from crossgeo.models.registry import adopt
 
     if not file.is_file():
         raise InputError(f"{file}: no such file")
@@ -199,9 +198,7 @@ def _copy(file: Path, out: Path, name: str) -> None:
         read_card(file)
     except WeightsError as error:
         raise WeightsError(f"{error}; give --from for weights of another program") from error
-    card, state = load_weights(file)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    save_weights(out, state, {**card, "name": name}, dtype=None)
+    adopt(file, name, out)
 
 
 def _say_brought_in(name: str, path: Path, card: dict[str, Any]) -> None:

@@ -19,9 +19,9 @@ import platformdirs
 from crossgeo import disk
 from crossgeo.errors import UsageError, WeightsError
 from crossgeo.models import library
-from crossgeo.models.checkpoint import load_weights, read_card
+from crossgeo.models.checkpoint import load_weights, read_card, save_weights
 from crossgeo.models.download import Progress, address_of, alone, fetch, waiting
-from crossgeo.models.published.importing import AerialView, published
+from crossgeo.models.published.importing import AerialView, check_view, published
 
 _FILE = "registry.json"
 Where = Literal["shipped", "imported", "remote"]
@@ -129,6 +129,8 @@ def find_remote(name_or_url: str, **given: str) -> Remote:
     found = replace(found, **told)
     if not found.origin and told.keys() & {"view", "licence"}:
         raise UsageError("weights with a card say all of that themselves; give --from for those of another program")
+    if found.origin:
+        check_view(name_or_url, found.origin, found.view)
     if not found.url:
         page = f"{name_or_url}: no program can fetch it; see its authors' page, {found.page}"
         raise UsageError(f"{page}, and bring in what they give with {_import_it(found, found.name)}")
@@ -173,10 +175,19 @@ def _bring_in(remote: Remote, came: Path, name: str, out: Path) -> dict[str, Any
         with published(came, remote.origin) as found:
             about = {"says": remote.says, "url": remote.url}
             return found.write(out, view=view, name=name, licence=remote.licence, about=about)
-    card, _ = load_weights(came)
-    with disk.replacing(out) as temporary:
-        shutil.copyfile(came, temporary)  # the cache may lie on another disk
-    return card
+    return adopt(came, name, out)
+
+
+def adopt(file: Path, name: str, out: Path) -> dict[str, Any]:
+    """Write weights that have a card under a name of their own, once they are known to be whole; return the card.
+
+    Raises WeightsError for a file that is damaged or has no card, and what `save_weights` does of the disk.
+    """
+    card, state = load_weights(file)
+    with disk.guarded(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    card["name"] = name
+    return {**card, "digest": save_weights(out, state, card, dtype=None)}
 
 
 def downloads_folder() -> Path:

@@ -124,8 +124,7 @@ class Published:
 
         Raises UsageError where the `view` must be told and is not, WeightsError as `read_as`, and what `save_weights` does of the disk.
         """
-        if view is None and ORIGINS[self.origin].needs_view:
-            raise UsageError(f"{self.path}: {UNTOLD_VIEW}")
+        check_view(str(self.path), self.origin, view)
         card, state = self.read_as(view or "plain")
         source = {"from": self.origin, "says": ORIGINS[self.origin].says, "file": self.path.name, "sha256": disk.sha256_of(self.path)}
         training = {"data": NOT_TOLD if ORIGINS[self.origin].trained else "ImageNet; a start for training, of no use as it is"}
@@ -144,6 +143,15 @@ def published(path: Path, origin: str) -> Iterator[Published]:
         raise UsageError(f"{origin!r} is no kind of published weights; choose from {', '.join(ORIGINS)}")
     with opened(path, ORIGINS[origin].containers) as found:
         yield Published(path, origin, found)
+
+
+def check_view(what: str, origin: str, view: str | None) -> None:
+    """Raise UsageError where an aerial view is told of weights that know none, or not told of weights that need one."""
+    kind = ORIGINS[origin]
+    if view and not kind.reads_views:
+        raise UsageError(f"{what}: weights of {origin} know no aerial views; leave --view out")
+    if not view and kind.needs_view:
+        raise UsageError(f"{what}: {UNTOLD_VIEW}")
 
 
 def _check_numbers(path: Path, name: str, tensor: Tensor) -> None:

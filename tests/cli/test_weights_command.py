@@ -176,3 +176,12 @@ def test_own_weights_without_a_licence_are_pulled(tmp_path: Path, geo: Any, monk
     done = geo("weights", "pull", "https://nowhere.invalid/own.safetensors", "--sha256", "0" * 64)
     assert done.exit_code == 0, done.output
     assert "licence: not told at import" in done.stderr
+
+
+def test_the_options_name_all_that_can_be_brought_in_and_given_back() -> None:
+    from crossgeo.commands.weights import Origin, Target
+    from crossgeo.models.published.exporting import TARGETS
+    from crossgeo.models.published.importing import ORIGINS
+
+    assert {origin.value for origin in Origin} == set(ORIGINS)  # which `--help` does not wait for
+    assert {target.value for target in Target} == set(TARGETS)

@@ -120,7 +120,8 @@ def test_what_is_told_wins_over_the_registry_and_addresses_stand_for_themselves(
 
 def test_our_own_weights_are_pulled_once(tmp_path: Path) -> None:
     done = pull(OURS, "mine", quiet, get=giving(ours))
-    assert (done.name, done.was_here, done.card["name"]) == ("mine", False, "ours-far")
+    assert (done.name, done.was_here, done.card) == ("mine", False, read_card("mine"))
+    assert done.card["name"] == "mine"  # as an import names it
     assert load_weights("mine")[1]["a"].tolist() == [1.0, 1.0, 1.0]
     assert list(downloads_folder().iterdir()) == []
     assert pull(OURS, "mine", quiet, get=never).was_here
@@ -187,7 +188,7 @@ def test_what_weights_with_a_card_say_themselves_is_not_told() -> None:
     for told in ({"view": "polar"}, {"licence": "MIT"}):
         with pytest.raises(UsageError, match="weights with a card say all of that themselves; give --from"):
             find_remote("https://example.org/a.safetensors", **told)
-        assert find_remote("https://example.org/a.pth", origin="l2ltr", **told).origin == "l2ltr"
+        assert find_remote("https://example.org/a.pth", origin="timm-vit-r50", **told).origin == "timm-vit-r50"
         assert find_remote("timm-vit-r50", **told).origin == "timm-vit-r50"
 
 
@@ -280,3 +281,13 @@ def test_two_pulls_at_once_do_not_take_the_file_from_each_other(far: Callable[..
     monkeypatch.setattr(registry, "load_weights", meanwhile)
     assert value_of(pull(one, "first", quiet)) == 1.0
     assert imported_weights() == ["first"]
+
+
+def test_a_view_is_told_before_anything_is_fetched_and_only_of_weights_that_know_one() -> None:
+    url = "https://example.org/model_checkpoint.pth"
+    with pytest.raises(UsageError, match="does not say which aerial view it was trained with"):
+        find_remote(url, origin="l2ltr", sha256="0" * 64)
+    assert find_remote(url, origin="l2ltr", view="polar", sha256="0" * 64).view == "polar"
+    for origin in ("detgeo", "timm-convnextv2"):
+        with pytest.raises(UsageError, match=f"weights of {origin} know no aerial views; leave --view out"):
+            find_remote(url, origin=origin, view="plain", sha256="0" * 64)
