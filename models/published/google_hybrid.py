@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from crossgeo.errors import WeightsError
+from crossgeo.models.published.renaming import by_rules
 
 MARK = "conv_root/kernel"  # no other kind of file has it
 _LEFT_ASIDE = ("head/", "pre_logits/")  # the classifier
@@ -53,10 +54,9 @@ def _timm_name(name: str) -> str:
     if match := re.fullmatch(r"block(\d+)/unit(\d+)/(\w+)/(\w+)", name):
         part = _IN_UNIT.get(match[3], match[3])
         return f"patch_embed.backbone.stages.{int(match[1]) - 1}.blocks.{int(match[2]) - 1}.{part}.{_KIND.get(match[4], match[4])}"
-    for pattern, timms in _RULES:
-        if match := re.fullmatch(pattern, name):
-            own, _, kind = match.expand(timms).rpartition(".")
-            return f"{own}.{_KIND.get(kind, kind)}" if own else kind
+    if (timms := by_rules(_RULES, name)) is not None:
+        own, _, kind = timms.rpartition(".")
+        return f"{own}.{_KIND.get(kind, kind)}" if own else kind
     raise WeightsError(f"{name} is no part of R50+ViT-B_16")
 
 

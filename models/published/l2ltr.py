@@ -10,6 +10,7 @@ from torch import Tensor
 
 from crossgeo.errors import WeightsError
 from crossgeo.models.egotr import PRESETS, EgoTRBranch, EgoTRConfig
+from crossgeo.models.published.renaming import by_rules
 from crossgeo.models.tensors import check_tensors, shapes_of
 
 BRANCHES = ("model_grd", "model_sat")  # the containers of a published file
@@ -36,9 +37,8 @@ _IN_LAYER = {
 
 def l2ltr_name(name: str) -> str:
     """Return the published name of a tensor of an EgoTRBranch with the ResNetV2 stem."""
-    for pattern, published in _RULES:
-        if match := re.fullmatch(pattern, name):
-            return match.expand(published)
+    if (published := by_rules(_RULES, name)) is not None:
+        return published
     if match := re.fullmatch(r"stem\.stages\.(\d+)\.(\d+)\.(\w+)\.(\w+)", name):
         part = _IN_UNIT.get(match[3], match[3])
         return f"{_RESNET}body.block{int(match[1]) + 1}.unit{int(match[2]) + 1}.{part}.{match[4]}"

@@ -5,7 +5,6 @@ Both norms of a layer and both branches begin with the same tensors; the positio
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -14,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from crossgeo.models.egotr import PRESETS, STRIDE, EgoTRBranch, EgoTRConfig
+from crossgeo.models.published.renaming import by_rules
 from crossgeo.models.tensors import check_tensors, shapes_of
 
 MEAN = STD = (0.5, 0.5, 0.5)  # of RGB / 255, as these weights were trained
@@ -41,9 +41,8 @@ _PART = {"query": 0, "key": 1, "value": 2}  # of the rows of qkv
 
 def timm_name(name: str) -> str:
     """Return the published name of the tensor that one of an EgoTRBranch is, or is a part of."""
-    for pattern, published in _RULES:
-        if match := re.fullmatch(pattern, name):
-            return match.expand(published)
+    if (published := by_rules(_RULES, name)) is not None:
+        return published
     raise ValueError(f"{name} has no counterpart in timm's hybrid")
 
 
