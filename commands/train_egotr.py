@@ -111,7 +111,7 @@ def on_photos(run: Run, photos: Path, start_from: str | None, recompute: bool) -
     with console.Progress("looking at photos", "photos") as looked:
         city = read_city(photos, run.imageries(), as_input.extent_m, seed=run.seed, progress=looked)
     if say := run.say():
-        say(f"{len(city.train)} photos to train on, {len(city.held_out)} held out by blocks, {len(city.left_out)} left out")
+        say(f"{len(city.train)} photos to train on, {len(city.held_out)} held out by whole streets, {len(city.left_out)} left out")
         for line in _by_reason(city.left_out):
             say(line)
         unsaid = [pair for pair in (*city.train, *city.held_out) if pair.fov_deg is None]

@@ -1,4 +1,4 @@
-"""A user's own city: geotagged photos and imagery become pairs, whole blocks are held out, and answers there are counted in metres."""
+"""A user's own city: geotagged photos and imagery become pairs, whole streets are held out, and answers there are counted in metres."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from crossgeo.training.evaluation.statistics import Figure, median, share
 from crossgeo.training.pair_input import PairInput
 from crossgeo.training.pair_sampling import PairSampling, PairSource
 from crossgeo.training.pairs import Pair, PairSet
-from crossgeo.training.splits import deduplicate, resplit
+from crossgeo.training.splits import deduplicate, hold_out_groups, places_of, renamed
+from crossgeo.training.streets import streets_of
 
-HELD_OUT = "held-out"
+TRAIN, HELD_OUT = "train", "held-out"
 STRIDE_M = 15.0  # of the grid of tiles that held-out photos are looked for in, as an index has it
 REACH_M = 60.0  # of that grid around photos
 WITHIN_M = (5, 25, 50)
@@ -39,7 +40,7 @@ EPOCHS = 30.0
 
 @dataclass(frozen=True)
 class City:
-    """Pairs of a city: those to train on and those held out, by ground; `left_out` says why other photos are neither."""
+    """Pairs of a city: those to train on and those held out, by streets; `left_out` says why other photos are neither."""
 
     train: PairSet
     held_out: PairSet
@@ -52,11 +53,10 @@ def read_city(
     window_m: float,
     *,
     held_share: float = 0.25,
-    block_m: float = 120.0,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> City:
-    """Pair photos with the imagery of their places and hold out about `held_share` of them, by whole blocks of `block_m`.
+    """Pair photos with the imagery of their places and hold out up to `held_share` of them, by whole streets (`streets_of`).
 
     Photos whose ground overlaps held-out ground are left out, as are those that say no position or no heading against true north, that
     cannot be read or that come twice. progress: called with photos looked at and in all. Raises InputError when too few are left.
@@ -70,12 +70,17 @@ def read_city(
             f"training needs that; the first, {headless[0][0]}: {headless[0][1]}"
         )
     data = levelled(deduplicate(data, progress=progress))
-    split = resplit(data, {"train": 1.0 - held_share, HELD_OUT: held_share}, block_m, window_m, seed)
-    if not {"train", HELD_OUT} <= set(split.splits):
+    xy = places_of(data)
+    street_of = streets_of(xy)
+    if street_of.max() == 0:
+        raise InputError(f"{photos}: its {len(data)} photos are of one street, and whole streets are held out; give photos of more streets")
+    split = renamed(data, hold_out_groups(xy, street_of, (TRAIN, HELD_OUT), held_share, window_m, seed))
+    if TRAIN not in split.splits:
         raise InputError(
-            f"{photos}: holding out blocks of {block_m:g} m leaves nothing to train on or to ask about; give photos of more streets"
+            f"{photos}: all {len(data)} photos lie within {window_m:g} m of the streets that are held out, which leaves none to train on; "
+            "give photos of more streets, or another --seed"
         )
-    return City(split.split("train"), split.split(HELD_OUT), split.left_out)
+    return City(split.split(TRAIN), split.split(HELD_OUT), split.left_out)
 
 
 def levelled(data: PairSet) -> PairSet:

@@ -69,13 +69,33 @@ def split_by_area(xy: Float, shares: Mapping[str, float], cell_m: float, gap_m: 
         split = none_yet[0] if last else int(np.argmin(given / wanted))
         split_of[cell] = split
         given[split] += counts[cell]
-    split = split_of[cell_of.ravel()]
+    return _apart(xy, split_of[cell_of.ravel()], list(shares), gap_m)
+
+
+def hold_out_groups(xy: Float, group_of: NDArray[np.int64], names: tuple[str, str], share: float, gap_m: float, seed: int = 0) -> list[str]:
+    """Return which of two splits, the rest and what is held out, each of (N, 2) places in metres is in: whole groups, drawn from the seed.
+
+    As many groups are held out as fit into `share` (0..1) of the places, and at least the smallest. Of the rest those whose squares of
+    `gap_m` overlap one that is held out are given up, "". Raises InputError for fewer than two groups.
+    """
+    sizes = np.bincount(group_of)
+    if len(sizes) < 2:
+        raise InputError(f"{len(xy)} places are of one group; none can be held out")
+    held = np.zeros(len(sizes), np.bool_)
+    for group in np.random.default_rng(seed).permutation(len(sizes)):
+        held[group] = sizes[held].sum() + sizes[group] <= share * len(xy)
+    if not held.any():
+        held[sizes.argmin()] = True
+    return _apart(np.asarray(xy, np.float64), held[group_of].astype(np.int64), list(names), gap_m)
+
+
+def _apart(xy: Float, split: NDArray[np.int64], names: Sequence[str], gap_m: float) -> list[str]:
+    """Return the name of each place's split, or "" where its square of `gap_m` overlaps one of a later split."""
     kept = np.ones(len(xy), np.bool_)
     if gap_m > 0.0:
-        for number in range(len(shares) - 2, -1, -1):
+        for number in range(len(names) - 2, -1, -1):
             mine, later = split == number, (split > number) & kept
             kept[mine] = ~overlapping(xy[mine], xy[later], gap_m)
-    names = list(shares)
     return [names[s] if k else GAP for s, k in zip(split, kept, strict=True)]
 
 
@@ -84,12 +104,21 @@ def resplit(data: PairSet, shares: Mapping[str, float], cell_m: float, gap_m: fl
 
     Raises InputError where a photo has no place, or places are in several CRSs.
     """
+    return renamed(data, split_by_area(places_of(data), shares, cell_m, gap_m, seed))
+
+
+def places_of(data: PairSet) -> Float:
+    """Return where the photos were taken, (N, 2) metres; raises InputError where one has no place, or places are in several CRSs."""
     without = [pair.id for pair in data if pair.xy is None]
     if without:
         raise InputError(f"{data.root}: {len(without)} photos have no place, like {without[0]}; they cannot be split by area")
     if len({pair.crs for pair in data}) > 1:
         raise InputError(f"{data.root}: places are in several CRSs; split each part by itself")
-    names = split_by_area(np.array([pair.xy for pair in data]), shares, cell_m, gap_m, seed)
+    return np.array([pair.xy for pair in data], np.float64).reshape(-1, 2)
+
+
+def renamed(data: PairSet, names: Sequence[str]) -> PairSet:
+    """Return a data set with the names of its pairs' splits, "" for those that are given up: they are in `left_out`."""
     pairs = tuple(replace(pair, split=name) for pair, name in zip(data, names, strict=True) if name != GAP)
     given_up = tuple((p.id, OVERLAPS) for p, name in zip(data, names, strict=True) if name == GAP)
     return replace(data, pairs=pairs, distractors=(), left_out=data.left_out + given_up)
