@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -49,12 +47,11 @@ def streets_of(xy: Float) -> Int:
 
 def _thinned(xy: Float) -> tuple[Int, Float]:
     """Return the number of each place's group, and (K, 2) middles of the groups: those within a step of the first of them."""
-    tree = cKDTree(xy)
+    around = _within(xy, STEP_M)
     group_of = np.full(len(xy), -1, np.int64)
     count = 0
-    for first in range(len(xy)):
+    for first, near in enumerate(around):
         if group_of[first] < 0:
-            near = np.array(tree.query_ball_point(xy[first], STEP_M), np.int64)
             group_of[near[group_of[near] < 0]] = count
             count += 1
     sizes = np.bincount(group_of, minlength=count)
@@ -62,13 +59,19 @@ def _thinned(xy: Float) -> tuple[Int, Float]:
     return group_of, middles
 
 
+def _within(places: Float, reach_m: float) -> list[Int]:
+    """Return for each of (N, 2) places the numbers of those within reach, itself among them, in order."""
+    points = shapely.points(places)
+    which, others = shapely.STRtree(points).query(points, predicate="dwithin", distance=reach_m)
+    order = np.lexsort((others, which))
+    return np.split(others[order].astype(np.int64), np.cumsum(np.bincount(which, minlength=len(places)))[:-1])
+
+
 def _relative_neighbours(places: Float) -> Int:
     """Return (E, 2) pairs of places within reach that have no third place nearer to both of them than they are to each other."""
-    tree = cKDTree(places)
-    pairs = tree.query_pairs(FAR_M, output_type="ndarray").astype(np.int64).reshape(-1, 2)
-    near = [np.array(found, np.int64) for found in tree.query_ball_point(places, FAR_M)]
+    near = _within(places, FAR_M)
     kept = []
-    for a, b in pairs:
+    for a, b in ((one, int(other)) for one, found in enumerate(near) for other in found[found > one]):
         apart = math.dist(places[a], places[b])
         others = np.intersect1d(near[a], near[b])
         to_both = np.maximum(np.linalg.norm(places[others] - places[a], axis=1), np.linalg.norm(places[others] - places[b], axis=1))
@@ -84,7 +87,13 @@ def _strokes(places: Float, links: Int, limit_deg: Float) -> tuple[Int, NDArray[
         for end, place in enumerate(ends):
             at.setdefault(int(place), []).append((link, end))
     goes_on = np.zeros((len(links), 2), np.bool_)
-    joined: list[tuple[int, int]] = []
+    stroke = list(range(len(links)))  # a link's number leads on to that of its stroke, its least link
+
+    def least(link: int) -> int:
+        while stroke[link] != link:
+            link = stroke[link]
+        return link
+
     for place, meeting in at.items():
         away = [places[links[link, 1 - end]] - places[place] for link, end in meeting]
         turns = sorted((_turn_deg(away[i], away[j]), i, j) for i in range(len(meeting)) for j in range(i))
@@ -95,10 +104,9 @@ def _strokes(places: Float, links: Int, limit_deg: Float) -> tuple[Int, NDArray[
                 taken |= {i, j}
                 (one, one_end), (other, other_end) = meeting[i], meeting[j]
                 goes_on[one, one_end] = goes_on[other, other_end] = True
-                joined.append((one, other))
-    rows, columns = np.array(joined, np.int64).reshape(-1, 2).T
-    graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(len(links), len(links)))
-    return connected_components(graph, directed=False)[1].astype(np.int64), goes_on
+                first, second = sorted((least(one), least(other)))
+                stroke[second] = first
+    return np.unique([least(link) for link in stroke], return_inverse=True)[1].astype(np.int64), goes_on
 
 
 def _turn_deg(one: Float, other: Float) -> float:
