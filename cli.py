@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from crossgeo import __version__
-from crossgeo.commands import batch, data, demo, doctor, eval, index, query, town, train, weights
+from crossgeo.commands import batch, data, demo, doctor, engine, eval, index, query, town, train, weights
 from crossgeo.commands.guard import GuardedGroup
 
-ORDER = ("query", "batch", "index", "train", "eval", "data", "town", "demo", "doctor", "weights")
+ORDER = ("query", "batch", "index", "train", "eval", "data", "town", "demo", "doctor", "engine", "weights")
 
 
 class Geo(GuardedGroup):
@@ -44,6 +44,7 @@ app.add_typer(data.app, name="data", rich_help_panel=PREPARE)
 app.add_typer(town.app, name="town", rich_help_panel=PREPARE)
 app.command("demo", rich_help_panel=LOOK)(demo.demo)
 app.command("doctor", rich_help_panel=LOOK)(doctor.doctor)
+app.add_typer(engine.app, name="engine", rich_help_panel=LOOK)
 app.add_typer(weights.app, name="weights", rich_help_panel=LOOK)
 
 

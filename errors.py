@@ -59,3 +59,9 @@ class NotLocatedError(GeoError):
     """No place was found and the caller asked to be told by the exit code."""
 
     exit_code = 10
+
+
+class EngineError(GeoError):
+    """A compiled engine cannot be built or run here, or does not answer as torch does."""
+
+    exit_code = 11

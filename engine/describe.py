@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.placing import DronePlacer, Offsets, Placer, StreetPlacer
 from crossgeo.engine.pose import Pose
-from crossgeo.engine.runtime import DenseRuntime, Runtime
-from crossgeo.engine.runtime.torch import FeatureRuntime, Precision, TorchRuntime
+from crossgeo.engine.runtime import Runtime
+from crossgeo.engine.runtime.choose import RuntimeOptions, runtimes
+from crossgeo.engine.runtime.half import Half, Pixels
+from crossgeo.engine.runtime.halves import describing, mapping
 from crossgeo.errors import MismatchError
 from crossgeo.indexer.manifest import ModelIdentity
-from crossgeo.models.checkpoint import load_egotr, load_street_branch
+from crossgeo.models.checkpoint import LoadedModel, load_egotr, load_street_branch
+from crossgeo.models.egotr import EgoTR, EgoTRBranch
 from crossgeo.models.fold import fold_branch
 from crossgeo.models.street_view import StreetView
 from crossgeo.models.views import DroneView
@@ -53,8 +57,8 @@ class GroundSide:
 
     view: DroneView | StreetView
     placer: Placer[Any]
-    branch: DenseRuntime
-    stem: FeatureRuntime
+    branch: Runtime  # descriptors, and the stem's maps of the same pass
+    stem: Runtime  # maps of canvases of any size
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class AerialSide:
 
     view: DroneView
     branch: Runtime
-    stem: FeatureRuntime
+    stem: Runtime
 
 
 class EgoTRDescriber:
@@ -89,41 +93,35 @@ class EgoTRDescriber:
         return self.aerial.view
 
     @classmethod
-    def load(cls, weights: str = "egotr-s-drone", precision: Precision = "auto", batch: int = 16) -> EgoTRDescriber:
-        """Load both branches by shipped name or path, for drone photos.
+    def load(
+        cls, weights: str = "egotr-s-drone", options: RuntimeOptions | None = None, pictures: Callable[[], Pixels] | None = None
+    ) -> EgoTRDescriber:
+        """Load both branches by shipped name or path, for drone photos; `pictures` are for engines that may be built (`runtimes`).
 
-        Raises WeightsError when they are missing or damaged, MismatchError for weights of another view than a drone's.
+        Raises WeightsError when they are missing or damaged, MismatchError for weights of another view than a drone's, EngineError for a
+        runtime that cannot be had.
         """
-        model = load_egotr(weights)
-        kind = model.card["view"].get("kind", "drone")
-        if kind != "drone":
-            raise MismatchError(
-                f"{model.card['name']} has a {kind} view, and an index goes with weights of a drone view; choose such weights, "
-                "or judge these on pairs with `geo eval retrieval`"
-            )
-        view = DroneView.from_dict(model.card["view"])
-        ground, aerial = fold_branch(model.module.ground), fold_branch(model.module.aerial)
+        model, view = load_drone(weights)
+        ground, ground_stem, aerial, aerial_stem = runtimes(drone_halves(model, view), options or RuntimeOptions(), pictures)
         identity = ModelIdentity(model.identity[0], model.identity[1], view.digest)
-        return cls(
-            GroundSide(view, DronePlacer(), TorchRuntime(ground, batch, precision), FeatureRuntime(ground.stem, precision)),
-            AerialSide(view, TorchRuntime(aerial, batch, precision), FeatureRuntime(aerial.stem, precision)),
-            identity,
-            model.card,
-        )
+        return cls(GroundSide(view, DronePlacer(), ground, ground_stem), AerialSide(view, aerial, aerial_stem), identity, model.card)
 
-    def for_street(self, weights: str, precision: Precision = "auto", batch: int = 16) -> EgoTRDescriber:
+    def for_street(
+        self, weights: str, options: RuntimeOptions | None = None, pictures: Callable[[], Pixels] | None = None
+    ) -> EgoTRDescriber:
         """Return a describer of street photos over the same aerial side.
 
-        Raises WeightsError when the weights are missing or damaged, MismatchError when they were trained with another aerial branch.
+        Raises WeightsError when the weights are missing or damaged, MismatchError when they were trained with another aerial branch, and
+        EngineError as `load` does.
         """
         model = load_street_branch(weights)
         partner = model.card["aerial"]
         if partner.get("sha256") != self.identity.sha256:
             name, own = model.card["name"], self.identity.name
             raise MismatchError(f"{name} goes with the weights {partner.get('name')}, not with {own}; choose weights trained together")
-        branch, view = fold_branch(model.module), StreetView.from_dict(model.card["view"])
-        side = GroundSide(view, StreetPlacer(), TorchRuntime(branch, batch, precision), FeatureRuntime(branch.stem, precision))
-        return EgoTRDescriber(side, self.aerial, self.identity, model.card)
+        view = StreetView.from_dict(model.card["view"])
+        branch, stem = runtimes(street_halves(model, view), options or RuntimeOptions(), pictures)
+        return EgoTRDescriber(GroundSide(view, StreetPlacer(), branch, stem), self.aerial, self.identity, model.card)
 
     def photo(self, photo: Photo, poses: Sequence[Pose]) -> NDArray[np.float32]:
         """Describe a photo at P poses as (P, D) unit vectors."""
@@ -138,8 +136,8 @@ class EgoTRDescriber:
     ) -> tuple[NDArray[np.float32], list[Tensor], NDArray[np.bool_]]:
         """Describe a photo at P poses as (P, D) unit vectors and return the stem's maps of the same pass, as `photo_features`."""
         canvases, masks = self._place(photo, poses, centres_m)
-        rows, levels = self.ground.branch.run_with_maps(self.ground.view.normalise(canvases, masks))
-        return rows, levels, masks
+        rows, *levels = self.ground.branch.run_all(self.ground.view.normalise(canvases, masks).numpy())
+        return rows, [torch.from_numpy(level) for level in levels], masks
 
     def photo_features(
         self, photo: Photo, poses: Sequence[Pose], centres_m: Offsets | None = None, extent_m: float | None = None
@@ -150,7 +148,8 @@ class EgoTRDescriber:
         Photos go through the ground branch's stem and windows through the aerial branch's, as `training/dense.py` trains them to agree.
         """
         canvases, masks = self._place(photo, poses, centres_m, extent_m)
-        return self.ground.stem.run(self.ground.view.normalise(canvases, masks)), masks
+        levels = self.ground.stem.run_all(self.ground.view.normalise(canvases, masks).numpy())
+        return [torch.from_numpy(level) for level in levels], masks
 
     def _place(
         self, photo: Photo, poses: Sequence[Pose], centres_m: Offsets | None = None, extent_m: float | None = None
@@ -160,7 +159,7 @@ class EgoTRDescriber:
 
     def scene_features(self, windows: NDArray[np.uint8]) -> list[Tensor]:
         """Return the stem's maps of (B, W, W, 3) uint8 RGB windows at the canvas's scale, (B, C, W / stride, W / stride) each."""
-        return self.aerial.stem.run(self.aerial.view.normalise_tiles(windows))
+        return [torch.from_numpy(level) for level in self.aerial.stem.run_all(self.aerial.view.normalise_tiles(windows).numpy())]
 
     def tiles(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Describe (B, P, P, 3) uint8 RGB tiles, black where there is no imagery, as (B, D) unit vectors; what `build_index` calls."""
@@ -169,3 +168,35 @@ class EgoTRDescriber:
             inputs = np.stack([view.tile_input(tile) for tile in tiles[start : start + _CHUNK]])
             rows.append(self.aerial.branch.run(view.normalise_tiles(inputs).numpy()))
         return np.concatenate(rows)
+
+
+def load_drone(weights: str) -> tuple[LoadedModel[EgoTR], DroneView]:
+    """Load EgoTR for drone photos with its view; raises WeightsError and MismatchError as `EgoTRDescriber.load`."""
+    model = load_egotr(weights)
+    kind = model.card["view"].get("kind", "drone")
+    if kind != "drone":
+        raise MismatchError(
+            f"{model.card['name']} has a {kind} view, and an index goes with weights of a drone view; choose such weights, "
+            "or judge these on pairs with `geo eval retrieval`"
+        )
+    return model, DroneView.from_dict(model.card["view"])
+
+
+def drone_halves(model: LoadedModel[EgoTR], view: DroneView) -> list[Half]:
+    """Return the halves of both branches: ground, its stem, aerial, its stem."""
+    ground, aerial = fold_branch(model.module.ground), fold_branch(model.module.aerial)
+    return [
+        describing(ground, view, "ground", model.identity, view.digest, with_maps=True),
+        mapping(ground, view, "ground-maps", model.identity, view.digest),
+        describing(aerial, view, "aerial", model.identity, view.digest),
+        mapping(aerial, view, "aerial-maps", model.identity, view.digest),
+    ]
+
+
+def street_halves(model: LoadedModel[EgoTRBranch], view: StreetView) -> list[Half]:
+    """Return the halves of a branch for street photos: the branch and its stem."""
+    branch, digest = fold_branch(model.module), view.digest
+    return [
+        describing(branch, view, "street", model.identity, digest, with_maps=True),
+        mapping(branch, view, "street-maps", model.identity, digest),
+    ]

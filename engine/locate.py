@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import FoundObject
-from crossgeo.engine.runtime.torch import Precision, cpu_has_fast_bf16
+from crossgeo.engine.runtime.torch import cpu_has_fast_bf16
 from crossgeo.engine.status import threshold
 from crossgeo.errors import UsageError
 from crossgeo.geodesy import geojson_polygon, to_lat_lon
@@ -57,7 +57,7 @@ class ObjectFinder:
     """
 
     def __init__(
-        self, index: GeoIndex, model: ObjectNetwork, view: ObjectView, precision: Precision = "auto", least_confidence: float = 0.0
+        self, index: GeoIndex, model: ObjectNetwork, view: ObjectView, precision: str = "auto", least_confidence: float = 0.0
     ) -> None:
         self.view, self.least_confidence = view, least_confidence
         self._index, self._model = index, model.eval()

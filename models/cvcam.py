@@ -68,4 +68,4 @@ class CVCAM(nn.Module):
         for query_block, reference_block in zip(self.query_blocks, self.reference_blocks, strict=True):
             q, r = query_block(q, query_positions, r, positions), reference_block(r, positions, q, query_positions)
         fused: Tensor = self.fuse(r, positions, q, query_positions)  # (B, H W, C)
-        return fused.transpose(1, 2).reshape(len(fused), channels, height, width)  # (B, C, H, W)
+        return fused.transpose(1, 2).reshape(fused.shape[0], channels, height, width)  # (B, C, H, W)

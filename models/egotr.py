@@ -93,7 +93,7 @@ class EgoTRBranch(nn.Module):
 
     def _tokens(self, features: Tensor) -> Tensor:
         patches = self.embed(features).flatten(2).transpose(1, 2)  # (B, N, C)
-        tokens = torch.cat([self.class_token.expand(len(patches), -1, -1).to(patches.dtype), patches], dim=1)  # (B, 1 + N, C)
+        tokens = torch.cat([self.class_token.expand(patches.shape[0], -1, -1).to(patches.dtype), patches], dim=1)  # (B, 1 + N, C)
         if self.position is not None:
             tokens = tokens + self.position
         tokens = previous = self.dropout(tokens)

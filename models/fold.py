@@ -100,7 +100,7 @@ class FoldedBranch(nn.Module):
         patches = self.embed(features).flatten(2).transpose(1, 2)  # (B, N, C)
         if self.position is not None:
             patches = patches + self.position
-        tokens = torch.cat([self.class_token.expand(len(patches), -1, -1), patches], dim=1)  # (B, 1 + N, C)
+        tokens = torch.cat([self.class_token.expand(patches.shape[0], -1, -1), patches], dim=1)  # (B, 1 + N, C)
         keys: Tensor | None = None
         for layer in self.layers:
             tokens, keys = layer(tokens, keys)
@@ -113,7 +113,8 @@ def stem_parts(images: Tensor) -> tuple[Tensor, ...]:
 
     On a CPU that is few: first maps larger than the allocator keeps are paged in anew at each layer, which takes half as long again.
     """
-    return torch.split(images, _STEM_BATCH) if images.device.type == "cpu" else (images,)
+    apart = images.device.type == "cpu" and not torch.compiler.is_exporting()  # an export is of any batch, which no list of parts can be
+    return torch.split(images, _STEM_BATCH) if apart else (images,)
 
 
 def stem_maps(stem: Stem, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,25 +1,27 @@
-"""Runtimes: how a model's branch is run on a machine; torch is the definition, compiled ones must give the same descriptors."""
+"""Runtimes: how the halves of the models run on a machine; torch is the definition, and what is compiled must answer as it does."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+
+Array = NDArray[Any]
 
 
 class Runtime(Protocol):
-    """Anything that describes normalised images."""
+    """One half of a model, ready to run."""
 
-    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Describe (B, 3, H, W) normalised float32 images as (B, D) float32 unit vectors."""
+    @property
+    def label(self) -> str:
+        """Back end, precision and device, as `geo doctor` names them."""
         ...
 
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the first output of a half with one input: (B, 3, H, W) normalised float32 images give (B, D) unit vectors."""
+        ...
 
-class DenseRuntime(Runtime, Protocol):
-    """A runtime that also gives the maps from which a branch made its descriptors."""
-
-    def run_with_maps(self, images: Tensor) -> tuple[NDArray[np.float32], list[Tensor]]:
-        """Describe (B, 3, H, W) normalised float32 images as `run` does, with the stem's maps (B, C, h, w) at each of its strides."""
+    def run_all(self, *inputs: Array) -> tuple[Array, ...]:
+        """Return every output, float32, of inputs that all have B rows, as the half's slots have them."""
         ...

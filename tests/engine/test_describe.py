@@ -17,7 +17,7 @@ from crossgeo.engine.describe import AerialSide, EgoTRDescriber, GroundSide
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.placing import DronePlacer
 from crossgeo.engine.pose import DronePose, StreetPose
-from crossgeo.engine.runtime.torch import FeatureRuntime
+from crossgeo.engine.runtime.choose import RuntimeOptions
 from crossgeo.errors import MismatchError
 from crossgeo.indexer.manifest import ModelIdentity
 from crossgeo.models.checkpoint import save_weights
@@ -27,10 +27,13 @@ from crossgeo.models.street_view import StreetView
 from crossgeo.models.views import DroneView
 
 VIEW = DroneView(size_px=96)
+PRECISE = RuntimeOptions(runtime="torch", precision="fp32")
 
 
 class Recorder:
     """A runtime that keeps what it was given."""
+
+    label = "recorder"
 
     def __init__(self) -> None:
         self.batches: list[NDArray[np.float32]] = []
@@ -39,13 +42,12 @@ class Recorder:
         self.batches.append(batch)
         return np.ones((len(batch), 4), np.float32)
 
-    def run_with_maps(self, images: torch.Tensor) -> tuple[NDArray[np.float32], list[torch.Tensor]]:
-        return self.run(images.numpy()), []
+    def run_all(self, *inputs: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
+        return (self.run(inputs[0]),)
 
 
 def describer() -> tuple[EgoTRDescriber, Recorder, Recorder]:
-    ground, aerial = Recorder(), Recorder()
-    stem = FeatureRuntime(torch.nn.Identity(), "fp32")  # not called here
+    ground, aerial, stem = Recorder(), Recorder(), Recorder()
     sides = GroundSide(VIEW, DronePlacer(), ground, stem), AerialSide(VIEW, aerial, stem)
     return EgoTRDescriber(*sides, ModelIdentity("m", "0" * 64, VIEW.digest), {}), ground, aerial
 
@@ -88,7 +90,7 @@ def test_tiles_of_any_size_become_the_views(ground: Any) -> None:
 
 def test_one_pass_gives_the_descriptors_and_the_maps_of_two(ground: Any) -> None:
     torch.manual_seed(0)
-    made = EgoTRDescriber.load(precision="fp32")
+    made = EgoTRDescriber.load(options=PRECISE)
     photo, poses = ground.photo(363_147.0, 3_057_452.0, 0.0, 65.0), [DronePose(0.0, 65.0), DronePose(40.0, 90.0), DronePose(75.0, 40.0)]
     rows, levels, masks = made.photo_with_features(photo, poses)
     np.testing.assert_allclose(rows, made.photo(photo, poses), atol=1e-5)
@@ -126,8 +128,8 @@ def test_weights_whose_photos_are_placed_otherwise_are_refused(view: PanoramaVie
 
 
 def test_street_weights_share_the_aerial_side_and_refuse_another() -> None:
-    drone = EgoTRDescriber.load(precision="fp32")
-    street = drone.for_street("egotr-s-street", precision="fp32")
+    drone = EgoTRDescriber.load(options=PRECISE)
+    street = drone.for_street("egotr-s-street", PRECISE)
     assert street.identity == drone.identity and street.aerial is drone.aerial
     panorama = Photo.from_pixels(np.full((64, 128, 3), 90, np.uint8))
     assert street.photo(panorama, [StreetPose(30.0), StreetPose(200.0, 2.5)]).shape == (2, 768)

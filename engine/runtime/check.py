@@ -1,0 +1,96 @@
+"""Whether an engine answers as torch does, on real pictures; one that does not is refused, with the figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from crossgeo.engine.runtime import Array
+from crossgeo.engine.runtime.batched import Call
+from crossgeo.engine.runtime.half import Half, Pixels
+
+LEAST_COSINE = 0.999
+MOST_BOX_PX = 1.0  # at the median
+_NEAR_TIE = 1e-3  # of cosine: which of two such tiles comes first is chance in torch, too
+_SHIFT_PX = 6
+_BATCH = 8
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was measured; `problems` is empty where the engine is as good as torch."""
+
+    figures: dict[str, float]
+    problems: tuple[str, ...]
+
+
+def check(half: Half, call: Call, pictures: Pixels, largest: int = _BATCH) -> Check:
+    """Hold an engine against torch in float32 on (N, S, S, 3) uint8 RGB pictures, N at least 2.
+
+    Descriptors and maps must have a cosine of 0.999 with torch's, each picture; photos like the pictures, darker and moved a little, must
+    find the same of them first; boxes must lie within 1 px at the median. Values that are no numbers are refused wherever they stand.
+    """
+    inputs = half.examples(pictures)
+    wanted, found = _torch(half, inputs), _engine(half, call, inputs, largest)
+    figures: dict[str, float] = {"pictures": float(len(pictures))}
+    problems = []
+    for name, ours, theirs in zip(half.outputs, wanted, found, strict=True):
+        if ours.shape != theirs.shape:
+            return Check(figures, (f"{name} has the shape {theirs.shape}, not {ours.shape}",))
+        if not np.isfinite(theirs).all():
+            return Check(figures, (f"{name} holds values that are no numbers",))
+    if half.judge == "boxes":
+        away = np.abs(half.decode(wanted[0]) - half.decode(found[0])).max(axis=1) if half.decode else np.zeros(0)
+        figures["box_px_median"] = float(np.median(away))
+        if figures["box_px_median"] > MOST_BOX_PX:
+            problems.append(f"boxes are {figures['box_px_median']:.2f} px off at the median, and {MOST_BOX_PX:g} is allowed")
+        return Check(figures, tuple(problems))
+    for name, ours, theirs in zip(half.outputs, wanted, found, strict=True):
+        least = float(_cosines(ours, theirs).min())
+        figures[f"{name}_cosine_least"] = least
+        if least < LEAST_COSINE:
+            problems.append(f"{name} have a cosine of {least:.5f} with torch's, and {LEAST_COSINE} is asked")
+    if half.judge == "descriptors":
+        asked = half.examples(_changed(pictures))
+        photos = _torch(half, asked)[0], _engine(half, call, asked, largest)[0]
+        same = _same_first(photos[0] @ wanted[0].T, photos[1] @ found[0].T)
+        figures["same_first"] = float(same.mean())
+        if not same.all():
+            problems.append(f"{(~same).sum()} of {len(same)} photos find another picture first")
+    return Check(figures, tuple(problems))
+
+
+def _changed(pictures: Pixels) -> Pixels:
+    """Return pictures as another day would take them."""
+    moved = np.roll(pictures, (_SHIFT_PX, -_SHIFT_PX), axis=(1, 2)).astype(np.float32)
+    return np.asarray(np.clip(moved * 0.8 + 12.0, 0.0, 255.0), np.uint8)
+
+
+def _same_first(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Say for each row whether the same column is highest, or one that is as high but for a hair."""
+    rows = np.arange(len(ours))
+    lost = ours.max(axis=1) - ours[rows, theirs.argmax(axis=1)]
+    return np.asarray(lost <= _NEAR_TIE)
+
+
+def _cosines(ours: Array, theirs: Array) -> NDArray[np.float64]:
+    a, b = (rows.reshape(len(rows), -1).astype(np.float64) for rows in (ours, theirs))
+    return np.asarray((a * b).sum(axis=1) / np.maximum(np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1), 1e-30))
+
+
+def _torch(half: Half, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Run the definition in its own float32."""
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(inputs[0]), _BATCH):
+            given = (torch.from_numpy(np.ascontiguousarray(rows[start : start + _BATCH])) for rows in inputs)
+            parts.append([output.float().numpy() for output in half.module(*given)])
+    return tuple(np.concatenate(rows) for rows in zip(*parts, strict=True))
+
+
+def _engine(half: Half, call: Call, inputs: tuple[Array, ...], largest: int) -> tuple[Array, ...]:
+    parts = [call(tuple(np.ascontiguousarray(rows[k : k + largest]) for rows in inputs)) for k in range(0, len(inputs[0]), largest)]
+    return tuple(np.concatenate(rows) for rows in zip(*parts, strict=True))

@@ -1,0 +1,171 @@
+"""Which runtime a half gets: the one asked for by name or an error, and for `auto` the quickest that is there, and why."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from crossgeo.engine.runtime import Runtime
+from crossgeo.engine.runtime.backends import IN_PROCESS, Backend, Built, InProcess, backend
+from crossgeo.engine.runtime.batched import Batched
+from crossgeo.engine.runtime.check import check
+from crossgeo.engine.runtime.half import Half, Pixels
+from crossgeo.engine.runtime.store import EngineStore, Key, Record, refusal
+from crossgeo.errors import EngineError, UsageError
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class RuntimeOptions:
+    """How models are to run."""
+
+    runtime: str = AUTO
+    precision: str = AUTO
+    device: str = "cpu"  # torch's name
+    batch: int = 16  # a power of two
+    build: bool = False  # True: `auto` builds engines that are not there, where otherwise it takes torch
+    folder: Path | None = None  # of the engines, the user's own unless given
+    say: Callable[[str], None] | None = None  # gets a line for what a user should know
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A back end with its precision, and why it was taken."""
+
+    backend: str
+    precision: str
+    why: str
+
+
+def choose(options: RuntimeOptions) -> Chosen:
+    """Return what `options` come to on this machine, before it is known which engines there are.
+
+    Raises UsageError for a runtime or a precision that there is not, EngineError for one that cannot run here.
+    """
+    if options.runtime != AUTO:
+        found = backend(options.runtime)
+        if (why_not := found.missing(options.device)) is not None:
+            raise EngineError(f"--runtime {options.runtime}: {why_not}; or take --runtime auto")
+        return Chosen(options.runtime, _precision(found, options), "asked for")
+    name, why = _quickest(options.device)
+    return Chosen(name, _precision(backend(name), options), why)
+
+
+def runtimes(halves: Sequence[Half], options: RuntimeOptions, pictures: Callable[[], Pixels] | None = None) -> list[Runtime]:
+    """Return a runtime for each half.
+
+    pictures: gives (N, S, S, 3) uint8 RGB of the ground, which engines are checked and calibrated with; needed where one may be built.
+    Engines are found or built before any module is touched, since torch casts weights in place. Raises as `choose` and `build` do.
+    """
+    chosen = choose(options)
+    if chosen.backend in IN_PROCESS:
+        return [_in_process(half, chosen, options) for half in halves]
+    builds = options.build or options.runtime != AUTO
+    engines: list[Record | None] = []
+    for half in halves:
+        try:
+            engines.append(build(half, chosen, options, pictures) if builds else _find(half, chosen, options))
+        except EngineError as error:
+            if options.runtime != AUTO:
+                raise
+            _say(options, f"{error}; going on with torch")
+            engines.append(None)
+    return [_opened(half, chosen, options, record) for half, record in zip(halves, engines, strict=True)]
+
+
+def build(half: Half, chosen: Chosen, options: RuntimeOptions, pictures: Callable[[], Pixels] | None) -> Record:
+    """Return the engine of a half, built and checked against torch where it is not there.
+
+    Raises EngineError where it cannot be built or was refused by its check, LimitError for a full disk.
+    """
+    made, key = cast(Built, backend(chosen.backend)), key_of(half, chosen, options)
+    seen: list[Pixels] = []
+
+    def make(folder: Path) -> tuple[dict[str, float], tuple[str, ...]]:
+        if pictures is None:
+            raise EngineError(f"{half.title}: an engine is built with pictures to check it with; run `geo engine build`")
+        _say(options, f"{half.title}: building an engine for {chosen.backend} {chosen.precision}, once")
+        seen.append(pictures())
+        made.build(half, folder, chosen.precision, options.batch, options.device, seen[0])
+        found = check(half, made.load(folder, half, chosen.precision, options.device), seen[0], options.batch)
+        return found.figures, found.problems
+
+    record = EngineStore(options.folder).make(key, half.title, make, options.say)
+    if record.refused:
+        raise refusal(record)
+    return record
+
+
+def key_of(half: Half, chosen: Chosen, options: RuntimeOptions) -> Key:
+    """Return what names the engine of a half."""
+    return Key(
+        half.digest, chosen.backend, backend(chosen.backend).version(), chosen.precision, options.batch, device_label(options.device)
+    )
+
+
+def device_label(device: str) -> str:
+    """Name a device by what engines depend on."""
+    if device.startswith("cuda"):
+        major, minor = torch.cuda.get_device_capability(device)
+        return f"{torch.cuda.get_device_name(device)}, {major}.{minor}"
+    features = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in _cpu_flags()]
+    return " ".join([platform.machine(), *features])
+
+
+def _quickest(device: str) -> tuple[str, str]:
+    if device.startswith("cuda"):
+        return "torch", "on a GPU torch runs at once; torch-compile and tensorrt are quicker, and wait to be asked for"
+    why_not = backend("openvino").missing(device)
+    if why_not is None:
+        return "openvino", "the quickest on a processor"
+    return "torch", why_not
+
+
+def _precision(found: Backend, options: RuntimeOptions) -> str:
+    served = found.precisions(options.device)
+    if options.precision == AUTO:
+        return served[0]
+    if options.precision not in served:
+        raise UsageError(f"--precision {options.precision}: {found.NAME} on {options.device} has {', '.join(served)}")
+    return options.precision
+
+
+def _find(half: Half, chosen: Chosen, options: RuntimeOptions) -> Record | None:
+    record = EngineStore(options.folder).find(key_of(half, chosen, options), options.say)
+    return None if record is None or record.refused else record
+
+
+def _opened(half: Half, chosen: Chosen, options: RuntimeOptions, record: Record | None) -> Runtime:
+    if record is None:
+        served = backend("torch").precisions(options.device)
+        precision = options.precision if options.precision in served else served[0]
+        return _in_process(half, Chosen("torch", precision, "no engine"), options)
+    folder = EngineStore(options.folder).path(record.key)
+    call = cast(Built, backend(chosen.backend)).load(folder, half, chosen.precision, options.device)
+    return Batched(call, f"{chosen.backend} {chosen.precision} on {options.device}", options.batch, options.say)
+
+
+def _in_process(half: Half, chosen: Chosen, options: RuntimeOptions) -> Runtime:
+    call = cast(InProcess, backend(chosen.backend)).load(half.module, chosen.precision, options.device)
+    return Batched(call, f"{chosen.backend} {chosen.precision} on {options.device}", options.batch, options.say)
+
+
+def _say(options: RuntimeOptions, line: str) -> None:
+    if options.say is not None:
+        options.say(line)
+
+
+def _cpu_flags() -> frozenset[str]:
+    path = Path("/proc/cpuinfo")
+    if not path.exists():
+        return frozenset()
+    for line in path.read_text().splitlines():
+        if line.startswith("flags"):
+            return frozenset(line.partition(":")[2].split())
+    return frozenset()

@@ -1,0 +1,104 @@
+"""OpenVINO: the default on a processor; bf16 where the processor multiplies it in hardware, int8 calibrated on real pictures if asked."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import tempfile
+import threading
+from functools import cache
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any
+
+from crossgeo.engine.runtime import Array
+from crossgeo.engine.runtime.batched import Call
+from crossgeo.engine.runtime.export import export_onnx
+from crossgeo.engine.runtime.half import Half, Pixels
+from crossgeo.errors import EngineError
+
+NAME = "openvino"
+SERVES = "processors of x86-64 and Arm"
+_FILE = "model.xml"
+_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "bf16"}
+
+
+def version() -> str:
+    """Return OpenVINO's version."""
+    return installed("openvino")
+
+
+def missing(device: str) -> str | None:
+    """Say why OpenVINO cannot run on a device; None where it can."""
+    if device != "cpu":
+        return f"OpenVINO runs on the processor here, not on {device}"
+    try:
+        _core()
+    except (ImportError, PackageNotFoundError, RuntimeError) as error:
+        return f"OpenVINO does not start: {str(error).splitlines()[0]}; pip install openvino"
+    return None
+
+
+def precisions(device: str) -> tuple[str, ...]:
+    """Return the precisions of the processor, the one that `auto` takes first."""
+    fast = "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return ("bf16", "fp32", "int8") if fast else ("fp32", "int8")
+
+
+def build(half: Half, folder: Path, precision: str, largest: int, device: str, pictures: Pixels) -> None:
+    """Write an engine into a folder; raise EngineError where it cannot be made."""
+    import openvino
+
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        path = Path(scratch) / "model.onnx"
+        export_onnx(half, path)
+        try:
+            model = openvino.convert_model(path)
+            if precision == "int8":
+                model = _quantised(model, half, pictures)
+            openvino.save_model(model, folder / _FILE, compress_to_fp16=precision != "fp32")
+        except RuntimeError as error:
+            raise EngineError(f"{half.title}: OpenVINO cannot read the network: {str(error).splitlines()[0]}") from error
+
+
+def load(folder: Path, half: Half, precision: str, device: str) -> Call:
+    """Return a call of the engine in a folder; each thread has a request of its own."""
+    import torch
+
+    config = {
+        "INFERENCE_PRECISION_HINT": _HINTS[precision], "INFERENCE_NUM_THREADS": torch.get_num_threads(), "NUM_STREAMS": 1,
+        "PERFORMANCE_HINT": "LATENCY",
+    }  # fmt: skip
+    try:
+        compiled = _core().compile_model(folder / _FILE, "CPU", config)
+    except RuntimeError as error:
+        raise EngineError(f"{folder}: OpenVINO cannot load the engine: {str(error).splitlines()[0]}") from error
+    own = threading.local()
+
+    def call(inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+        if not hasattr(own, "request"):
+            own.request = compiled.create_infer_request()
+        found = own.request.infer(list(inputs), share_inputs=True)
+        return tuple(found[k] for k in range(len(half.outputs)))
+
+    return call
+
+
+def _quantised(model: Any, half: Half, pictures: Pixels) -> Any:
+    """Quantise products and convolutions to int8, by what activations the pictures give (NNCF)."""
+    try:
+        nncf = importlib.import_module("nncf")
+    except ImportError as error:
+        raise EngineError("int8 needs NNCF to calibrate it: pip install 'crossgeo[int8]', or take --precision bf16 or fp32") from error
+    logging.getLogger("nncf").setLevel(logging.ERROR)
+    given = half.examples(pictures)
+    rows = [tuple(slot[k : k + 1] for slot in given) for k in range(len(given[0]))]
+    return nncf.quantize(model, nncf.Dataset(rows, list), subset_size=len(rows), model_type=nncf.ModelType.TRANSFORMER)
+
+
+@cache
+def _core() -> Any:
+    import openvino
+
+    return openvino.Core()

@@ -1,0 +1,55 @@
+"""torch.compile: kernels made for a half at its first call; under CUDA graphs on a GPU, where launches would cost more than work."""
+
+from __future__ import annotations
+
+import shutil
+
+import torch
+from torch import nn
+
+from crossgeo.engine.runtime import Array
+from crossgeo.engine.runtime.batched import Call, OutOfMemory
+from crossgeo.engine.runtime.torch import laid, made_ready, precisions, to_arrays, version
+from crossgeo.errors import EngineError
+
+NAME = "torch-compile"
+SERVES = "processors with a C++ compiler; GPUs of compute capability 7.0 and newer through Triton, under CUDA graphs"
+
+__all__ = ["NAME", "SERVES", "load", "missing", "precisions", "version"]
+
+
+def missing(device: str) -> str | None:
+    """Say why torch.compile cannot run on a device; None where it can."""
+    if device.startswith("cuda"):
+        if not torch.cuda.is_available():
+            return f"torch {version()} finds no GPU or no driver here"
+        major, minor = torch.cuda.get_device_capability(device)
+        return None if major >= 7 else f"Triton needs a GPU of compute capability 7.0 or newer, and this one has {major}.{minor}"
+    return None if any(shutil.which(name) for name in ("g++", "clang++", "c++")) else "torch.compile needs a C++ compiler; install g++"
+
+
+def load(module: nn.Module, precision: str, device: str) -> Call:
+    """Return a call of a half's module; each size of batch is compiled when it first comes, which takes up to a minute.
+
+    Raises EngineError where the compiler fails.
+    """
+    at = torch.device(device)
+    ready = made_ready(module, at, precision).requires_grad_(False)
+    mode = "max-autotune" if at.type == "cuda" else None  # which captures CUDA graphs
+    compiled = torch.compile(ready, mode=mode, dynamic=False)
+    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+
+    def call(inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+        with torch.no_grad(), torch.autocast(at.type, dtype, enabled=precision != "fp32"):
+            if at.type == "cuda":
+                torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+            try:
+                outputs = compiled(*(laid(rows, at) for rows in inputs))  # type: ignore[no-untyped-call]
+                return to_arrays(outputs)
+            except torch.OutOfMemoryError as error:
+                torch.cuda.empty_cache()
+                raise OutOfMemory from error
+            except (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError) as error:
+                raise EngineError(f"torch.compile failed: {str(error).splitlines()[0]}; take --runtime torch") from error
+
+    return call

@@ -1,0 +1,84 @@
+"""engine/runtime/batched.py: any number of rows, few sizes of batch, and what becomes of a batch that does not fit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from crossgeo.engine.runtime import Array
+from crossgeo.engine.runtime.batched import Batched, OutOfMemory, batches
+from crossgeo.errors import EngineError, LimitError
+
+
+class Doubling:
+    """A call that doubles its rows and has room for some of them."""
+
+    def __init__(self, room: int = 1000) -> None:
+        self.room, self.seen = room, list[int]()
+
+    def __call__(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+        self.seen.append(len(inputs[0]))
+        if len(inputs[0]) > self.room:
+            raise OutOfMemory
+        return tuple(2.0 * rows for rows in inputs)
+
+
+def rows(count: int) -> Array:
+    return np.arange(3.0 * count, dtype=np.float32).reshape(count, 3)
+
+
+@pytest.mark.parametrize("count", [1, 3, 8, 9, 21])
+def test_every_row_is_answered_once_in_order(count: int) -> None:
+    runtime = Batched(Doubling(), "doubling", 8)
+    one, two = runtime.run_all(rows(count), rows(count) + 1.0)
+    np.testing.assert_array_equal(one, 2.0 * rows(count))
+    np.testing.assert_array_equal(two, 2.0 * rows(count) + 2.0)
+    np.testing.assert_array_equal(runtime.run(rows(count)), one)
+
+
+def test_a_back_end_sees_few_batch_sizes() -> None:
+    call = Doubling()
+    for count in range(1, 30):
+        Batched(call, "doubling", 8).run(rows(count))
+    assert set(call.seen) == {1, 2, 4, 8}
+
+
+def test_batches_cover_each_row_once_in_powers_of_two() -> None:
+    for count in range(1, 70):
+        parts = list(batches(count, 16))
+        assert [k for part in parts for k in range(part.start, part.stop)] == list(range(count))
+        assert {part.stop - part.start for part in parts} <= {1, 2, 4, 8, 16}
+    assert [part.stop - part.start for part in batches(27, 16)] == [16, 8, 2, 1]
+
+
+@pytest.mark.parametrize("batch", [0, 12])
+def test_a_batch_that_is_no_power_of_two_is_refused(batch: int) -> None:
+    with pytest.raises(ValueError, match="power of two"):
+        Batched(Doubling(), "doubling", batch)
+
+
+def test_an_empty_batch_is_refused() -> None:
+    with pytest.raises(ValueError, match="empty"):
+        Batched(Doubling(), "doubling", 8).run(rows(0))
+
+
+def test_out_of_memory_halves_the_batch_once_and_says_so() -> None:
+    said: list[str] = []
+    runtime = Batched(Doubling(room=4), "doubling", 8, said.append)
+    np.testing.assert_array_equal(runtime.run(rows(21)), 2.0 * rows(21))
+    assert runtime.largest == 4 and said == ["doubling: out of memory; going on with batches of 4"]
+    runtime.run(rows(21))
+    assert len(said) == 1  # it stays with what fits
+
+
+@pytest.mark.parametrize(("room", "batch"), [(1, 8), (0, 1)])
+def test_a_device_that_has_no_room_for_half_either_is_an_error(room: int, batch: int) -> None:
+    with pytest.raises(LimitError, match="out of memory"):
+        Batched(Doubling(room=room), "doubling", batch).run(rows(9))
+
+
+def test_an_answer_that_is_no_number_is_an_error() -> None:
+    given = rows(3)
+    given[1, 1] = np.nan
+    with pytest.raises(EngineError, match="no numbers"):
+        Batched(Doubling(), "doubling", 8).run(given)

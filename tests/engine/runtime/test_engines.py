@@ -1,0 +1,280 @@
+"""Engines of every back end that runs without a GPU: built once, as torch answers, refused where they are not."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from crossgeo.engine.runtime import Array, Runtime
+from crossgeo.engine.runtime.batched import Call
+from crossgeo.engine.runtime.check import check
+from crossgeo.engine.runtime.choose import Chosen, RuntimeOptions, build, choose, key_of, runtimes
+from crossgeo.engine.runtime.half import Half
+from crossgeo.engine.runtime.store import EngineStore, Record
+from crossgeo.errors import EngineError, LimitError, UsageError
+
+Pictures = NDArray[np.uint8]
+Halves = Callable[[], dict[str, Half]]
+
+
+def made(half: Half, options: RuntimeOptions, pictures: Pictures | None) -> Runtime:
+    (runtime,) = runtimes([half], options, None if pictures is None else lambda: pictures)
+    return runtime
+
+
+def by_torch(half: Half, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+    with torch.inference_mode():
+        return tuple(output.numpy() for output in half.module(*(torch.from_numpy(rows) for rows in inputs)))
+
+
+@pytest.mark.parametrize("name", ["aerial", "ground", "maps", "reference", "query"])
+@pytest.mark.parametrize(("backend", "tolerance"), [("torch", 1e-5), ("openvino", 1e-4), ("onnxruntime", 1e-4)])
+def test_a_runtime_answers_as_the_module_does_at_any_batch(
+    halves: Halves, name: str, backend: str, tolerance: float, pictures: Pictures, folder: Path
+) -> None:
+    half = halves()[name]
+    options = RuntimeOptions(runtime=backend, precision="fp32", batch=4, folder=folder)
+    runtime = made(half, options, pictures)
+    assert runtime.label == f"{backend} fp32 on cpu"
+    for count in (1, 3, 6):
+        inputs = half.examples(pictures[:count])
+        wanted = by_torch(halves()[name], inputs)
+        for ours, theirs in zip(wanted, runtime.run_all(*inputs), strict=True):
+            assert theirs.dtype == np.float32 and theirs.shape == ours.shape
+            np.testing.assert_allclose(theirs, ours, atol=tolerance * max(1.0, float(np.abs(ours).max())))
+
+
+def test_maps_are_of_any_size_that_the_stem_divides(halves: Halves, pictures: Pictures, folder: Path) -> None:
+    runtime = made(halves()["maps"], RuntimeOptions(runtime="openvino", precision="fp32", folder=folder), pictures)
+    for hw in ((64, 64), (160, 256), (48, 320)):
+        images = np.random.default_rng(0).standard_normal((2, 3, *hw), np.float32)
+        for ours, theirs in zip(by_torch(halves()["maps"], (images,)), runtime.run_all(images), strict=True):
+            assert theirs.shape[-2:] in ((hw[0] // 8, hw[1] // 8), (hw[0] // 16, hw[1] // 16))
+            np.testing.assert_allclose(theirs, ours, atol=1e-3)
+
+
+def test_bf16_of_torch_stays_near_and_is_what_autocast_gives(halves: Halves, pictures: Pictures) -> None:
+    inputs = halves()["aerial"].examples(pictures)
+    low = made(halves()["aerial"], RuntimeOptions(runtime="torch", precision="bf16", batch=8), None).run_all(*inputs)[0]
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        images = torch.from_numpy(inputs[0]).to(memory_format=torch.channels_last)
+        module = halves()["aerial"].module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        parts = [module(images[part])[0].float() for part in (slice(0, 4), slice(4, 6))]
+    np.testing.assert_array_equal(low, torch.cat(parts).numpy())
+    assert (low * by_torch(halves()["aerial"], inputs)[0]).sum(axis=1).min() > 0.99
+
+
+def test_an_engine_is_built_once_and_found_again(halves: Halves, pictures: Pictures, folder: Path) -> None:
+    said: list[str] = []
+    options = RuntimeOptions(runtime="onnxruntime", folder=folder, say=said.append)
+    first = made(halves()["aerial"], options, pictures).run_all(*halves()["aerial"].examples(pictures))
+    again = made(halves()["aerial"], options, None).run_all(*halves()["aerial"].examples(pictures))
+    np.testing.assert_array_equal(first[0], again[0])
+    assert [line.split(": ")[1] for line in said] == ["building an engine for onnxruntime fp32, once"]
+    ((path, record),) = EngineStore(folder).records()
+    assert record.figures["same_first"] == 1.0 and record.figures["descriptors_cosine_least"] > 0.9999  # type: ignore[union-attr]
+    assert sorted(item.name for item in path.iterdir()) == ["engine.json", "model.onnx"]
+
+
+def test_auto_takes_an_engine_that_is_there_and_torch_where_none_is(halves: Halves, pictures: Pictures, folder: Path) -> None:
+    options = RuntimeOptions(folder=folder, precision="fp32")
+    assert choose(options).backend == "openvino"
+    assert made(halves()["aerial"], options, pictures).label == "torch fp32 on cpu"
+    assert not folder.exists()
+    assert made(halves()["aerial"], replace(options, build=True), pictures).label == "openvino fp32 on cpu"
+    assert made(halves()["aerial"], options, None).label == "openvino fp32 on cpu"
+
+
+def test_another_precision_batch_view_or_weights_is_another_engine(halves: Halves) -> None:
+    half, options, chosen = halves()["aerial"], RuntimeOptions(), Chosen("openvino", "bf16", "")
+    keys = {
+        key_of(half, chosen, options).digest,
+        key_of(half, Chosen("openvino", "fp32", ""), options).digest,
+        key_of(half, Chosen("onnxruntime", "bf16", ""), options).digest,
+        key_of(half, chosen, replace(options, batch=32)).digest,
+        key_of(replace(half, view="w" * 16), chosen, options).digest,
+        key_of(replace(half, model=("tiny", "f" * 64)), chosen, options).digest,
+        key_of(halves()["ground"], chosen, options).digest,
+    }
+    assert len(keys) == 7
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "no record"])
+def test_a_damaged_engine_is_gone_and_that_is_said(halves: Halves, pictures: Pictures, built: Path, damage: str) -> None:
+    said: list[str] = []
+    options, folder = RuntimeOptions(runtime="onnxruntime", folder=built, say=said.append), built
+    (file,) = folder.glob("*/model.onnx")
+    data = bytearray(file.read_bytes())
+    if damage == "cut":
+        file.write_bytes(data[: len(data) // 2])
+    elif damage == "flipped":
+        data[len(data) // 2] ^= 1
+        file.write_bytes(data)
+    else:
+        (file.parent / "engine.json").unlink()
+    with pytest.raises(EngineError, match="built with pictures"):
+        made(halves()["aerial"], options, None)
+    assert len(said) == 1 and "built again" in said[0]
+    assert list(folder.glob("*/*")) == []
+
+
+def wrong(half: Half, how: Callable[[Array], Array]) -> Call:
+    """An engine that answers as torch does, but for what `how` does to it."""
+
+    def call(inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+        return tuple(how(output) for output in by_torch(half, inputs))
+
+    return call
+
+
+def with_nan(rows: Array) -> Array:
+    rows = rows.copy()
+    rows.reshape(-1)[7] = np.nan
+    return rows
+
+
+@pytest.mark.parametrize("name", ["aerial", "ground", "maps", "reference", "query"])
+def test_the_check_passes_torch_itself_and_refuses_what_is_no_number(halves: Halves, name: str, pictures: Pictures) -> None:
+    half = halves()[name]
+    assert check(half, wrong(half, lambda rows: rows), pictures).problems == ()
+    assert "no numbers" in check(half, wrong(half, with_nan), pictures).problems[0]
+
+
+def test_the_check_refuses_descriptors_and_maps_that_lean_away(halves: Halves, pictures: Pictures) -> None:
+    noise = np.random.default_rng(0)
+
+    def lean(rows: Array) -> Array:
+        return np.asarray(rows + 0.1 * np.abs(rows).mean() * noise.standard_normal(rows.shape), np.float32)
+
+    found = check(halves()["ground"], wrong(halves()["ground"], lean), pictures)
+    assert 0.9 < found.figures["descriptors_cosine_least"] < 0.999
+    assert sum("cosine" in problem for problem in found.problems) == 3
+
+
+class Colours(nn.Module):
+    """Describes by what colours are where, which tells pictures apart without training."""
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor]:
+        """(B, 3, H, W) -> (B, 192)."""
+        return (nn.functional.normalize(nn.functional.adaptive_avg_pool2d(images, 8).flatten(1), dim=1),)
+
+
+def test_the_check_refuses_an_engine_that_finds_other_tiles(halves: Halves, pictures: Pictures) -> None:
+    half = replace(halves()["aerial"], module=Colours())
+
+    def swapped(inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+        return (np.roll(by_torch(half, inputs)[0], 1 if inputs[0].mean() < images.mean() - 0.05 else 0, axis=0),)
+
+    images = half.examples(pictures)[0]  # the photos are darker
+    assert any("find another picture first" in problem for problem in check(half, swapped, pictures).problems)
+
+
+def test_the_check_refuses_boxes_that_are_off(halves: Halves, pictures: Pictures) -> None:
+    half = halves()["query"]
+    found = check(half, wrong(half, lambda rows: rows + 0.5), pictures)
+    assert found.figures["box_px_median"] > 1.0 and "px off at the median" in found.problems[0]
+
+
+def test_a_refused_engine_is_remembered_and_auto_goes_on_with_torch(
+    halves: Halves, pictures: Pictures, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crossgeo.engine.runtime.check.LEAST_COSINE", 1.1)
+    said: list[str] = []
+    options = RuntimeOptions(runtime="openvino", precision="fp32", folder=folder, say=said.append)
+    with pytest.raises(EngineError, match=r"refused: descriptors have a cosine of 1\.0000"):
+        made(halves()["aerial"], options, pictures)
+    with pytest.raises(EngineError, match="refused"):
+        made(halves()["aerial"], options, pictures)
+    assert sum("building" in line for line in said) == 1
+    assert not list(folder.glob("*/*.bin"))  # what is not used takes no room
+    auto = replace(options, runtime="auto", build=True)
+    assert made(halves()["aerial"], auto, pictures).label == "torch fp32 on cpu"
+    assert "going on with torch" in said[-1]
+
+
+def test_a_runtime_asked_for_by_name_runs_or_raises() -> None:
+    with pytest.raises(UsageError, match="no such runtime"):
+        choose(RuntimeOptions(runtime="onnx"))
+    with pytest.raises(UsageError, match="--precision fp16: onnxruntime on cpu has fp32"):
+        choose(RuntimeOptions(runtime="onnxruntime", precision="fp16"))
+    for name in ("tensorrt", "tensorrt-rtx"):
+        with pytest.raises(EngineError, match="runs on NVIDIA's GPUs, not on cpu"):
+            choose(RuntimeOptions(runtime=name))
+    if not torch.cuda.is_available():
+        for name in ("torch", "torch-compile"):
+            with pytest.raises(EngineError, match="no GPU or no driver"):
+                choose(RuntimeOptions(runtime=name, device="cuda"))
+
+
+def test_an_engine_without_pictures_to_check_it_is_not_built(halves: Halves, folder: Path) -> None:
+    with pytest.raises(EngineError, match="geo engine build"):
+        made(halves()["aerial"], RuntimeOptions(runtime="openvino", folder=folder), None)
+
+
+def test_of_two_builders_one_builds_and_the_other_waits(halves: Halves, pictures: Pictures, folder: Path) -> None:
+    half, chosen = halves()["aerial"], Chosen("onnxruntime", "fp32", "")
+    folder.mkdir()
+    handle = os.open(folder / f"{key_of(half, chosen, RuntimeOptions()).digest}.lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(handle, fcntl.LOCK_EX)  # as if another process were building; the lock is the open file's, so threads stand for processes
+    said: list[list[str]] = [[], []]
+    waits = threading.Barrier(3)
+
+    def build_one(lines: list[str]) -> Record:
+        def say(line: str) -> None:
+            lines.append(line)
+            if "waiting" in line:
+                waits.wait(60)
+
+        return build(half, chosen, RuntimeOptions(folder=folder, say=say), lambda: pictures)
+
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(build_one, lines) for lines in said]
+        waits.wait(60)  # both have found it locked
+        os.close(handle)
+        assert both[0].result(120) == both[1].result(120)
+    assert sorted(sum("building" in line for line in lines) for lines in said) == [0, 1]
+    assert len(list(folder.glob("*/engine.json"))) == 1
+
+
+def test_removing_engines_frees_their_room_and_leaves_the_others(halves: Halves, pictures: Pictures, built: Path) -> None:
+    folder = built
+    made(halves()["maps"], RuntimeOptions(runtime="onnxruntime", folder=folder), pictures)
+    (folder / ".0123456789abcdef.999999").mkdir()  # of a build that was killed
+    store = EngineStore(folder)
+    count, freed = store.remove(lambda record: getattr(record, "title", "") == "tiny (maps)")
+    assert count == 1 and freed > 1000
+    assert [record.title for _, record in store.records()] == ["tiny (aerial)"]  # type: ignore[union-attr]
+    assert not (folder / ".0123456789abcdef.999999").exists()
+
+
+def test_a_disk_that_is_full_leaves_no_half_engine(
+    halves: Halves, pictures: Pictures, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes, *, durable: bool = True) -> None:
+        raise LimitError(f"{path}: No space left on device; free some room")
+
+    monkeypatch.setattr("crossgeo.engine.runtime.store.disk.write", full)
+    with pytest.raises(LimitError, match="No space left"):
+        made(halves()["aerial"], RuntimeOptions(runtime="onnxruntime", folder=folder), pictures)
+    monkeypatch.undo()
+    assert [path.name for path in folder.iterdir() if path.suffix != ".lock"] == []
+
+
+def test_an_engine_s_record_says_what_it_is_of(built: Path) -> None:
+    told = json.loads(next(built.glob("*/engine.json")).read_text())
+    assert told["title"] == "tiny (aerial)" and told["refused"] == [] and told["size_bytes"] > 10_000
+    assert {key: told["key"][key] for key in ("backend", "precision", "largest")} == {
+        "backend": "onnxruntime", "precision": "fp32", "largest": 16,
+    }  # fmt: skip
