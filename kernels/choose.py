@@ -1,0 +1,73 @@
+"""Which backend runs an op: its definition or torch's own kernels ("torch"), or the Triton twin in kernels/triton/ ("triton")."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+from crossgeo.errors import UsageError
+
+BACKENDS = ("auto", "torch", "triton")
+_FIRST_CAPABILITY = (8, 0)  # the twins are compiled and checked for Ampere and what came after it
+
+
+def choose(backend: str, *tensors: Tensor, unsupported: str | None = None, worth: bool = True) -> str:
+    """Return "torch" or "triton" for an op on `tensors`; "auto" may pick either, a backend asked for by name runs or raises.
+
+    `unsupported` says what of this call the Triton twin cannot do, None for nothing ("heads of 512 channels"). `worth` is whether "auto"
+    should take the twin where it can run. UsageError for an unknown backend, and where "triton" is asked for and cannot run.
+    """
+    if backend == "torch":
+        return "torch"
+    if backend not in BACKENDS:
+        raise UsageError(f"{backend!r} is no backend; there are {', '.join(BACKENDS)}")
+    if backend == "auto" and not worth:
+        return "torch"
+    hindrance = unsupported or _hindrance(tensors, interpreted=backend == "triton")
+    if backend == "triton" and hindrance:
+        raise UsageError(f"the backend 'triton' cannot run here: {hindrance}; ask for 'torch' or 'auto'")
+    return "torch" if hindrance else "triton"
+
+
+def _hindrance(tensors: tuple[Tensor, ...], interpreted: bool) -> str | None:
+    """Return what keeps Triton from running on these tensors, None if nothing does; on a CPU only its interpreter runs."""
+    devices = {tensor.device for tensor in tensors}
+    if len(devices) > 1:
+        return f"tensors lie on several devices ({', '.join(sorted(map(str, devices)))})"
+    if any(tensor.requires_grad for tensor in tensors) and torch.is_grad_enabled():
+        return "a gradient is wanted"
+    (device,) = devices
+    if device.type == "cpu":
+        return None if interpreted and _installed() and _interpreting() else "tensors lie on the CPU"
+    if device.type != "cuda":
+        return f"tensors lie on {device}"
+    if not _installed():
+        return "Triton is not installed"
+    return None if _capable(device.index) else f"{device} is older than compute capability {'.'.join(map(str, _FIRST_CAPABILITY))}"
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _installed() -> bool:
+    return _found()
+
+
+@cache
+def _found() -> bool:
+    return find_spec("triton") is not None
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _interpreting() -> bool:
+    """Return whether Triton was imported with TRITON_INTERPRET=1, so that its kernels are run by NumPy on CPU tensors."""
+    import triton
+    import triton.language as tl
+
+    return not isinstance(tl.max, triton.JITFunction)
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _capable(index: int | None) -> bool:
+    return torch.cuda.get_device_capability(index) >= _FIRST_CAPABILITY

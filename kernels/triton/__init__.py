@@ -1,0 +1,1 @@
+"""Triton twins of the ops in crossgeo.kernels, under the same names; a twin is imported only when `choose` names it, and never alone."""
