@@ -68,7 +68,8 @@ def _tabled(tokens: Tensor, table: Tensor | None) -> Tensor:
 
 
 def _split(tokens: Tensor, heads: int) -> Tensor:
-    return tokens.unflatten(2, (heads, -1)).transpose(1, 2)  # (B, H, N, C / H)
+    batch, count, channels = tokens.shape
+    return tokens.view(batch, count, heads, channels // heads).transpose(1, 2)  # (B, H, N, C / H)
 
 
 def _merge(mixed: Tensor) -> Tensor:
