@@ -81,6 +81,20 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+@pytest.fixture
+def far(tmp_path: Path, device: str) -> Callable[..., torch.Tensor]:
+    """Return far(shape, strides, dtype): a tensor over gigabytes; on a CPU a file with holes, of which little exists."""
+
+    def far(shape: tuple[int, ...], strides: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        size = sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True)) + 1
+        if device == "cuda":
+            return torch.empty(size, dtype=dtype, device=device).as_strided(shape, strides)
+        file = tmp_path / f"{len(list(tmp_path.iterdir()))}.bin"
+        return torch.from_file(str(file), shared=True, size=size, dtype=dtype).as_strided(shape, strides)
+
+    return far
+
+
 @pytest.fixture(autouse=True)
 def poisoned() -> Iterator[None]:
     """Fill memory that torch hands out unwritten with NaN, or the largest whole number."""

@@ -66,6 +66,17 @@ def test_large_scores_do_not_overflow(device: str) -> None:
     torch.testing.assert_close(given[0], best)
 
 
+def test_a_batch_past_what_32_bits_count_is_read_where_it_lies(far: Any, device: str) -> None:
+    k, v = (far((3, 20, 16), (1_100_000_000, 16, 1), torch.float16) for _ in range(2))
+    draw = torch.Generator().manual_seed(6)
+    q = torch.randn(3, 3, 16, generator=draw).half().to(device)
+    for part in (k, v):
+        part.copy_(torch.randn(part.shape, generator=draw))
+    given = cross_attention(q, k, v, 1, backend="triton")
+    expected = cross_attention_definition(*_doubled(q, k, v), heads=1)
+    assert (given.double() - expected).abs().max() < TOLERANCE[torch.float16]
+
+
 def test_what_it_cannot_do_is_refused_by_name(device: str) -> None:
     q = torch.randn(1, 3, 192, device=device)
     with pytest.raises(UsageError, match="heads of 192 channels are wider than 64"):
