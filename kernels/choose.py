@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from importlib.util import find_spec
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 from crossgeo.errors import UsageError
 
 BACKENDS = ("auto", "torch", "triton")
+_INSTALLED = find_spec("triton") is not None
 _FIRST_CAPABILITY = (8, 0)  # the twins are compiled and checked for Ampere and what came after it
 
 
@@ -41,25 +41,14 @@ def _hindrance(tensors: tuple[Tensor, ...], interpreted: bool) -> str | None:
         return "a gradient is wanted"
     (device,) = devices
     if device.type == "cpu":
-        return None if interpreted and _installed() and _interpreting() else "tensors lie on the CPU"
+        return None if interpreted and _INSTALLED and _interpreting() else "tensors lie on the CPU"
     if device.type != "cuda":
         return f"tensors lie on {device}"
-    if not _installed():
+    if not _INSTALLED:
         return "Triton is not installed"
-    return None if _capable(device.index) else f"{device} is older than compute capability {'.'.join(map(str, _FIRST_CAPABILITY))}"
+    return None if _capable(device) else f"{device} is older than compute capability {'.'.join(map(str, _FIRST_CAPABILITY))}"
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _installed() -> bool:
-    return _found()
-
-
-@cache
-def _found() -> bool:
-    return find_spec("triton") is not None
-
-
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _interpreting() -> bool:
     """Return whether Triton was imported with TRITON_INTERPRET=1, so that its kernels are run by NumPy on CPU tensors."""
     import triton
@@ -68,6 +57,6 @@ def _interpreting() -> bool:
     return not isinstance(tl.max, triton.JITFunction)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _capable(index: int | None) -> bool:
-    return torch.cuda.get_device_capability(index) >= _FIRST_CAPABILITY
+def _capable(device: torch.device) -> bool:
+    card = torch.cuda.get_device_properties(device)
+    return (card.major, card.minor) >= _FIRST_CAPABILITY

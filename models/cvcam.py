@@ -52,7 +52,8 @@ class CAB(nn.Module):
     def _attend(self, tokens: Tensor, positions: Tensor, other: Tensor, other_positions: Tensor) -> Tensor:
         """Mix the others (eq. 3): (B, M, C). Triton's kernel adds positions behind the projections, as tables, so no sum is written."""
         attend = self.attention
-        cast_to = torch.get_autocast_dtype(tokens.device.type) if torch.is_autocast_enabled(tokens.device.type) else None
+        kind = tokens.device.type
+        cast_to = torch.get_autocast_dtype(kind) if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind) else None
         if choose_attention(attend.backend, attend.heads, tokens, other, attend.query.weight, dtype=cast_to) == "torch":
             return cast(Tensor, attend(tokens + positions, other + other_positions, other))
         tables = F.linear(positions, attend.query.weight), F.linear(other_positions, attend.key.weight)  # (M, C), (N, C)

@@ -102,7 +102,7 @@ def default_tile(queries: int, dtype: torch.dtype, tables: bool) -> Tile:
     if queries <= 16:
         return Tile(16, 64, 2, 2)
     if queries >= 512:
-        return Tile(128, 64, 8, 2)
+        return Tile(128, 64, 8, 3)
     return Tile(64, 64, 8 if tables else 4, 2)
 
 

@@ -50,6 +50,12 @@ def test_gradients_reach_tokens_and_tables() -> None:
     assert torch.autograd.gradcheck(lambda q, k, v, a, b: cross_attention(q, k, v, 2, a, b), inputs)
 
 
+def test_the_choice_of_a_backend_does_not_break_a_compiled_graph() -> None:
+    q, k, v = _tokens(torch.float32, (2, 3, 8), (2, 5, 8), (2, 5, 8))
+    compiled = torch.compile(lambda q, k, v: cross_attention(q, k, v, 2), backend="eager", fullgraph=True)
+    assert torch.equal(compiled(q, k, v), cross_attention(q, k, v, 2))
+
+
 @pytest.mark.parametrize(
     ("shapes", "heads"),
     [

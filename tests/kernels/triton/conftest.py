@@ -1,4 +1,4 @@
-"""Triton twins without a GPU: interpreted on CPU tensors here, compiled ahead of time in a process of its own (compiling.py).
+"""Triton twins without a GPU: interpreted (tests/conftest.py), and compiled ahead of time in a process of its own (compiling.py).
 
 `torch.empty` and its like hold NaN in these tests (the largest whole number where there is no NaN), so that what a kernel forgets to
 write shows.
@@ -18,11 +18,7 @@ from typing import Any
 import pytest
 import torch
 
-# Triton reads this when it is first imported, which no test module does at its top.
-if not torch.cuda.is_available():
-    if "triton" in sys.modules and os.environ.get("TRITON_INTERPRET") != "1":
-        raise RuntimeError("something has imported triton before tests/kernels/triton could have it interpret its kernels")
-    os.environ["TRITON_INTERPRET"] = "1"
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses what `poisoned` asks for
 
 SHARED_LIMIT = {80: 163 * 1024, 90: 227 * 1024, 100: 227 * 1024, 120: 99 * 1024}  # bytes a block may have: A100, H100, B200, RTX 50
 TENSOR_CORES = {80: "mma.sync", 90: "wgmma.mma_async", 100: "tcgen05.mma", 120: "mma.sync"}
@@ -77,8 +73,8 @@ def compile_twin() -> Iterator[Compile]:
 
 @pytest.fixture
 def device() -> str:
-    """Return where the twins run: on the GPU if there is one, else interpreted on the CPU."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    """Return where the twins run: interpreted on the CPU, or with TRITON_INTERPRET=0 on the GPU."""
+    return "cpu" if os.environ["TRITON_INTERPRET"] == "1" else "cuda"
 
 
 @pytest.fixture

@@ -118,6 +118,7 @@ TWIN = "crossgeo.kernels.triton.cross_attention:launch"
         ((64, 101, 101, 192), 6, torch.float16),  # egotr-s
         ((4, 1024, 1024, 256), 8, torch.float16),
         ((2, 200, 203, 480), 10, torch.bfloat16),
+        ((2, 1100, 1100, 768), 12, torch.bfloat16),
     ],
     ids=str,
 )
