@@ -111,7 +111,7 @@ def topk_case(asked: int, kind: torch.dtype, device: str, tiny: bool) -> Case:
     queries = torch.nn.functional.normalize(
         torch.randn(asked, channels, generator=torch.Generator(device).manual_seed(2), device=device), dim=1
     ).half()
-    tiles = [twin.Tile(64, 16, 128, 4, 4), twin.Tile(256, 16, 64, 8, 3), twin.Tile(128, 16, 64, 4, 6)]
+    tiles = [twin.Tile(64, 16, 128, 4, 4), twin.Tile(256, 16, 64, 8, 3), twin.Tile(128, 16, 128, 4, 4)]
     if asked > 16:
         tiles = [twin.Tile(128, 128, 64, 8, 4), twin.Tile(128, 256, 64, 8, 3), twin.Tile(256, 128, 64, 8, 3)]
     ways: dict[str, Callable[[], Any]] = {

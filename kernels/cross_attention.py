@@ -58,7 +58,7 @@ def choose_attention(backend: str, heads: int, *tensors: Tensor | None, dtype: t
 
 def _check(q: Tensor, k: Tensor, v: Tensor, heads: int, q_table: Tensor | None, k_table: Tensor | None) -> None:
     tables = (q_table is None or q_table.shape == q.shape[1:]) and (k_table is None or k_table.shape == k.shape[1:])
-    if q.ndim != 3 or k.shape != v.shape or q.shape[::2] != k.shape[::2] or q.shape[2] % heads or not tables:
+    if q.ndim != 3 or k.shape != v.shape or not k.shape[1] or q.shape[::2] != k.shape[::2] or q.shape[2] % heads or not tables:
         shapes = [tuple(tensor.shape) for tensor in (q, k, v, q_table, k_table) if tensor is not None]
         raise ValueError(f"queries, keys, values and tables of shapes {shapes} do not go together in {heads} heads")
 

@@ -95,14 +95,14 @@ def _attend(
     tl.store(place, mixed.to(out.dtype.element_ty), mask=asked)
 
 
-def default_tile(queries: int, dtype: torch.dtype, tables: bool) -> Tile:
+def default_tile(queries: int, width: int, dtype: torch.dtype, tables: bool) -> Tile:
     """Return a tile that neither spills nor passes a block's shared memory on any card from the A100 on."""
     if dtype == torch.float32:
         return Tile(16, 32, 4, 2)
     if queries <= 16:
         return Tile(16, 64, 2, 2)
     if queries >= 512:
-        return Tile(128, 64, 8, 3)
+        return Tile(128, 64, 8, 2 if width <= 32 else 3)
     return Tile(64, 64, 8 if tables else 4, 2)
 
 
@@ -114,18 +114,20 @@ def launch(
     q_table, k_table = (None if table is None else table.contiguous() for table in (q_table, k_table))
     batch, queries, channels = q.shape
     count, width = k.shape[1], channels // heads
-    cut = tile or default_tile(queries, q.dtype, q_table is not None or k_table is not None)
+    cut = tile or default_tile(queries, width, q.dtype, q_table is not None or k_table is not None)
     out = torch.empty((batch, queries, channels), dtype=q.dtype, device=q.device)
     if out.numel() == 0:
         return out
     whole, rest = divmod(count, cut.keys)
-    _attend[(batch * heads * triton.cdiv(queries, cut.queries),)](
-        q, k, v, q if q_table is None else q_table, k if k_table is None else k_table, out, queries, count, heads, _LOG2_E * width**-0.5,
-        q.stride(0), q.stride(1), k.stride(0), k.stride(1), v.stride(0), v.stride(1), channels, channels, out.stride(0), out.stride(1),
-        WIDTH=width, PADDED=max(16, triton.next_power_of_2(width)), QUERIES=cut.queries, KEYS=cut.keys, WHOLE=whole,
-        REST=0 if rest == 0 else max(16, triton.next_power_of_2(rest)), Q_TABLE=q_table is not None, K_TABLE=k_table is not None,
-        PRECISION="tf32x3" if q.dtype == torch.float32 else "tf32", num_warps=cut.warps, num_stages=cut.stages,
-    )  # fmt: skip
+    tables = q if q_table is None else q_table, k if k_table is None else k_table  # a pointer that is not followed, where there is none
+    with torch.cuda.device_of(q):
+        _attend[(batch * heads * triton.cdiv(queries, cut.queries),)](
+            q, k, v, *tables, out, queries, count, heads, _LOG2_E * width**-0.5,
+            q.stride(0), q.stride(1), k.stride(0), k.stride(1), v.stride(0), v.stride(1), channels, channels, out.stride(0), out.stride(1),
+            WIDTH=width, PADDED=max(16, triton.next_power_of_2(width)), QUERIES=cut.queries, KEYS=cut.keys, WHOLE=whole,
+            REST=0 if rest == 0 else max(16, triton.next_power_of_2(rest)), Q_TABLE=q_table is not None, K_TABLE=k_table is not None,
+            PRECISION="tf32x3" if q.dtype == torch.float32 else "tf32", num_warps=cut.warps, num_stages=cut.stages,
+        )  # fmt: skip
     return out
 
 

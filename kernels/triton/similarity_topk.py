@@ -108,10 +108,10 @@ def _look_again(
         tl.store(keys + program * GROUP + step * AT_ONCE + tl.arange(0, AT_ONCE), _key(similarity, mine))
 
 
-def default_tile(queries: int, narrow: bool) -> Tile:
-    """Return a tile that neither spills nor passes a block's shared memory on any card from the A100 on; `narrow` rows have 8 bits."""
+def default_tile(queries: int) -> Tile:
+    """Return a tile that neither spills nor passes a block's shared memory on any card from the A100 on."""
     if queries <= 16:
-        return Tile(128, 16, 128 if narrow else 64, 4, 4)
+        return Tile(128, 16, 64, 4, 4)
     if queries <= 32:
         return Tile(128, 32, 64, 4, 3)
     return Tile(128, 64 if queries <= 64 else 128, 64, 8, 3)
@@ -123,7 +123,8 @@ def similarity_topk(queries: Tensor, rows: Tensor, k: int, scales: Tensor | None
     float8 = rows.dtype == torch.float8_e4m3fn
     if float8:
         rows = rows.view(torch.uint8)
-    found = [_one_pass(part, rows, k, scales, float8, tile) for part in queries.split(_PASS)]
+    with torch.cuda.device_of(rows):
+        found = [_one_pass(part, rows, k, scales, float8, tile) for part in queries.split(_PASS)]
     keys = torch.cat(found) if found else torch.empty((0, k), dtype=torch.int64, device=queries.device)
     return from_keys(keys)
 
@@ -131,7 +132,7 @@ def similarity_topk(queries: Tensor, rows: Tensor, k: int, scales: Tensor | None
 def _one_pass(queries: Tensor, rows: Tensor, k: int, scales: Tensor | None, float8: bool, tile: Tile | None) -> Tensor:
     """Return the K highest keys (Q, K) of all rows, highest first."""
     (asked, channels), count = queries.shape, len(rows)
-    cut = tile or default_tile(asked, rows.dtype.itemsize == 1)
+    cut = tile or default_tile(asked)
     groups = triton.cdiv(count, GROUP)
     best = torch.empty((asked, groups), dtype=torch.int64, device=rows.device)
     used = {"SCALED": scales is not None, "FLOAT8": float8, "GROUP": GROUP, "CHANNELS": channels}
