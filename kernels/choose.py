@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import sysconfig
 from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -10,8 +13,22 @@ from torch import Tensor
 from crossgeo.errors import UsageError
 
 BACKENDS = ("auto", "torch", "triton")
-_INSTALLED = find_spec("triton") is not None
 _FIRST_CAPABILITY = (8, 0)  # the twins are compiled and checked for Ampere and what came after it
+
+
+def lacking() -> str | None:
+    """Return what Triton lacks on this machine, None for nothing: it builds the launchers of its kernels from C."""
+    if not _INSTALLED:
+        return "Triton is not installed"
+    if shutil.which("gcc") is None and shutil.which("clang") is None:
+        return "Triton needs a C compiler (gcc or clang)"
+    scheme = sysconfig.get_default_scheme().replace("posix_local", "posix_prefix")  # Debian's; Triton reads them so, too
+    headers = Path(sysconfig.get_path("include", scheme))
+    return None if (headers / "Python.h").is_file() else f"Triton needs Python's C headers (no Python.h in {headers})"
+
+
+_INSTALLED = find_spec("triton") is not None
+_LACKING = lacking()
 
 
 def choose(backend: str, *tensors: Tensor, unsupported: str | None = None, worth: bool = True) -> str:
@@ -44,8 +61,8 @@ def _hindrance(tensors: tuple[Tensor, ...], interpreted: bool) -> str | None:
         return None if interpreted and _INSTALLED and _interpreting() else "tensors lie on the CPU"
     if device.type != "cuda":
         return f"tensors lie on {device}"
-    if not _INSTALLED:
-        return "Triton is not installed"
+    if _LACKING is not None:
+        return _LACKING
     return None if _capable(device) else f"{device} is older than compute capability {'.'.join(map(str, _FIRST_CAPABILITY))}"
 
 

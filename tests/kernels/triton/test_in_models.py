@@ -42,6 +42,18 @@ def test_cvcam_says_the_same_with_positions_added_behind_the_projections(device:
     assert (given - expected).abs().max() < 2e-5
 
 
+def test_cvcam_says_the_same_under_autocast(device: str) -> None:
+    torch.manual_seed(2)
+    model = CVCAM(32, 2, 12, iterations=1).eval().to(device)
+    query, reference = torch.randn(2, 32, 3, 5, device=device), torch.randn(2, 32, 7, 4, device=device)
+    with torch.no_grad():
+        expected = _on("torch", model)(query, reference)
+        with torch.autocast(device, torch.float16):
+            given = _on("triton", model)(query, reference)
+    assert given.dtype == torch.float32
+    assert 1e-6 < (given - expected).abs().max() < 1e-2  # in 16 bits, and close
+
+
 def test_a_block_that_learns_refuses_the_kernel_that_has_no_gradient(device: str) -> None:
     model = _on("triton", CVCAM(32, 2, 12, iterations=0)).to(device)
     with pytest.raises(UsageError, match="a gradient is wanted"):
