@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that waits for a GPU: kernels against the CPU, larger runs of the models and the ablations; results go to benchmarks/results,
+# Everything that waits for a GPU: kernels against their peers, larger runs of the models and the ablations; results go to benchmarks/results,
 # runs to runs/. With 8 minutes for each run it takes about an hour and a half; MINUTES and the lists below say how much of it is done.
 set -euo pipefail
 cd "$(dirname "$0")"

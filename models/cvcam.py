@@ -6,8 +6,10 @@ import math
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from crossgeo.kernels.cross_attention import choose_attention, cross_attention
 from crossgeo.models.attention import MultiHeadAttention
 
 TEMPERATURE = 10_000.0
@@ -44,8 +46,19 @@ class CAB(nn.Module):
 
     def forward(self, tokens: Tensor, positions: Tensor, other: Tensor, other_positions: Tensor) -> Tensor:
         """Update (B, M, C) tokens from (B, N, C) other tokens, given their (M, C) and (N, C) position encodings."""
-        tokens = self.norm(tokens + self.attention(tokens + positions, other + other_positions, other))
+        tokens = self.norm(tokens + self._attend(tokens, positions, other, other_positions))
         return cast(Tensor, self.ffn_norm(tokens + self.contract(self.act(self.expand(tokens)))))
+
+    def _attend(self, tokens: Tensor, positions: Tensor, other: Tensor, other_positions: Tensor) -> Tensor:
+        """Mix the others (eq. 3): (B, M, C). Triton's kernel adds positions behind the projections, as tables, so no sum is written."""
+        attend = self.attention
+        kind = tokens.device.type
+        cast_to = torch.get_autocast_dtype(kind) if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind) else None
+        if choose_attention(attend.backend, attend.heads, tokens, other, attend.query.weight, dtype=cast_to) == "torch":
+            return cast(Tensor, attend(tokens + positions, other + other_positions, other))
+        tables = F.linear(positions, attend.query.weight), F.linear(other_positions, attend.key.weight)  # (M, C), (N, C)
+        parts = attend.query(tokens), attend.key(other), attend.value(other)
+        return cast(Tensor, attend.out(cross_attention(*parts, attend.heads, *tables, backend=attend.backend)))
 
 
 class CVCAM(nn.Module):

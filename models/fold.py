@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from crossgeo.kernels.attention import attention
+from crossgeo.kernels.cross_attention import cross_attention
 from crossgeo.models.egotr import EgoTRBranch, Stem
 from crossgeo.models.resnetv2 import WSConv2d
 from crossgeo.models.transformer import NORM_EPS, Layer
@@ -28,6 +28,7 @@ class FoldedLayer(nn.Module):
         super().__init__()
         attend = layer.attention
         self.heads = attend.heads
+        self.backend = attend.backend
         self.last = following is None
         self.makes_keys = first or not layer.cross
         self.hands_keys = following is not None and layer.cross
@@ -53,16 +54,12 @@ class FoldedLayer(nn.Module):
         if self.makes_keys:
             keys = parts.pop(0)
         assert keys is not None
-        mixed = attention(self._split(query), self._split(keys), self._split(value))  # (B, H, N or 1, C / H)
+        mixed = cross_attention(query, keys, value, self.heads, backend=self.backend)  # (B, N or 1, C)
         if self.last:
             tokens = tokens[:, :1]
-        tokens = tokens + self.out(mixed.transpose(1, 2).reshape(tokens.shape))
+        tokens = tokens + self.out(mixed)
         tokens = tokens + self.contract(F.gelu(self.expand(_plain_norm(tokens))))
         return tokens, parts.pop(0) if self.hands_keys else None
-
-    def _split(self, part: Tensor) -> Tensor:
-        batch, count, width = part.shape
-        return part.view(batch, count, self.heads, width // self.heads).transpose(1, 2)  # (B, H, N, C / H)
 
 
 class FoldedBranch(nn.Module):

@@ -13,6 +13,8 @@ import pytest
 
 # Read when the libraries load, so before any test imports torch, OpenCV or FAISS; children of a test inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
+# So does Triton, which parts of torch bring along: its kernels run on the CPU. With a GPU: TRITON_INTERPRET=0 pytest tests/kernels/triton
+os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 @contextmanager

@@ -1,0 +1,60 @@
+"""The twins inside the models that use them: the same answers as torch's own kernels give (models/fold.py, models/cvcam.py)."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from crossgeo.errors import UsageError
+from crossgeo.models.attention import MultiHeadAttention
+from crossgeo.models.cvcam import CVCAM
+from crossgeo.models.egotr import PRESETS, EgoTRBranch
+from crossgeo.models.fold import FoldedLayer, fold_branch
+
+
+def _on(backend: str, model: nn.Module) -> nn.Module:
+    """Have all attention of a model run on a backend."""
+    for module in model.modules():
+        if isinstance(module, (FoldedLayer, MultiHeadAttention)):
+            module.backend = backend
+    return model
+
+
+@pytest.mark.parametrize("changes", [{"layers": 2}, {"layers": 1, "cross": False}], ids=str)
+def test_egotr_says_the_same_with_one_kernel_for_attention(changes: dict[str, int], device: str) -> None:
+    torch.manual_seed(7)
+    folded = fold_branch(EgoTRBranch(dataclasses.replace(PRESETS["egotr-s"], **changes), (32, 48)).eval()).to(device)
+    images = torch.randn(2, 3, 32, 48, device=device)
+    expected = _on("torch", folded)(images)
+    assert (_on("triton", folded)(images) - expected).abs().max() < 1e-5
+
+
+def test_cvcam_says_the_same_with_positions_added_behind_the_projections(device: str) -> None:
+    torch.manual_seed(1)
+    model = CVCAM(32, 2, 12, iterations=2).eval().to(device)
+    query, reference = torch.randn(2, 32, 3, 5, device=device), torch.randn(2, 32, 7, 4, device=device)
+    with torch.no_grad():
+        expected = _on("torch", model)(query, reference)
+        given = _on("triton", model)(query, reference)
+    assert (given - expected).abs().max() < 2e-5
+
+
+def test_cvcam_says_the_same_under_autocast(device: str) -> None:
+    torch.manual_seed(2)
+    model = CVCAM(32, 2, 12, iterations=1).eval().to(device)
+    query, reference = torch.randn(2, 32, 3, 5, device=device), torch.randn(2, 32, 7, 4, device=device)
+    with torch.no_grad():
+        expected = _on("torch", model)(query, reference)
+        with torch.autocast(device, torch.float16):
+            given = _on("triton", model)(query, reference)
+    assert given.dtype == torch.float32
+    assert 1e-6 < (given - expected).abs().max() < 1e-2  # in 16 bits, and close
+
+
+def test_a_block_that_learns_refuses_the_kernel_that_has_no_gradient(device: str) -> None:
+    model = _on("triton", CVCAM(32, 2, 12, iterations=0)).to(device)
+    with pytest.raises(UsageError, match="a gradient is wanted"):
+        model(torch.randn(1, 32, 2, 2, device=device), torch.randn(1, 32, 2, 2, device=device))
