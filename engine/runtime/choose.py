@@ -92,8 +92,9 @@ def build(half: Half, chosen: Chosen, options: RuntimeOptions, pictures: Callabl
             raise EngineError(f"{half.title}: an engine is built with pictures to check it with; run `geo engine build`")
         _say(options, f"{half.title}: building an engine for {chosen.backend} {chosen.precision}, once")
         seen.append(pictures())
-        made.build(half, folder, chosen.precision, options.batch, options.device, seen[0])
-        found = check(half, made.load(folder, half, chosen.precision, options.device), seen[0], options.batch)
+        made.build(half, folder, chosen.precision, half.largest(options.batch), options.device, seen[0])
+        call = made.load(folder, half, chosen.precision, options.device)
+        found = check(half, call, seen[0], half.largest(options.batch))
         return found.figures, found.problems
 
     record = EngineStore(options.folder).make(key, half.title, make, options.say)
@@ -105,7 +106,12 @@ def build(half: Half, chosen: Chosen, options: RuntimeOptions, pictures: Callabl
 def key_of(half: Half, chosen: Chosen, options: RuntimeOptions) -> Key:
     """Return what names the engine of a half."""
     return Key(
-        half.digest, chosen.backend, backend(chosen.backend).version(), chosen.precision, options.batch, device_label(options.device)
+        half.digest,
+        chosen.backend,
+        backend(chosen.backend).version(),
+        chosen.precision,
+        half.largest(options.batch),
+        device_label(options.device),
     )
 
 
@@ -148,12 +154,12 @@ def _opened(half: Half, chosen: Chosen, options: RuntimeOptions, record: Record 
         return _in_process(half, Chosen("torch", precision, "no engine"), options)
     folder = EngineStore(options.folder).path(record.key)
     call = cast(Built, backend(chosen.backend)).load(folder, half, chosen.precision, options.device)
-    return Batched(call, f"{chosen.backend} {chosen.precision} on {options.device}", options.batch, options.say)
+    return Batched(call, f"{chosen.backend} {chosen.precision} on {options.device}", half.largest(options.batch), options.say)
 
 
 def _in_process(half: Half, chosen: Chosen, options: RuntimeOptions) -> Runtime:
     call = cast(InProcess, backend(chosen.backend)).load(half.module, chosen.precision, options.device)
-    return Batched(call, f"{chosen.backend} {chosen.precision} on {options.device}", options.batch, options.say)
+    return Batched(call, f"{chosen.backend} {chosen.precision} on {options.device}", half.largest(options.batch), options.say)
 
 
 def _say(options: RuntimeOptions, line: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +17,8 @@ from torch import nn
 
 from crossgeo.engine.runtime import Array
 
+MOST_PX = 1024  # of a side that varies
+_MOST_PIXELS = 1 << 24  # in a batch
 STEP_PX = 16  # sizes that vary are multiples of this: the stride of the stems
 Pixels = NDArray[np.uint8]
 Judge = Literal["descriptors", "maps", "boxes"]
@@ -48,6 +51,12 @@ class Half:
     def title(self) -> str:
         """Name the half and its weights."""
         return f"{self.model[0]} ({self.name})"
+
+    def largest(self, batch: int) -> int:
+        """Return how many rows at once this half takes where `batch` are asked for: fewer of large images, which fill memory."""
+        images = [slot.shape[1:] for slot in self.inputs if len(slot.shape) == 3]
+        pixels = max((math.prod(size if isinstance(size, int) else MOST_PX for size in shape) for shape in images), default=1)
+        return min(batch, max(1, _MOST_PIXELS // pixels))
 
     @property
     def digest(self) -> str:

@@ -18,12 +18,12 @@ from crossgeo import disk
 from crossgeo.engine.runtime import Array
 from crossgeo.engine.runtime.batched import Call, OutOfMemory
 from crossgeo.engine.runtime.export import export_onnx
-from crossgeo.engine.runtime.half import STEP_PX, Half, Pixels
+from crossgeo.engine.runtime.half import MOST_PX, STEP_PX, Half, Pixels
 from crossgeo.errors import EngineError
 
 _FILE, _TIMINGS = "engine.plan", "timing.cache"
 _TYPICAL = 16  # batch that kernels are chosen for, where the profile goes farther
-_SIDES = {"min": 2, "opt": 16, "max": 64}  # of maps, in steps: 32 to 1,024 px
+_SIDES = {"min": 2, "opt": 16, "max": MOST_PX // STEP_PX}  # of images whose sizes vary, in steps: from 32 px
 _WORKSPACE_BYTES = 4 << 30
 
 
@@ -177,7 +177,7 @@ TENSORRT_RTX = Flavour(
 
 
 def _profile(builder: Any, half: Half, largest: int) -> Any:
-    """Make the one profile: batches of 1 to `largest`, sizes that vary from 32 to 1,024 px."""
+    """Make the one profile: batches of 1 to `largest`, sizes that vary from 32 px to the largest."""
     profile = builder.create_optimization_profile()
     for slot in half.inputs:
         shapes = [
