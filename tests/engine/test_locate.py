@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from crossgeo.engine.feature_cache import FeatureCache
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.locate import ObjectFinder, fill
 from crossgeo.engine.photo import Photo
@@ -21,6 +22,7 @@ from crossgeo.geodesy import from_lat_lon
 from crossgeo.indexer.build import BuildOptions, build_index
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.models.attengeo import PRESETS, AttenGeo
+from crossgeo.models.object_network import ReferenceFeatures
 from crossgeo.models.street_view import StreetObjectView
 from crossgeo.models.views import ObjectView
 
@@ -35,7 +37,8 @@ class RedFinder:
     config = SimpleNamespace(stride=STRIDE)
     anchors = torch.tensor([[32.0, 32.0]])
 
-    def __init__(self) -> None:
+    def __init__(self, gain: float = 1.0) -> None:
+        self.gain = gain
         self.windows: list[Tensor] = []
         self.sights: list[Tensor] = []
         self.clicks: list[tuple[Tensor, Tensor]] = []
@@ -43,16 +46,16 @@ class RedFinder:
     def eval(self) -> RedFinder:
         return self
 
-    def encode_reference(self, windows: Tensor, *sights: Tensor) -> Tensor:
+    def encode_reference(self, windows: Tensor, *sights: Tensor) -> ReferenceFeatures:
         self.windows.append(windows)
         self.sights.extend(sights)
-        return windows
+        return ReferenceFeatures(windows.float() * self.gain)
 
-    def query(self, features: Tensor, photos: Tensor, clicks: Tensor) -> Tensor:
+    def query(self, features: ReferenceFeatures, photos: Tensor, clicks: Tensor) -> Tensor:
         self.clicks.append((photos, clicks))
-        grid = (side // STRIDE for side in features.shape[-2:])
+        grid = (side // STRIDE for side in features.grid.shape[-2:])
         raw = torch.full((len(features), 1, 5, *grid), -9.0)
-        for window, answer in zip(features, raw, strict=True):
+        for window, answer in zip(features.grid.float() / self.gain, raw, strict=True):
             red = (window[0] > 240) & (window[1] < 15)
             rows, columns = torch.nonzero(red, as_tuple=True)
             x0, x1, y0, y1 = columns.min(), columns.max() + 1, rows.min(), rows.max() + 1
@@ -125,6 +128,91 @@ def test_clicks_near_each_other_share_one_window(red_index: Path, ground: Any) -
         assert len(model.windows) == 2
 
 
+def test_clicks_asked_together_are_answered_as_one_by_one_in_one_pass(red_index: Path, ground: Any) -> None:
+    photo = ground.photo(RED_X, RED_Y, 0.0, 65.0)
+    clicks = [(100.0, 75.0), (140.0, 75.0), (100.0, 75.0), (101.0, 75.5)]
+    with GeoIndex.open(red_index) as index:
+        spots = [spot(index, 0.0, RED_X, RED_Y), spot(index, 20.0, RED_X + 3, RED_Y), spot(index, 0.0, RED_X + 900, RED_Y)]
+        spots.append(spots[0])
+        model = RedFinder()
+        together = finder(index, model).find_many(photo, clicks, spots)
+        assert (len(model.windows), len(model.clicks)) == (2, 1)
+        assert len(model.clicks[0][0]) == 3 * 8
+        single = finder(index, RedFinder())
+        assert together == [single.find(photo, click, at) for click, at in zip(clicks, spots, strict=True)]
+        assert [found is None for found in together] == [False, False, True, False]
+        with pytest.raises(ValueError, match="zip"):
+            single.find_many(photo, clicks, spots[:2])
+
+
+def test_many_clicks_go_through_the_network_some_at_a_time(red_index: Path, ground: Any) -> None:
+    photo = ground.photo(RED_X, RED_Y, 0.0, 65.0)
+    with GeoIndex.open(red_index) as index:
+        model = RedFinder()
+        found = finder(index, model).find_many(photo, [(100.0, 75.0)] * 11, [spot(index, 0.0, RED_X, RED_Y)] * 11)
+    assert [len(photos) for photos, _ in model.clicks] == [64, 24]
+    assert len({repr(one) for one in found}) == 1
+
+
+def test_the_next_process_finds_the_features_and_answers_alike(red_index: Path, ground: Any, tmp_path: Path) -> None:
+    photo, click = ground.photo(RED_X, RED_Y, 0.0, 65.0), (100.0, 75.0)
+    with GeoIndex.open(red_index) as index:
+        answers = []
+        for digest, windows in (("a", 1), ("a", 0), ("b", 1)):  # other weights make other features
+            model: Any = RedFinder()
+            cache = FeatureCache(folder=tmp_path)
+            view = ObjectView(photo_px=256, window_px=384, gsd_m=0.2)
+            shared = ObjectFinder(index, model, view, "fp32", features=cache, weights_sha256=digest)
+            answers.append(shared.find(photo, click, spot(index, 0.0, RED_X, RED_Y)))
+            assert len(model.windows) == windows
+            assert (cache.stats().disk_hits, cache.stats().misses) == (1 - windows, windows)
+            cache.close()
+    assert answers[0] == answers[1] == answers[2] and answers[0] is not None
+
+
+def test_a_cache_that_others_use_wants_the_weights_digest(red_index: Path) -> None:
+    with GeoIndex.open(red_index) as index:
+        model: Any = RedFinder()
+        with pytest.raises(ValueError, match="digest"):
+            ObjectFinder(index, model, ObjectView(), features=FeatureCache())
+
+
+def test_features_past_float16_are_used_but_not_kept(red_index: Path, ground: Any) -> None:
+    photo = ground.photo(RED_X, RED_Y, 0.0, 65.0)
+    with GeoIndex.open(red_index) as index:
+        model = RedFinder(gain=1000.0)
+        large = finder(index, model)
+        for _ in range(2):
+            assert large.find(photo, (100.0, 75.0), spot(index, 0.0, RED_X, RED_Y)) is not None
+    assert len(model.windows) == 2
+    assert large.features.stats().memory_bytes == 0
+
+
+def test_warmed_windows_are_there_at_the_first_click(red_index: Path, ground: Any) -> None:
+    photo = ground.photo(RED_X, RED_Y, 0.0, 65.0)
+    with GeoIndex.open(red_index) as index:
+        model = RedFinder()
+        warmed = finder(index, model)
+        warmed.warm([(index.segments[0], RED_X, RED_Y), (index.segments[0], RED_X + 0.3, RED_Y)])
+        assert len(model.windows) == 1
+        assert warmed.find(photo, (100.0, 75.0), spot(index, 0.0, RED_X, RED_Y)) is not None
+        assert len(model.windows) == 1
+        street: Any = RedFinder()
+        with pytest.raises(ValueError, match="lines of sight"):
+            ObjectFinder(index, street, StreetObjectView(), "fp32").warm([(index.segments[0], RED_X, RED_Y)])
+
+
+def test_fewer_turns_may_be_looked_at(red_index: Path, ground: Any) -> None:
+    photo = ground.photo(RED_X, RED_Y, 0.0, 65.0)
+    with GeoIndex.open(red_index) as index:
+        model: Any = RedFinder()
+        one = ObjectFinder(index, model, ObjectView(photo_px=256, window_px=384, gsd_m=0.2), "fp32", turns=[0])
+        found = one.find(photo, (100.0, 75.0), spot(index, 0.0, RED_X, RED_Y))
+        every = finder(index, RedFinder()).find(photo, (100.0, 75.0), spot(index, 0.0, RED_X, RED_Y))
+    assert len(model.windows[0]) == 1 and found is not None and every is not None
+    assert (found.lat, found.lon) == pytest.approx((every.lat, every.lon), abs=1e-6)
+
+
 def test_a_click_beyond_the_imagery_finds_nothing(red_index: Path, ground: Any) -> None:
     with GeoIndex.open(red_index) as index:
         find = finder(index, RedFinder()).find
@@ -145,6 +233,11 @@ def test_the_real_model_answers_inside_its_window(red_index: Path, ground: Any) 
     with GeoIndex.open(red_index) as index:
         finding = ObjectFinder(index, AttenGeo(config), view)
         found = finding.find(ground.photo(RED_X, RED_Y, 0.0, 65.0), (100.0, 75.0), spot(index, 0.0, RED_X, RED_Y))
+        clicks, at = [(100.0, 75.0), (60.0, 40.0)], [spot(index, heading, RED_X, RED_Y) for heading in (0.0, 30.0)]
+        photo = ground.photo(RED_X, RED_Y, 0.0, 65.0)
+        for together, alone in zip(finding.find_many(photo, clicks, at), map(finding.find, [photo] * 2, clicks, at), strict=True):
+            assert together is not None and alone is not None
+            assert together.confidence == pytest.approx(alone.confidence, rel=0.02)  # bfloat16, in batches of other sizes
     assert found is not None
     x0, y0, x1, y1 = found.box_px
     assert 0 <= x0 < x1 <= config.window_px
