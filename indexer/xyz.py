@@ -113,11 +113,12 @@ class XyzSource:
         try:
             with Image.open(path) as image:
                 kind = image.format
-                rgba = np.asarray(image.convert("RGBA"))
+                opaque = image.mode == "RGB" and "transparency" not in image.info
+                pixels = np.asarray(image if opaque else image.convert("RGBA"))
         except (OSError, ValueError, Image.DecompressionBombError) as error:
             raise InputError(f"{path} is not a picture that can be read ({error}); get the tile again or remove it") from error
-        rgb = np.ascontiguousarray(rgba[..., :3])
-        valid = rgba[..., 3] >= 128
+        rgb = pixels if opaque else np.ascontiguousarray(pixels[..., :3])
+        valid = np.ones(rgb.shape[:2], bool) if opaque else pixels[..., 3] >= 128
         if kind == "JPEG":
             valid &= ~white_regions(rgb)
         return rgb, valid
@@ -165,7 +166,8 @@ def tile_bounds(x: int, y: int, zoom: int) -> Bounds:
 
 def white_regions(rgb: Pixels) -> Mask:
     """Return the (H, W) pixels that are white for want of data: large, nearly all exactly white, and touching the edge of the tile."""
-    white = (rgb.min(axis=2) >= _WHITE).astype(np.uint8)
+    darkest = np.minimum(np.minimum(rgb[..., 0], rgb[..., 1]), rgb[..., 2])  # many times as quick as `min` over three
+    white = (darkest >= _WHITE).astype(np.uint8)
     out = np.zeros(white.shape, bool)
     if int(white.sum()) < _WHITE_SHARE * white.size:
         return out
@@ -176,7 +178,7 @@ def white_regions(rgb: Pixels) -> Mask:
         if area < _WHITE_SHARE * white.size or (x > 0 and y > 0 and x + w < width and y + h < height):
             continue
         region = labels == n
-        if float((rgb[region] == 255).all(axis=1).mean()) >= _WHITE_EXACT:
+        if float((darkest[region] == 255).mean()) >= _WHITE_EXACT:
             out |= region
     if out.any():
         side = 2 * _WHITE_GROW_PX + 1
