@@ -32,7 +32,7 @@ from crossgeo.models.street_view import StreetObjectView
 from crossgeo.models.views import ObjectQuery, ObjectView
 
 CENTRE_STEP_M = 2.0  # windows are centred on this grid, so that clicks near each other share one; less than training moves them
-CLICKS_AT_ONCE = 4  # of eight turns each: on a CPU more take longer, each, since their maps no longer fit its caches
+PHOTOS_AT_ONCE = 8  # one click's turns: on a CPU more take longer, each, since their maps no longer fit its caches
 KEY_FORMAT = 1  # of cached features: to be raised with any change of what the network is shown
 
 
@@ -88,9 +88,9 @@ class ObjectFinder:
     def __init__(
         self, index: GeoIndex, model: ObjectNetwork, view: ObjectView, precision: Precision = "auto", least_confidence: float = 0.0,
         features: FeatureCache | None = None, weights_sha256: str | None = None, turns: Sequence[int] = range(TURNS),
-        clicks_at_once: int = CLICKS_AT_ONCE,
+        photos_at_once: int = PHOTOS_AT_ONCE,
     ) -> None:  # fmt: skip
-        """Join an index and a model, whose weights are laid channels last.
+        """Join an index and a model, whose weights are laid channels last; it is shown `turns` of window and photo.
 
         `features`, which others may use too, wants the digest of the weights; without it the finder has a cache of its own.
         """
@@ -99,7 +99,7 @@ class ObjectFinder:
         self.view, self.least_confidence, self.turns = view, least_confidence, tuple(turns)
         self._index = index
         self._model: ObjectNetwork = model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._at_once = clicks_at_once
+        self._clicks_at_once = max(1, photos_at_once // len(self.turns))
         self._bf16 = precision == "bf16" or (precision == "auto" and cpu_has_fast_bf16())
         self.features = features or FeatureCache()
         # All that decides what features are made of, but the window itself.
@@ -128,7 +128,7 @@ class ObjectFinder:
     def find_many(self, photo: Photo, clicks_px: Sequence[tuple[float, float]], spots: Sequence[Spot]) -> list[FoundObject | None]:
         """Return the object under each of n clicks of a photo, each with the spot where the photo lies, as `find` does, asked together.
 
-        The query half runs on up to `clicks_at_once` clicks in one pass, whichever windows they fall on.
+        The query half runs on up to `photos_at_once` turns of photos in one pass, whichever windows they fall on.
         """
         asked = [self._ask(photo, click, spot) for click, spot in zip(clicks_px, spots, strict=True)]
         made: dict[_Window, NDArray[np.float16] | ReferenceFeatures] = {}
@@ -137,8 +137,8 @@ class ObjectFinder:
                 made[window] = self._features(window)
         seen = [n for n, (_, window) in enumerate(asked) if len(made[window])]
         out: list[FoundObject | None] = [None] * len(asked)
-        for start in range(0, len(seen), self._at_once):
-            some = seen[start : start + self._at_once]
+        for start in range(0, len(seen), self._clicks_at_once):
+            some = seen[start : start + self._clicks_at_once]
             boxes = self._look([asked[n][0] for n in some], [made[asked[n][1]] for n in some])
             for n, (box, confidence) in zip(some, boxes, strict=True):
                 out[n] = self._object(asked[n][1], box, confidence)

@@ -84,8 +84,8 @@ def red_index(tmp_path_factory: pytest.TempPathFactory, write_ortho: Any, make_d
     return folder / "red.geo"
 
 
-def finder(index: GeoIndex, model: Any) -> ObjectFinder:
-    return ObjectFinder(index, model, ObjectView(photo_px=256, window_px=384, gsd_m=0.2), precision="fp32")
+def finder(index: GeoIndex, model: Any, **more: Any) -> ObjectFinder:
+    return ObjectFinder(index, model, ObjectView(photo_px=256, window_px=384, gsd_m=0.2), precision="fp32", **more)
 
 
 def spot(index: GeoIndex, heading: float, x: float, y: float) -> Spot:
@@ -138,7 +138,7 @@ def test_clicks_asked_together_are_answered_as_one_by_one_in_one_pass(red_index:
         spots = [spot(index, 0.0, RED_X, RED_Y), spot(index, 20.0, RED_X + 3, RED_Y), spot(index, 0.0, RED_X + 900, RED_Y)]
         spots.append(spots[0])
         model = RedFinder()
-        together = finder(index, model).find_many(photo, clicks, spots)
+        together = finder(index, model, photos_at_once=64).find_many(photo, clicks, spots)
         assert (len(model.windows), len(model.clicks)) == (2, 1)
         assert len(model.clicks[0][0]) == 3 * 8
         single = finder(index, RedFinder())
@@ -152,7 +152,7 @@ def test_many_clicks_go_through_the_network_some_at_a_time(red_index: Path, grou
     photo = ground.photo(RED_X, RED_Y, 0.0, 65.0)
     with GeoIndex.open(red_index) as index:
         model = RedFinder()
-        found = finder(index, model).find_many(photo, [(100.0, 75.0)] * 11, [spot(index, 0.0, RED_X, RED_Y)] * 11)
+        found = finder(index, model, photos_at_once=35).find_many(photo, [(100.0, 75.0)] * 11, [spot(index, 0.0, RED_X, RED_Y)] * 11)
     assert [len(photos) for photos, _ in model.clicks] == [32, 32, 24]
     assert len({repr(one) for one in found}) == 1
 
@@ -234,7 +234,7 @@ def test_the_real_model_answers_inside_its_window(red_index: Path, ground: Any) 
     torch.manual_seed(0)
     view = ObjectView(config.photo_px, config.window_px, config.window_gsd_m)
     with GeoIndex.open(red_index) as index:
-        finding = ObjectFinder(index, AttenGeo(config), view)
+        finding = ObjectFinder(index, AttenGeo(config), view, photos_at_once=16)
         found = finding.find(ground.photo(RED_X, RED_Y, 0.0, 65.0), (100.0, 75.0), spot(index, 0.0, RED_X, RED_Y))
         clicks, at = [(100.0, 75.0), (60.0, 40.0)], [spot(index, heading, RED_X, RED_Y) for heading in (0.0, 30.0)]
         photo = ground.photo(RED_X, RED_Y, 0.0, 65.0)
