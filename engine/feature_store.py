@@ -223,10 +223,11 @@ class FeatureStore:
             # LMDB maps its lock file as a hole and dies of touching it on a full disk.
             handle = os.open(path.with_name(path.name + "-lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
             try:
-                os.posix_fallocate(handle, 0, _LOCK_FILE_BYTES)
+                os.write(handle, bytes(_LOCK_FILE_BYTES))
             finally:
                 os.close(handle)
-        return lmdb.open(str(path), map_size=self._half, subdir=False, create=create, mode=0o600, metasync=False, readahead=False)
+        # Nothing is synced: a power cut may damage the file, which is then noticed like any other damage.
+        return lmdb.open(str(path), map_size=self._half, subdir=False, create=create, mode=0o600, sync=False, readahead=False)
 
     def _discard(self, generation: _Generation) -> None:
         self.damaged += 1

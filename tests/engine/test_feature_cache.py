@@ -108,6 +108,18 @@ def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
     assert ask(tmp_path, 0, 120, 16 * MB)["found"][0] == {"right": 120, "missing": 0, "wrong": 0}
 
 
+def test_a_process_killed_while_it_writes_leaves_a_whole_folder(tmp_path: Path) -> None:
+    for first in range(0, 30_000, 10_000):
+        before = sum(path.stat().st_size for path in files(tmp_path))
+        with subprocess.Popen([sys.executable, str(SCRIPT), str(tmp_path), str(first), "10000", str(1024 * MB)]) as writer:
+            while sum(path.stat().st_size for path in files(tmp_path)) < before + MB:
+                assert writer.poll() is None
+            writer.kill()
+        said = ask(tmp_path, first, 60, 1024 * MB)
+        assert (said["found"][0]["wrong"], said["stats"]["damaged"], said["stats"]["trouble"]) == (0, 0, None)
+        assert said["found"][0]["right"] > 40
+
+
 def test_a_folder_stays_within_its_bound_and_keeps_what_is_asked_for(tmp_path: Path) -> None:
     limit = 2 * MB
     cache = FeatureCache(0, tmp_path, limit)
