@@ -31,6 +31,7 @@ def batch(
     photos = photos_in(folder)
     with asked.open() as search, console.Progress("locating", "photos") as shown:
         report = run_batch(search, photos, output, options, overwrite, progress=lambda done, total, _failed: shown(done, total))
+        asked.say_trouble(search)
     before = f", {report.resumed} of them before an interruption" if report.resumed else ""
     console.say(f"{output}: {report.total - report.failed} of {report.total} photos answered{before}")
     if report.failed:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from crossgeo.commands import parse
+from crossgeo.commands import console, parse
 from crossgeo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -105,6 +105,12 @@ class Asked:
     object_weights: ObjectWeights = "attengeo-s-drone"
     street_weights: StreetWeights = "auto"
     street_object_weights: StreetWeights = "auto"
+    feature_cache: Annotated[
+        Path | None, typer.Option(help="Folder to keep what object models make of imagery in, for later clicks.", rich_help_panel=MODELS)
+    ] = None
+    feature_cache_mb: Annotated[
+        int, typer.Option(min=2, max=1_000_000, help="How large that folder may grow, in MB.", rich_help_panel=MODELS)
+    ] = 1024
 
     def options(self) -> BatchOptions:
         """Return it as the engine takes it; raise UsageError for what does not fit together."""
@@ -132,4 +138,12 @@ class Asked:
             object_weights=self.object_weights,
             street_weights=self.street_weights or None,
             street_object_weights=self.street_object_weights or None,
+            feature_cache=self.feature_cache,
+            feature_cache_bytes=self.feature_cache_mb * 1_000_000,
         )
+
+    def say_trouble(self, search: GeoSearch) -> None:
+        """Say why features of objects were not kept, where they were to be."""
+        trouble = search.metrics()["object_features"]["trouble"]
+        if trouble is not None:
+            console.say(f"--feature-cache {self.feature_cache}: {trouble}; what was made of the imagery was not kept there")

@@ -73,6 +73,7 @@ def query(
 
             draw(save_plot, picture, answer, search.index, point=clicked)
             console.say(f"picture: {save_plot}")
+        asked.say_trouble(search)
     if fail_on_miss and answer.status != "located":
         raise NotLocatedError(f"{picture.name}: {SAYS[answer.status]}")
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 
 from crossgeo.engine.describe import drone_halves, load_drone, street_halves
 from crossgeo.engine.runtime.half import Half
-from crossgeo.engine.runtime.halves import of_clicks, of_windows
+from crossgeo.engine.runtime.halves import object_halves
 from crossgeo.errors import MismatchError
-from crossgeo.models.checkpoint import LoadedModel, load_object_network, load_street_branch, read_card
-from crossgeo.models.object_network import ObjectNetwork
+from crossgeo.models.checkpoint import load_object_network, load_street_branch, read_card
 from crossgeo.models.street_view import StreetView
 
 
@@ -30,11 +27,5 @@ def halves_of(name_or_path: str | Path) -> list[Half]:
             raise MismatchError(f"{card['name']} has a {view} view, and questions are asked with a street view; choose other weights")
         branch = load_street_branch(name_or_path)
         return street_halves(branch, StreetView.from_dict(branch.card["view"]))
-    return object_halves(load_object_network(name_or_path))
-
-
-def object_halves(model: LoadedModel[ObjectNetwork]) -> list[Half]:
-    """Return the halves of a network that finds objects: windows, and clicks against them."""
-    told = json.dumps(model.module.config.to_dict(), sort_keys=True)  # its view, and all else that its pixels are
-    digest = hashlib.sha256(told.encode()).hexdigest()[:16]
-    return [of_windows(model.module, model.identity, digest), of_clicks(model.module, model.identity, digest)]
+    network = load_object_network(name_or_path)
+    return object_halves(network.module, network.identity)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
-from collections import OrderedDict
-from collections.abc import Hashable
-from typing import Protocol
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from crossgeo.engine.feature_cache import FeatureCache
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import FoundObject
-from crossgeo.engine.runtime.torch import cpu_has_fast_bf16
+from crossgeo.engine.runtime.choose import RuntimeOptions, runtimes
+from crossgeo.engine.runtime.halves import object_halves
+from crossgeo.engine.runtime.pictures import of_index
 from crossgeo.engine.status import threshold
 from crossgeo.errors import UsageError
 from crossgeo.geodesy import geojson_polygon, to_lat_lon
@@ -23,12 +28,13 @@ from crossgeo.indexer.index import GeoIndex, Segment
 from crossgeo.kernels.box_decode import decode_boxes, fuse_boxes
 from crossgeo.kernels.dihedral import TURNS, turn_images, turn_points, unturn_boxes
 from crossgeo.models.checkpoint import load_object_network
-from crossgeo.models.object_network import ObjectNetwork, ReferenceFeatures
+from crossgeo.models.object_network import PREDICTIONS, ObjectNetwork
 from crossgeo.models.street_view import StreetObjectView
-from crossgeo.models.views import ObjectView
+from crossgeo.models.views import ObjectQuery, ObjectView
 
 CENTRE_STEP_M = 2.0  # windows are centred on this grid, so that clicks near each other share one; less than training moves them
-CACHED_WINDOWS = 32  # of eight turns each: 32 MB of AttenGeo-S's features, 256 MB of AttenGeo's
+PHOTOS_AT_ONCE = 8  # one click's turns: on a CPU more take longer, each, since their maps no longer fit its caches
+KEY_FORMAT = 1  # of cached features: to be raised with any change of what the network is shown
 
 
 class Locator(Protocol):
@@ -49,6 +55,30 @@ class Locator(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class _Window:
+    """A window of imagery on the grid of CENTRE_STEP_M, with the line of sight (px) of a click in a street photo.
+
+    That line is a channel of the network's input, so that two street clicks hardly ever share features. Only the first layer could be
+    shared, which is linear, and it is a few hundredths of the work.
+    """
+
+    segment: Segment
+    column: int
+    row: int
+    sight: tuple[float, float, float, float] | None
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """x, y in metres of its segment."""
+        return self.column * CENTRE_STEP_M, self.row * CENTRE_STEP_M
+
+    @property
+    def text(self) -> str:
+        """Which window of the index it is."""
+        return json.dumps([self.segment.number, self.column, self.row, self.sight])
+
+
 class ObjectFinder:
     """A network that finds objects, with its view; the reference half runs once a window and its features are kept.
 
@@ -57,18 +87,38 @@ class ObjectFinder:
     """
 
     def __init__(
-        self, index: GeoIndex, model: ObjectNetwork, view: ObjectView, precision: str = "auto", least_confidence: float = 0.0
-    ) -> None:
-        self.view, self.least_confidence = view, least_confidence
-        self._index, self._model = index, model.eval()
-        self._bf16 = precision == "bf16" or (precision == "auto" and cpu_has_fast_bf16())
-        self._cache: OrderedDict[Hashable, ReferenceFeatures | None] = OrderedDict()
+        self, index: GeoIndex, model: ObjectNetwork, view: ObjectView, options: RuntimeOptions | None = None, least_confidence: float = 0.0,
+        features: FeatureCache | None = None, weights_sha256: str | None = None, turns: Sequence[int] = range(TURNS),
+        photos_at_once: int = PHOTOS_AT_ONCE,
+    ) -> None:  # fmt: skip
+        """Join an index and a model, whose halves run as `options` say; it is shown `turns` of window and photo.
+
+        `features`, which others may use too, wants the digest of the weights; without it the finder has a cache of its own.
+        """
+        if features is not None and weights_sha256 is None:
+            raise ValueError("a cache that others use needs the digest of the weights, or their features would be mixed up")
+        self.view, self.least_confidence, self.turns = view, least_confidence, tuple(turns)
+        self._index = index
+        self._anchors, self._stride = model.anchors.cpu(), model.config.stride
+        halves = object_halves(model.eval(), (model.config.name, weights_sha256 or ""))
+        self._reference, self._query = runtimes(halves, options or RuntimeOptions(), lambda: of_index(index))
+        self._clicks_at_once = max(1, photos_at_once // len(self.turns))
+        self.features = features or FeatureCache()
+        # All that decides what features are made of, but the window itself.
+        made = [KEY_FORMAT, weights_sha256, self._reference.label, view.to_dict(), self.turns, index.manifest.hash]
+        self._made_of = json.dumps(made, sort_keys=True)
 
     @classmethod
-    def load(cls, index: GeoIndex, weights: str = "attengeo-s-drone") -> ObjectFinder:
-        """Load weights by shipped name or path; raise WeightsError when they are missing or damaged."""
+    def load(
+        cls, index: GeoIndex, weights: str = "attengeo-s-drone", features: FeatureCache | None = None, options: RuntimeOptions | None = None
+    ) -> ObjectFinder:
+        """Load weights by shipped name or path.
+
+        Raises WeightsError when they are missing or damaged, EngineError for a runtime that cannot be had.
+        """
         model = load_object_network(weights)
-        return cls(index, model.module, model.module.config.view, least_confidence=threshold(model.card, "confidence", 0.0))
+        least = threshold(model.card, "confidence", 0.0)
+        return cls(index, model.module, model.module.config.view, options, least, features, model.sha256)
 
     @property
     def reach_m(self) -> float:
@@ -80,50 +130,102 @@ class ObjectFinder:
 
         None where the index has no imagery there; UsageError when the click shows sky.
         """
+        return self.find_many(photo, [click_px], [spot])[0]
+
+    def find_many(self, photo: Photo, clicks_px: Sequence[tuple[float, float]], spots: Sequence[Spot]) -> list[FoundObject | None]:
+        """Return the object under each of n clicks of a photo, each with the spot where the photo lies, as `find` does, asked together.
+
+        The query half runs on up to `photos_at_once` turns of photos in one pass, whichever windows they fall on.
+        """
+        asked = [self._ask(photo, click, spot) for click, spot in zip(clicks_px, spots, strict=True)]
+        made: dict[_Window, NDArray[np.floating[Any]]] = {}
+        for _, window in asked:
+            if window not in made:
+                made[window] = self._features(window)
+        seen = [n for n, (_, window) in enumerate(asked) if len(made[window])]
+        out: list[FoundObject | None] = [None] * len(asked)
+        for start in range(0, len(seen), self._clicks_at_once):
+            some = seen[start : start + self._clicks_at_once]
+            boxes = self._look([asked[n][0] for n in some], [made[asked[n][1]] for n in some])
+            for n, (box, confidence) in zip(some, boxes, strict=True):
+                out[n] = self._object(asked[n][1], box, confidence)
+        return out
+
+    def warm(self, places: Iterable[tuple[Segment, float, float]]) -> None:
+        """Make the features of the windows around places (segment, x, y) of ground that will be clicked, where they are not kept already.
+
+        Only for drone photos: a street click's window shows its line of sight. Each window takes 0.1 s of a core and 0.5 MB of AttenGeo-S,
+        and clicks are served whose ground is less than a metre from a place, so this is for places, not for towns.
+        """
+        if isinstance(self.view, StreetObjectView):
+            raise ValueError("windows of street clicks show their lines of sight; there is nothing to make before the click")
+        for segment, x, y in places:
+            self._features(_Window(segment, round(x / CENTRE_STEP_M), round(y / CENTRE_STEP_M), None))
+
+    def _ask(self, photo: Photo, click_px: tuple[float, float], spot: Spot) -> tuple[ObjectQuery, _Window]:
+        """What the network is shown of a click, and in which window."""
         try:
             asked = self.view.query(photo.pixels, spot.pose.geometry(photo), click_px)
         except ValueError as error:
             raise UsageError(f"{photo.name}: the point shows sky, not ground; choose one on the ground") from error
         column, row = (round((at + away) / CENTRE_STEP_M) for at, away in zip((spot.x, spot.y), asked.centre_m, strict=True))
-        features = self._features(spot, column, row, asked.sight_m)
-        if features is None:
-            return None
-        images = torch.from_numpy(fill(asked.canvas, asked.mask, self.view.mean)[None]).permute(0, 3, 1, 2)  # (1, 3, S, S)
-        # A canvas on the ground turns with its window; what is seen from the street is only mirrored.
-        turns = range(TURNS) if asked.sight_m is None else [turn - turn % 4 for turn in range(TURNS)]
-        photos = torch.cat([turn_images(images, turn) for turn in turns])
-        clicks = torch.stack([turn_points(torch.tensor(asked.click_px), turn, self.view.photo_px) for turn in turns])
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self._bf16):
-            raw = self._model.query(features, photos, clicks)  # (8, A, 5, g, g)
-            turned, confidence = decode_boxes(raw, self._model.anchors, self._model.config.stride)
-            every = torch.stack([unturn_boxes(boxes, turn, self.view.window_px) for turn, boxes in enumerate(turned)])
-            fused, sure = fuse_boxes(every.flatten(0, -2), confidence.flatten())
-        box = np.clip(fused.numpy().astype(np.float64), 0.0, self.view.window_px)
-        return self._object(spot.segment, column, row, box, float(sure))
+        sight = None
+        if asked.sight_m is not None and isinstance(self.view, StreetObjectView):
+            sight = self.view.sight_px(asked.sight_m, (column * CENTRE_STEP_M - spot.x, row * CENTRE_STEP_M - spot.y))
+        return asked, _Window(spot.segment, column, row, sight)
 
-    def _features(self, spot: Spot, column: int, row: int, sight_m: tuple[float, float] | None) -> ReferenceFeatures | None:
-        x, y = column * CENTRE_STEP_M, row * CENTRE_STEP_M
-        sight = self.view.sight_px(sight_m, (x - spot.x, y - spot.y)) if sight_m and isinstance(self.view, StreetObjectView) else None
-        key = (spot.segment.number, column, row, sight)
-        if key not in self._cache:
-            window, valid = self._index.read_window(spot.segment, x, y, self.view.window_extent_m, self.view.window_px)
-            self._cache[key] = self._encode(fill(window, valid, self.view.mean), sight) if valid.any() else None
-            if len(self._cache) > CACHED_WINDOWS:
-                self._cache.popitem(last=False)
-        self._cache.move_to_end(key)
-        return self._cache[key]
+    def _look(self, asked: Sequence[ObjectQuery], features: Sequence[NDArray[np.floating[Any]]]) -> list[tuple[NDArray[np.float64], float]]:
+        """The box (4,) px of its window and the confidence of each of n clicks, T turns of each in one batch."""
+        photos, clicks = [], []
+        for one in asked:
+            image = torch.from_numpy(fill(one.canvas, one.mask, self.view.mean)[None]).permute(0, 3, 1, 2)  # (1, 3, S, S)
+            # A canvas on the ground turns with its window; what is seen from the street is only mirrored.
+            turns = self.turns if one.sight_m is None else [turn - turn % 4 for turn in self.turns]
+            photos += [turn_images(image, turn) for turn in turns]
+            clicks += [turn_points(torch.tensor(one.click_px), turn, self.view.photo_px) for turn in turns]
+        grid = np.concatenate(features).astype(np.float32)
+        (found,) = self._query.run_all(grid, torch.cat(photos).numpy(), torch.stack(clicks).float().numpy())
+        raw = torch.from_numpy(found).view(len(found), len(self._anchors), PREDICTIONS, *found.shape[-2:])  # (n T, A, 5, g, g)
+        with torch.inference_mode():
+            turned, confidence = decode_boxes(raw, self._anchors, self._stride)
+            turned, confidence = (v.reshape(len(asked), len(self.turns), *v.shape[1:]) for v in (turned, confidence))  # (n, T, A, g, g)
+            out = []
+            for own, sure in zip(turned, confidence, strict=True):
+                every = [unturn_boxes(boxes, turn, self.view.window_px) for turn, boxes in zip(self.turns, own, strict=True)]
+                box, best = fuse_boxes(torch.stack(every).flatten(0, -2), sure.flatten())
+                out.append((np.clip(box.numpy().astype(np.float64), 0.0, self.view.window_px), float(best)))
+        return out
 
-    def _encode(self, window: NDArray[np.uint8], sight: tuple[float, ...] | None) -> ReferenceFeatures:
+    def _features(self, window: _Window) -> NDArray[np.floating[Any]]:
+        """The features of a window's turns, from the cache where they are there; none, of length 0, where there is no imagery."""
+        key = hashlib.sha256(f"{self._made_of} {window.text}".encode()).digest()
+        kept = self.features.get(key)
+        if kept is not None:
+            return kept
+        x, y = window.centre
+        pixels, valid = self._index.read_window(window.segment, x, y, self.view.window_extent_m, self.view.window_px)
+        if not valid.any():
+            made = np.zeros((0, 0, 0, 0), np.float16)
+        else:
+            features = self._encode(fill(pixels, valid, self.view.mean), window.sight)
+            with np.errstate(over="ignore"):
+                made = features.astype(np.float16)
+            if not np.isfinite(made).all():
+                return features  # too large for what is kept; such a window is encoded at every click
+        self.features.put(key, made)
+        return made
+
+    def _encode(self, window: NDArray[np.uint8], sight: tuple[float, ...] | None) -> NDArray[np.float32]:
         images = torch.from_numpy(window[None]).permute(0, 3, 1, 2)  # (1, 3, S, S)
-        turned = [torch.cat([turn_images(images, turn) for turn in range(TURNS)])]
+        turned = [torch.cat([turn_images(images, turn) for turn in self.turns])]
         if sight is not None:
-            turned.append(torch.stack([turn_points(torch.tensor(sight), turn, self.view.window_px) for turn in range(TURNS)]))
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self._bf16):
-            return self._model.encode_reference(*turned)
+            turned.append(torch.stack([turn_points(torch.tensor(sight), turn, self.view.window_px).float() for turn in self.turns]))
+        return self._reference.run_all(*(given.numpy() for given in turned))[0]
 
-    def _object(self, segment: Segment, column: int, row: int, box: NDArray[np.float64], confidence: float) -> FoundObject:
+    def _object(self, window: _Window, box: NDArray[np.float64], confidence: float) -> FoundObject:
         """The box, in pixels of a window, as a place."""
-        bounds = Window.at(column * CENTRE_STEP_M, row * CENTRE_STEP_M, self.view.window_extent_m, self._index.gsd_m)
+        segment = window.segment
+        bounds = Window.at(*window.centre, self.view.window_extent_m, self._index.gsd_m)
         metres = bounds.size_m / self.view.window_px
         x0, x1 = (bounds.x_min + edge * metres for edge in (box[0], box[2]))
         y0, y1 = (bounds.y_max - edge * metres for edge in (box[3], box[1]))

@@ -7,10 +7,11 @@ batch. What flew and what stood in the street has a matcher of its own over the 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from crossgeo.engine.agreement import AgreementSettings
 from crossgeo.engine.camera import MAX_TILT_DEG, Camera, Kind, camera_of, check_known, without_exif
 from crossgeo.engine.describe import Describer, EgoTRDescriber
+from crossgeo.engine.feature_cache import DISK_BYTES, FeatureCache
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.kinds import looks_like_street
 from crossgeo.engine.locate import Locator, ObjectFinder
@@ -90,10 +92,11 @@ class GeoSearch:
         settings: SearchSettings | None = None,
         street: Describer | None = None,
         street_objects: str | Locator | None = None,
+        features: FeatureCache | None = None,
     ) -> None:
         """Join an index and describers of the same aerial weights (MismatchError otherwise), of drone photos and of street photos.
 
-        `objects` and `street_objects` are weights, loaded at the first click.
+        `objects` and `street_objects` are weights, loaded at the first click; what they make of windows goes to `features`.
         """
         self.index, self.settings = index, settings or SearchSettings()
         self.matchers: dict[Kind, Matcher] = {}
@@ -103,6 +106,7 @@ class GeoSearch:
                 self.matchers["drone" if kind == "drone" else "street"] = Matcher(index, own, how)
         self.thresholds = self.matchers["drone"].thresholds
         self._objects: dict[Kind, str | Locator | None] = {"drone": objects, "street": street_objects}
+        self._features = features or FeatureCache()
 
     @classmethod
     def open(
@@ -113,9 +117,13 @@ class GeoSearch:
         settings: SearchSettings | None = None,
         street_weights: str | None = AUTO,
         street_object_weights: str | None = AUTO,
+        feature_cache: str | Path | None = None,
+        feature_cache_bytes: int = DISK_BYTES,
     ) -> GeoSearch:
         """Open an index folder and the weights by shipped name or path; without `street_weights` every photo is taken for a drone's.
 
+        `feature_cache` is a folder, which several processes may share, where what the object models make of windows of imagery is kept
+        for later clicks, up to `feature_cache_bytes`; a folder that cannot be used is no error, but is told by `metrics`.
         Raises StoreError for a damaged index, WeightsError for missing or damaged weights, MismatchError when they do not go together.
         """
         describer = EgoTRDescriber.load(weights)
@@ -124,7 +132,8 @@ class GeoSearch:
         street = _street_side(describer, street_weights)
         opened = GeoIndex.open(Path(index))
         try:
-            return cls(opened, describer, object_weights, settings, street, street_object_weights)
+            features = FeatureCache(folder=None if feature_cache is None else Path(feature_cache), disk_bytes=feature_cache_bytes)
+            return cls(opened, describer, object_weights, settings, street, street_object_weights, features)
         except BaseException:
             opened.close()
             raise
@@ -137,7 +146,7 @@ class GeoSearch:
         describer = self.matchers["drone"].describer
         assert isinstance(describer, EgoTRDescriber)  # as `open` makes it
         street = _street_side(describer, street_weights)
-        return GeoSearch(self.index, describer, self._objects["drone"], self.settings, street, self._objects["street"])
+        return GeoSearch(self.index, describer, self._objects["drone"], self.settings, street, self._objects["street"], self._features)
 
     @property
     def models(self) -> dict[str, dict[str, str]]:
@@ -149,8 +158,15 @@ class GeoSearch:
             out[str(kind)] = {**own, "view": identity.view}
         return out
 
+    def metrics(self) -> dict[str, dict[str, Any]]:
+        """Return what happened since it was opened, as plain values: `object_features` has the hits, misses, hit rate and bytes of
+        `CacheStats`, and under `trouble` why the folder for them is not used."""
+        stats = self._features.stats()
+        return {"object_features": {**asdict(stats), "hits": stats.hits, "hit_rate": stats.hit_rate}}
+
     def close(self) -> None:
-        """Close the index."""
+        """Close the index, and the folder of features."""
+        self._features.close()
         self.index.close()
 
     def __enter__(self) -> GeoSearch:
@@ -316,7 +332,7 @@ class GeoSearch:
         if known is None:
             raise UsageError(f"no object weights for {kind} photos were opened; give them to ask for a point")
         if isinstance(known, str):
-            finder = ObjectFinder.load(self.index, known)
+            finder = ObjectFinder.load(self.index, known, self._features)
             if isinstance(finder.view, StreetObjectView) != (kind == "street"):
                 raise MismatchError(f"the object weights {known} are not for {kind} photos; choose others")
             known = self._objects[kind] = finder

@@ -1,15 +1,19 @@
 """One segment in the making: the sources of one metric CRS, cut into blocks, then tiles, then descriptors, then moved into place.
 
 Every step leaves journal pieces (journal.py) whose number and content depend on the plan alone, so an interrupted build ends like an
-unbroken one.
+unbroken one. Threads cut the next blocks, and read the next tiles while a batch is described (ahead.py); all that is written is written by
+the caller's own thread, in order.
 """
 
 from __future__ import annotations
 
 import hashlib
 import struct
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +24,8 @@ from crossgeo import geodesy
 from crossgeo.disk import replacing
 from crossgeo.errors import InputError, StoreError, WeightsError
 from crossgeo.indexer import files, grid
-from crossgeo.indexer.block_store import BlockStore, block_cells, encode_block, write_blocks
+from crossgeo.indexer.ahead import ahead
+from crossgeo.indexer.block_store import BlockStore, Pixels, block_cells, encode_block, write_blocks
 from crossgeo.indexer.descriptor_store import write_descriptors
 from crossgeo.indexer.grid import BLOCK_PX, Bounds
 from crossgeo.indexer.journal import Journal
@@ -61,6 +66,7 @@ class Area:
         self._sources = sources
         self._grid = numbers
         self._parts = [metric_parts(s, crs) for s in sources]
+        self._boxes = np.asarray([[*p[:, :2].min(axis=0), *p[:, 2:].max(axis=0)] for p in self._parts])  # (sources, 4)
         self.blocks = grid.blocks_over(np.concatenate(self._parts), numbers.gsd_m)
         self.tiles: NDArray[np.int32] = np.zeros((0, 2), np.int32)
         self._bounds: Bounds = (0.0, 0.0, 0.0, 0.0)
@@ -109,18 +115,21 @@ class Area:
 
     def _write_blocks(self, path: Path, step: Step) -> None:
         pieces = [self.blocks[at : at + BLOCKS_PER_PIECE] for at in range(0, len(self.blocks), BLOCKS_PER_PIECE)]
-        total, count = 0, 0
-        for number, blocks in enumerate(pieces):
-            payload = self._journal.get(self._piece_name("blocks", number))
-            if payload is None:
-                payload = b"".join(_RECORD.pack(bx, by, len(v)) + v for bx, by, v in self._cut(blocks))
-                self._journal.put(self._piece_name("blocks", number), payload)
-            total += len(payload)
-            count += len(blocks)
-            step(len(blocks))
+        payloads = (self._journal.get(self._piece_name("blocks", number)) for number in range(len(pieces)))
+        sizes = {number: len(payload) for number, payload in enumerate(payloads) if payload is not None}
+        missing = deque(number for number in range(len(pieces)) if number not in sizes)
+        with ahead(self._cut, [block for number in missing for block in pieces[number]]) as cut:
+            for number, blocks in enumerate(pieces):
+                if number not in sizes:
+                    payload = b"".join(islice(cut, len(blocks)))
+                    self._journal.put(self._piece_name("blocks", number), payload)
+                    sizes[number] = len(payload)
+                    missing.popleft()
+                    self._close_all_but(self._sources_of(blocks + pieces[missing[0]] if missing else []))
+                step(len(blocks))
         files.make_folder(path.parent)
         with replacing(path) as temporary:
-            write_blocks(temporary, self._kept_blocks(len(pieces)), total, count)
+            write_blocks(temporary, self._kept_blocks(len(pieces)), sum(sizes.values()), len(self.blocks))
 
     def _piece_name(self, kind: str, number: int) -> str:
         return f"{self._name}/{kind}/{number:06d}"
@@ -136,54 +145,58 @@ class Area:
                 at += _RECORD.size + size
                 yield (bx, by), payload[at - size : at]
 
-    def _cut(self, blocks: list[tuple[int, int]]) -> Iterator[tuple[int, int, bytes]]:
-        boxes = np.asarray([[*p[:, :2].min(axis=0), *p[:, 2:].max(axis=0)] for p in self._parts])  # (sources, 4)
-        used: set[int] = set()
-        for bx, by in blocks:
-            bounds = grid.block_bounds(bx, by, self._grid.gsd_m)
-            rgb, valid = np.zeros((BLOCK_PX, BLOCK_PX, 3), np.uint8), np.zeros((BLOCK_PX, BLOCK_PX), bool)
-            touching = (boxes[:, 0] < bounds[2]) & (boxes[:, 2] > bounds[0]) & (boxes[:, 1] < bounds[3]) & (boxes[:, 3] > bounds[1])
-            for number in np.flatnonzero(touching).tolist():
-                if valid.all():
-                    break
-                used.add(number)
-                fill(rgb, valid, *self._sources[number].read(self.crs, bounds, (BLOCK_PX, BLOCK_PX)))
-            if valid.any():
-                yield bx, by, encode_block(rgb, valid, self._grid.jpeg_quality)
+    def _cut(self, block: tuple[int, int]) -> bytes:
+        """Return a block as it stands in a piece; nothing where there is no imagery."""
+        bounds = grid.block_bounds(*block, self._grid.gsd_m)
+        rgb, valid = np.zeros((BLOCK_PX, BLOCK_PX, 3), np.uint8), np.zeros((BLOCK_PX, BLOCK_PX), bool)
+        for number in self._touching(bounds):
+            if valid.all():
+                break
+            fill(rgb, valid, *self._sources[number].read(self.crs, bounds, (BLOCK_PX, BLOCK_PX)))
+        if not valid.any():
+            return b""
+        value = encode_block(rgb, valid, self._grid.jpeg_quality)
+        return _RECORD.pack(*block, len(value)) + value
+
+    def _touching(self, bounds: Bounds) -> list[int]:
+        boxes = self._boxes
+        touching = (boxes[:, 0] < bounds[2]) & (boxes[:, 2] > bounds[0]) & (boxes[:, 1] < bounds[3]) & (boxes[:, 3] > bounds[1])
+        return [int(number) for number in np.flatnonzero(touching)]
+
+    def _sources_of(self, blocks: Sequence[tuple[int, int]]) -> set[int]:
+        return {number for block in blocks for number in self._touching(grid.block_bounds(*block, self._grid.gsd_m))}
+
+    def _close_all_but(self, used: set[int]) -> None:
+        """Close the sources of ground that was passed: thousands of files may not all be open at once."""
         for number, source in enumerate(self._sources):
             if number not in used:
-                source.close()  # thousands of files may not all be open at once
+                source.close()
 
     # Descriptors
 
     def describe(self, describe: Describe, batch: int, model: str, step: Step) -> SegmentRecord:
         """Describe the tiles in batches of a fixed order, write the segment's files, move it into place and return its record."""
         per_piece = batch * BATCHES_PER_PIECE
+        pieces = [self.tiles[at : at + per_piece] for at in range(0, len(self.tiles), per_piece)]
+        payloads = (self._journal.get(self._piece_name("descriptors", number)) for number in range(len(pieces)))
+        kept = {number: payload for number, payload in enumerate(payloads) if payload is not None}
+        todo = (some for number, tiles in enumerate(pieces) if number not in kept for some in _batches(tiles, batch))
         found: list[NDArray[np.float32]] = []
-        with BlockStore(self._folder / "blocks.lmdb") as store:
-            cache = BlockCache()
-            for number, at in enumerate(range(0, len(self.tiles), per_piece)):
-                tiles = self.tiles[at : at + per_piece]
-                payload = self._journal.get(self._piece_name("descriptors", number))
-                if payload is None:
-                    vectors = np.concatenate([self._describe_batch(describe, store, cache, b, model, step) for b in _batches(tiles, batch)])
-                    self._journal.put(self._piece_name("descriptors", number), vectors.tobytes())
-                else:
-                    vectors = np.frombuffer(payload, np.float32).reshape(len(tiles), -1)
+        with BlockStore(self._folder / "blocks.lmdb") as store, ahead(partial(self._read, store, BlockCache()), todo) as read:
+            for number, tiles in enumerate(pieces):
+                if number in kept:
+                    vectors = np.frombuffer(kept[number], np.float32).reshape(len(tiles), -1)
                     step(len(tiles))
+                else:
+                    batches = islice(read, -(-len(tiles) // batch))
+                    vectors = np.concatenate([_described(describe, rgb, model, step) for rgb in batches])
+                    self._journal.put(self._piece_name("descriptors", number), vectors.tobytes())
                 found.append(vectors)
         return self._finish(np.concatenate(found))
 
-    def _describe_batch(
-        self, describe: Describe, store: BlockStore, cache: BlockCache, tiles: NDArray[np.int32], model: str, step: Step
-    ) -> NDArray[np.float32]:
+    def _read(self, store: BlockStore, cache: BlockCache, tiles: NDArray[np.int32]) -> Pixels:
         g = self._grid
-        rgb, _ = read_windows(store, cache, windows_at(tiles * np.float64(g.stride_m), g.tile_m, g.gsd_m), g.tile_px)
-        vectors = np.ascontiguousarray(describe(rgb), np.float32)
-        if vectors.ndim != 2 or len(vectors) != len(tiles) or not np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-2):
-            raise WeightsError(f"model {model} gives no finite unit vectors (shape {vectors.shape}); its weights are damaged")
-        step(len(tiles))
-        return vectors
+        return read_windows(store, cache, windows_at(tiles * np.float64(g.stride_m), g.tile_m, g.gsd_m), g.tile_px)[0]
 
     def _finish(self, descriptors: NDArray[np.float32]) -> SegmentRecord:
         with replacing(self._folder / "descriptors.h5") as temporary:
@@ -204,6 +217,14 @@ class Area:
             files.remove(target)
             files.move_folder(self._folder, target)
         return record
+
+
+def _described(describe: Describe, rgb: Pixels, model: str, step: Step) -> NDArray[np.float32]:
+    vectors = np.ascontiguousarray(describe(rgb), np.float32)
+    if vectors.ndim != 2 or len(vectors) != len(rgb) or not np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-2):
+        raise WeightsError(f"model {model} gives no finite unit vectors (shape {vectors.shape}); its weights are damaged")
+    step(len(rgb))
+    return vectors
 
 
 def metric_parts(source: Source, crs: CRS) -> NDArray[np.float64]:

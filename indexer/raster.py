@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from pathlib import Path
+from threading import Lock, RLock
 from typing import Any
 
 import numpy as np
@@ -29,15 +30,17 @@ _DRIVERS = {b"II*\0": "GTiff", b"MM\0*": "GTiff", b"II+\0": "GTiff", b"MM\0+": "
 _OVERVIEW_PX = 1024
 _MARGIN_PX = 4
 _MAX_PIECE_PX = 16384 * 16384
+_opening = Lock()  # the filters of warnings are those of all threads
 
 
 class RasterSource:
-    """A raster file; colours are read as RGB whatever its bands are (one band, palette, alpha, 16-bit, float)."""
+    """A raster file; colours are read as RGB whatever its bands are (one band, palette, alpha, 16-bit, float). Safe for threads."""
 
     def __init__(self, path: Path, crs: CRS | None = None) -> None:
         self.path = path
         self._world = worldfile.find_world_file(path)
         self._open_data: Any = None
+        self._lock = RLock()  # GDAL reads a file for one thread at a time
         try:
             self._affine = self._place()
             self.crs = self._find_crs(crs)
@@ -120,11 +123,12 @@ class RasterSource:
         """Return the chosen bands (c, h, w) as they are stored, and valid (h, w)."""
         how = Resampling.nearest if self._palette is not None else Resampling.average
         try:
-            values = self._data.read(self._bands, window=window, out_shape=(len(self._bands), *shape), resampling=how)
-            if all(MaskFlags.all_valid in flags for flags in self._data.mask_flag_enums):
-                valid = np.ones(shape, bool)
-            else:
-                valid = self._data.dataset_mask(window=window, out_shape=shape, resampling=how) >= 128
+            with self._lock:
+                values = self._data.read(self._bands, window=window, out_shape=(len(self._bands), *shape), resampling=how)
+                if all(MaskFlags.all_valid in flags for flags in self._data.mask_flag_enums):
+                    valid = np.ones(shape, bool)
+                else:
+                    valid = self._data.dataset_mask(window=window, out_shape=shape, resampling=how) >= 128
         except RasterioError as error:
             raise InputError(f"{self.path} is damaged: {_cause(error)}; get the file again") from error
         if values.dtype.kind == "f":
@@ -190,9 +194,10 @@ class RasterSource:
 
     def close(self) -> None:
         """Let go of the file; reading opens it again."""
-        if self._open_data is not None:
-            self._open_data.close()
-            self._open_data = None
+        with self._lock:
+            if self._open_data is not None:
+                self._open_data.close()
+                self._open_data = None
 
 
 def is_placed_tiff(path: Path) -> bool:
@@ -217,7 +222,7 @@ def _open(path: Path) -> Any:
     if driver is None:
         raise InputError(f"{path} is not an image of a kind that is read; give GeoTIFF, JPEG or PNG")
     try:
-        with warnings.catch_warnings():
+        with _opening, warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             data = rasterio.open(path, driver=driver)
             _ = data.transform

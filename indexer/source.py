@@ -26,7 +26,7 @@ _SAMPLES = 16
 
 
 class Source(Protocol):
-    """A georeferenced piece of imagery, read in any CRS."""
+    """A georeferenced piece of imagery, read in any CRS, by any number of threads."""
 
     path: Path
     kind: str  # "geotiff", "xyz" or "worldfile"

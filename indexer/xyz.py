@@ -6,6 +6,7 @@ import math
 import re
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 
 import cv2
 import numpy as np
@@ -38,7 +39,7 @@ Key = tuple[int, int, int]
 class XyzSource:
     """A folder of tiles; where several zooms lie in it, the finest that covers a place is used, down to two zooms below the finest.
 
-    JPEG has no mask, so large white regions at a tile's edge count as no data.
+    JPEG has no mask, so large white regions at a tile's edge count as no data. Safe for threads.
     """
 
     kind = "xyz"
@@ -53,7 +54,8 @@ class XyzSource:
         self._tiles = {key: file for key, file in sorted(found.items()) if key[2] > finest - _LEVELS}
         self._zooms = sorted({z for _, _, z in self._tiles}, reverse=True)
         self._px = {z: _tile_px(next(file for key, file in self._tiles.items() if key[2] == z)) for z in self._zooms}
-        self._tile = lru_cache(maxsize=256)(self._decode)
+        self._decoded = lru_cache(maxsize=256)(self._decode)
+        self._decoding = [Lock() for _ in range(16)]
         boxes = self.parts()
         self.bounds: Bounds = (float(boxes[:, 0].min()), float(boxes[:, 1].min()), float(boxes[:, 2].max()), float(boxes[:, 3].max()))
         x, y, z = min(key for key in self._tiles if key[2] == finest)
@@ -99,6 +101,10 @@ class XyzSource:
             return None
         return rgb, valid, Affine(pixel, 0.0, left * pixel - _HALF_M, 0.0, -pixel, _HALF_M - top * pixel)
 
+    def _tile(self, key: Key) -> tuple[Pixels, Mask]:
+        with self._decoding[hash(key) % len(self._decoding)]:  # neighbouring blocks, cut by other threads, want the same tiles
+            return self._decoded(key)
+
     def _decode(self, key: Key) -> tuple[Pixels, Mask]:
         path = self._tiles[key]
         px = self._px[key[2]]
@@ -107,11 +113,12 @@ class XyzSource:
         try:
             with Image.open(path) as image:
                 kind = image.format
-                rgba = np.asarray(image.convert("RGBA"))
+                opaque = image.mode == "RGB" and "transparency" not in image.info
+                pixels = np.asarray(image if opaque else image.convert("RGBA"))
         except (OSError, ValueError, Image.DecompressionBombError) as error:
             raise InputError(f"{path} is not a picture that can be read ({error}); get the tile again or remove it") from error
-        rgb = np.ascontiguousarray(rgba[..., :3])
-        valid = rgba[..., 3] >= 128
+        rgb = pixels if opaque else np.ascontiguousarray(pixels[..., :3])
+        valid = np.ones(rgb.shape[:2], bool) if opaque else pixels[..., 3] >= 128
         if kind == "JPEG":
             valid &= ~white_regions(rgb)
         return rgb, valid
@@ -126,7 +133,7 @@ class XyzSource:
 
     def close(self) -> None:
         """Forget the decoded tiles."""
-        self._tile.cache_clear()
+        self._decoded.cache_clear()
 
 
 def find_tiles(folder: Path) -> dict[Key, Path]:
@@ -159,7 +166,8 @@ def tile_bounds(x: int, y: int, zoom: int) -> Bounds:
 
 def white_regions(rgb: Pixels) -> Mask:
     """Return the (H, W) pixels that are white for want of data: large, nearly all exactly white, and touching the edge of the tile."""
-    white = (rgb.min(axis=2) >= _WHITE).astype(np.uint8)
+    darkest = np.minimum(np.minimum(rgb[..., 0], rgb[..., 1]), rgb[..., 2])  # many times as quick as `min` over three
+    white = (darkest >= _WHITE).astype(np.uint8)
     out = np.zeros(white.shape, bool)
     if int(white.sum()) < _WHITE_SHARE * white.size:
         return out
@@ -170,7 +178,7 @@ def white_regions(rgb: Pixels) -> Mask:
         if area < _WHITE_SHARE * white.size or (x > 0 and y > 0 and x + w < width and y + h < height):
             continue
         region = labels == n
-        if float((rgb[region] == 255).all(axis=1).mean()) >= _WHITE_EXACT:
+        if float((darkest[region] == 255).mean()) >= _WHITE_EXACT:
             out |= region
     if out.any():
         side = 2 * _WHITE_GROW_PX + 1

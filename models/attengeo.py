@@ -127,6 +127,11 @@ class AttenGeo(ObjectNetwork):
         """What shapes the network."""
         return self._config
 
+    @property
+    def reference_channels(self) -> int:
+        """C of the features of a window."""
+        return self._config.channels
+
     def encode_reference(self, windows: Tensor, sights: Tensor | None = None) -> ReferenceFeatures:
         """Encode (B, 3, S, S) windows (`ObjectNetwork`) as (B, C, S / stride, S / stride) features."""
         self.check_windows(windows, sights)

@@ -114,6 +114,11 @@ class DetGeo(ObjectNetwork):
         """What shapes the network."""
         return self._config
 
+    @property
+    def reference_channels(self) -> int:
+        """C of the features of a window."""
+        return CHANNELS
+
     def encode_reference(self, windows: Tensor, sights: Tensor | None = None) -> ReferenceFeatures:
         """Encode (B, 3, S, S) windows (`ObjectNetwork`) as (B, 512, S / 16, S / 16) features."""
         self.check_windows(windows, sights)

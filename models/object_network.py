@@ -124,6 +124,11 @@ class ObjectNetwork(nn.Module, ABC):
     def config(self) -> ObjectConfig:
         """What shapes the network."""
 
+    @property
+    @abstractmethod
+    def reference_channels(self) -> int:
+        """C of the features of a window."""
+
     @abstractmethod
     def encode_reference(self, windows: Tensor, sights: Tensor | None = None) -> ReferenceFeatures:
         """Encode (B, 3, S, S) windows, RGB in 0..255, as (B, C, g, g) features; S must be a multiple of the stride.

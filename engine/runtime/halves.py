@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 from typing import cast
 
 import cv2
@@ -80,7 +82,8 @@ class Query(nn.Module):
 
     def forward(self, features: Tensor, photos: Tensor, clicks: Tensor) -> tuple[Tensor]:
         """Ask (B, C, g, g) features for (B, 2) clicks on (B, 3, h, w) uint8 photos: raw (B, 5 A, g, g)."""
-        return (self.network.fuse(features.to(self.network.mean.dtype), self.network.encode_query(photos, clicks)),)
+        query = self.network.encode_query(photos, clicks)
+        return (self.network.fuse(features.to(query.dtype), query),)
 
 
 def describing(
@@ -114,6 +117,13 @@ def mapping(branch: FoldedBranch, view: DroneView | StreetView, name: str, model
     )
 
 
+def object_halves(network: ObjectNetwork, model: tuple[str, str]) -> list[Half]:
+    """Return the halves of a network that finds objects: windows, and clicks against them."""
+    told = json.dumps(network.config.to_dict(), sort_keys=True)  # its view, and all else that its pixels are
+    digest = hashlib.sha256(told.encode()).hexdigest()[:16]
+    return [of_windows(network, model, digest), of_clicks(network, model, digest)]
+
+
 def of_windows(network: ObjectNetwork, model: tuple[str, str], digest: str) -> Half:
     """Return the half that encodes windows."""
     side, sighted = network.config.window_px, network.config.look_deg > 0.0
@@ -135,8 +145,6 @@ def of_clicks(network: ObjectNetwork, model: tuple[str, str], digest: str) -> Ha
     config = network.config
     side, cells = config.photo_px, config.window_px // config.stride
     windows = of_windows(network, model, digest)
-    with torch.inference_mode():
-        seen = network.encode_reference(*(torch.from_numpy(rows) for rows in windows.examples(np.zeros((1, 32, 32, 3), np.uint8))))
 
     def examples(pictures: Pixels) -> tuple[Array, ...]:
         """A click into a picture, with the features of the same ground."""
@@ -150,7 +158,7 @@ def of_clicks(network: ObjectNetwork, model: tuple[str, str], digest: str) -> Ha
         laid = torch.from_numpy(raw).view(len(raw), len(config.anchors), 5, cells, cells)
         return np.asarray(decode_best(laid, config.anchors, config.stride)[0].numpy(), np.float32)
 
-    slots = Slot("features", tuple(seen.grid.shape[1:])), Slot("photos", (3, side, side), "uint8"), Slot("clicks", (2,))
+    slots = Slot("features", (network.reference_channels, cells, cells)), Slot("photos", (3, side, side), "uint8"), Slot("clicks", (2,))
     return Half("query", Query(network), slots, ("raw",), model, digest, examples, "boxes", decode)
 
 

@@ -27,6 +27,18 @@ def test_json_is_the_one_object_of_the_format(city: Any, geo: Any) -> None:
     assert answer["index"]["generation"] == 1
 
 
+def test_features_of_a_click_are_kept_in_a_folder_or_it_is_said_why_not(city: Any, geo: Any, tmp_path: Path) -> None:
+    asked = ("query", city.photo, "--index", city.index, "--point", "160,120", "--anyway", "--json", *KNOWN, *city.weights)
+    answers = []
+    for folder, said in ((tmp_path / "kept", False), (tmp_path / "kept", False), (city.photo / "kept", True)):
+        done = geo(*asked, "--feature-cache", folder, "--feature-cache-mb", "8")
+        assert done.exit_code == 0, done.output
+        assert (f"--feature-cache {folder}: " in done.stderr) == said
+        answers.append(json.loads(done.stdout)["object"])
+    assert answers[0] is not None and answers[0] == answers[1] == answers[2]
+    assert [path.suffix for path in sorted((tmp_path / "kept").iterdir())] == [".lmdb", ".lmdb-lock", ".lock"]
+
+
 def test_people_get_rows_with_the_place_first(city: Any, geo: Any) -> None:
     done = geo("query", city.photo, "--index", city.index, *city.weights)
     assert done.exit_code == 0, done.output

@@ -10,54 +10,62 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from crossgeo.engine.feature_cache import FeatureCache
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.locate import ObjectFinder, fill
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.pose import DronePose, StreetPose
+from crossgeo.engine.runtime.choose import RuntimeOptions
 from crossgeo.errors import UsageError
 from crossgeo.geodesy import from_lat_lon
 from crossgeo.indexer.build import BuildOptions, build_index
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.models.attengeo import PRESETS, AttenGeo
+from crossgeo.models.object_network import ReferenceFeatures
 from crossgeo.models.street_view import StreetObjectView
 from crossgeo.models.views import ObjectView
 
 STRIDE, SIDE_M = 16, 8.0
+PRECISE = RuntimeOptions(runtime="torch", precision="fp32", batch=64)
 WEST, NORTH, GSD_M = 363_000.0, 3_057_600.0, 0.5
 RED_X, RED_Y = 363_160.0, 3_057_440.0  # centre of the red square
 
 
-class RedFinder:
+class RedFinder(nn.Module):
     """Answers with the box of what is red in the window; keeps count of its two halves."""
 
-    config = SimpleNamespace(stride=STRIDE)
-    anchors = torch.tensor([[32.0, 32.0]])
-
-    def __init__(self) -> None:
+    def __init__(self, gain: float = 1.0, look_deg: float = 0.0) -> None:
+        super().__init__()
+        self.gain = gain
+        told = {"window_px": 384, "photo_px": 256}
+        self.config = SimpleNamespace(stride=STRIDE, name="red", look_deg=look_deg, anchors=((32.0, 32.0),), to_dict=lambda: told, **told)
+        self.reference_channels = 3
+        self.register_buffer("anchors", torch.tensor([[32.0, 32.0]]))
         self.windows: list[Tensor] = []
         self.sights: list[Tensor] = []
         self.clicks: list[tuple[Tensor, Tensor]] = []
 
-    def eval(self) -> RedFinder:
-        return self
-
-    def encode_reference(self, windows: Tensor, *sights: Tensor) -> Tensor:
+    def encode_reference(self, windows: Tensor, sights: Tensor | None = None) -> ReferenceFeatures:
         self.windows.append(windows)
-        self.sights.extend(sights)
-        return windows
+        self.sights.extend([] if sights is None else [sights])
+        return ReferenceFeatures(windows.float() * self.gain)
 
-    def query(self, features: Tensor, photos: Tensor, clicks: Tensor) -> Tensor:
+    def encode_query(self, photos: Tensor, clicks: Tensor) -> Tensor:
         self.clicks.append((photos, clicks))
+        return torch.zeros(len(photos), 1)
+
+    def fuse(self, features: Tensor, query: Tensor) -> Tensor:
+        assert len(features) == len(query)
         grid = (side // STRIDE for side in features.shape[-2:])
-        raw = torch.full((len(features), 1, 5, *grid), -9.0)
-        for window, answer in zip(features, raw, strict=True):
+        raw = torch.full((len(features), 5, *grid), -9.0)
+        for window, cells in zip(features / self.gain, raw, strict=True):
             red = (window[0] > 240) & (window[1] < 15)
             rows, columns = torch.nonzero(red, as_tuple=True)
             x0, x1, y0, y1 = columns.min(), columns.max() + 1, rows.min(), rows.max() + 1
             x, y = float(x0 + x1) / 2 / STRIDE, float(y0 + y1) / 2 / STRIDE
-            cell = answer[0, :, int(y), int(x)]
+            cell = cells[:, int(y), int(x)]
             cell[0], cell[1] = torch.logit(torch.tensor([x % 1.0, y % 1.0]).clamp(1e-4, 1 - 1e-4))
             cell[2], cell[3] = math.log(float(x1 - x0) / 32.0), math.log(float(y1 - y0) / 32.0)
             cell[4] = 3.0
@@ -78,8 +86,8 @@ def red_index(tmp_path_factory: pytest.TempPathFactory, write_ortho: Any, make_d
     return folder / "red.geo"
 
 
-def finder(index: GeoIndex, model: Any) -> ObjectFinder:
-    return ObjectFinder(index, model, ObjectView(photo_px=256, window_px=384, gsd_m=0.2), precision="fp32")
+def finder(index: GeoIndex, model: Any, **more: Any) -> ObjectFinder:
+    return ObjectFinder(index, model, ObjectView(photo_px=256, window_px=384, gsd_m=0.2), options=PRECISE, **more)
 
 
 def spot(index: GeoIndex, heading: float, x: float, y: float) -> Spot:
@@ -125,6 +133,90 @@ def test_clicks_near_each_other_share_one_window(red_index: Path, ground: Any) -
         assert len(model.windows) == 2
 
 
+def test_clicks_asked_together_are_answered_as_one_by_one_in_one_pass(red_index: Path, ground: Any) -> None:
+    photo = ground.photo(RED_X, RED_Y, 0.0, 65.0)
+    clicks = [(100.0, 75.0), (140.0, 75.0), (100.0, 75.0), (101.0, 75.5)]
+    with GeoIndex.open(red_index) as index:
+        spots = [spot(index, 0.0, RED_X, RED_Y), spot(index, 20.0, RED_X + 3, RED_Y), spot(index, 0.0, RED_X + 900, RED_Y)]
+        spots.append(spots[0])
+        model = RedFinder()
+        together = finder(index, model, photos_at_once=64).find_many(photo, clicks, spots)
+        assert [len(model.windows), [len(photos) for photos, _ in model.clicks]] == [2, [16, 8]]
+        single = finder(index, RedFinder())
+        assert together == [single.find(photo, click, at) for click, at in zip(clicks, spots, strict=True)]
+        assert [found is None for found in together] == [False, False, True, False]
+        with pytest.raises(ValueError, match="zip"):
+            single.find_many(photo, clicks, spots[:2])
+
+
+def test_many_clicks_go_through_the_network_some_at_a_time(red_index: Path, ground: Any) -> None:
+    photo = ground.photo(RED_X, RED_Y, 0.0, 65.0)
+    with GeoIndex.open(red_index) as index:
+        model = RedFinder()
+        found = finder(index, model, photos_at_once=35).find_many(photo, [(100.0, 75.0)] * 11, [spot(index, 0.0, RED_X, RED_Y)] * 11)
+    assert [len(photos) for photos, _ in model.clicks] == [32, 32, 16, 8]
+    assert len({repr(one) for one in found}) == 1
+
+
+def test_the_next_process_finds_the_features_and_answers_alike(red_index: Path, ground: Any, tmp_path: Path) -> None:
+    photo, click = ground.photo(RED_X, RED_Y, 0.0, 65.0), (100.0, 75.0)
+    with GeoIndex.open(red_index) as index:
+        answers = []
+        for digest, windows in (("a", 1), ("a", 0), ("b", 1)):  # other weights make other features
+            model: Any = RedFinder()
+            cache = FeatureCache(folder=tmp_path)
+            view = ObjectView(photo_px=256, window_px=384, gsd_m=0.2)
+            shared = ObjectFinder(index, model, view, PRECISE, features=cache, weights_sha256=digest)
+            answers.append(shared.find(photo, click, spot(index, 0.0, RED_X, RED_Y)))
+            assert len(model.windows) == windows
+            assert (cache.stats().disk_hits, cache.stats().misses) == (1 - windows, windows)
+            cache.close()
+    assert answers[0] == answers[1] == answers[2] and answers[0] is not None
+
+
+def test_a_cache_that_others_use_wants_the_weights_digest(red_index: Path) -> None:
+    with GeoIndex.open(red_index) as index:
+        model: Any = RedFinder()
+        with pytest.raises(ValueError, match="digest"):
+            ObjectFinder(index, model, ObjectView(), features=FeatureCache())
+
+
+def test_features_past_float16_are_used_but_not_kept(red_index: Path, ground: Any) -> None:
+    photo = ground.photo(RED_X, RED_Y, 0.0, 65.0)
+    with GeoIndex.open(red_index) as index:
+        model = RedFinder(gain=1000.0)
+        large = finder(index, model)
+        for _ in range(2):
+            assert large.find(photo, (100.0, 75.0), spot(index, 0.0, RED_X, RED_Y)) is not None
+    assert len(model.windows) == 2
+    assert large.features.stats().memory_bytes == 0
+
+
+def test_warmed_windows_are_there_at_the_first_click(red_index: Path, ground: Any) -> None:
+    photo = ground.photo(RED_X, RED_Y, 0.0, 65.0)
+    with GeoIndex.open(red_index) as index:
+        model = RedFinder()
+        warmed = finder(index, model)
+        warmed.warm([(index.segments[0], RED_X, RED_Y), (index.segments[0], RED_X + 0.3, RED_Y)])
+        assert len(model.windows) == 1
+        assert warmed.find(photo, (100.0, 75.0), spot(index, 0.0, RED_X, RED_Y)) is not None
+        assert len(model.windows) == 1
+        street: Any = RedFinder()
+        with pytest.raises(ValueError, match="lines of sight"):
+            ObjectFinder(index, street, StreetObjectView(), PRECISE).warm([(index.segments[0], RED_X, RED_Y)])
+
+
+def test_fewer_turns_may_be_looked_at(red_index: Path, ground: Any) -> None:
+    photo = ground.photo(RED_X, RED_Y, 0.0, 65.0)
+    with GeoIndex.open(red_index) as index:
+        model: Any = RedFinder()
+        one = ObjectFinder(index, model, ObjectView(photo_px=256, window_px=384, gsd_m=0.2), PRECISE, turns=[0])
+        found = one.find(photo, (100.0, 75.0), spot(index, 0.0, RED_X, RED_Y))
+        every = finder(index, RedFinder()).find(photo, (100.0, 75.0), spot(index, 0.0, RED_X, RED_Y))
+    assert len(model.windows[0]) == 1 and found is not None and every is not None
+    assert (found.lat, found.lon) == pytest.approx((every.lat, every.lon), abs=1e-6)
+
+
 def test_a_click_beyond_the_imagery_finds_nothing(red_index: Path, ground: Any) -> None:
     with GeoIndex.open(red_index) as index:
         find = finder(index, RedFinder()).find
@@ -143,8 +235,13 @@ def test_the_real_model_answers_inside_its_window(red_index: Path, ground: Any) 
     torch.manual_seed(0)
     view = ObjectView(config.photo_px, config.window_px, config.window_gsd_m)
     with GeoIndex.open(red_index) as index:
-        finding = ObjectFinder(index, AttenGeo(config), view)
+        finding = ObjectFinder(index, AttenGeo(config), view, photos_at_once=16)
         found = finding.find(ground.photo(RED_X, RED_Y, 0.0, 65.0), (100.0, 75.0), spot(index, 0.0, RED_X, RED_Y))
+        clicks, at = [(100.0, 75.0), (60.0, 40.0)], [spot(index, heading, RED_X, RED_Y) for heading in (0.0, 30.0)]
+        photo = ground.photo(RED_X, RED_Y, 0.0, 65.0)
+        for together, alone in zip(finding.find_many(photo, clicks, at), map(finding.find, [photo] * 2, clicks, at), strict=True):
+            assert together is not None and alone is not None
+            assert together.confidence == pytest.approx(alone.confidence, rel=0.02)  # bfloat16, in batches of other sizes
     assert found is not None
     x0, y0, x1, y1 = found.box_px
     assert 0 <= x0 < x1 <= config.window_px
@@ -156,7 +253,7 @@ def test_the_reach_is_that_of_the_view(red_index: Path) -> None:
     with GeoIndex.open(red_index) as index:
         assert finder(index, RedFinder()).reach_m == math.inf
         ahead: Any = RedFinder()
-        assert ObjectFinder(index, ahead, StreetObjectView(window_px=256, ahead_m=24.0), precision="fp32").reach_m == 52.0
+        assert ObjectFinder(index, ahead, StreetObjectView(window_px=256, ahead_m=24.0), options=PRECISE).reach_m == 52.0
 
 
 def test_a_street_click_shows_its_line_of_sight_in_every_turn_of_the_window(red_index: Path) -> None:
@@ -165,7 +262,7 @@ def test_a_street_click_shows_its_line_of_sight_in_every_turn_of_the_window(red_
     with GeoIndex.open(red_index) as index:
         model: Any = RedFinder()
         standing = Spot(index.segments[0], RED_X - 25.0, RED_Y + 0.4, StreetPose(0.0, 2.0, "panorama", 360.0), 0.9, 3.0, 0)
-        found = ObjectFinder(index, model, view, precision="fp32").find(photo, (768.0, 200.0), standing)  # eastwards, above the horizon
+        found = ObjectFinder(index, model, view, options=PRECISE).find(photo, (768.0, 200.0), standing)  # eastwards, above the horizon
         assert found is not None
         east, north = from_lat_lon(index.segments[0].crs, found.lat, found.lon)
     assert math.hypot(east - RED_X, north - RED_Y) < 0.6

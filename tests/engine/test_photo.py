@@ -7,10 +7,12 @@ import struct
 import zlib
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from crossgeo.engine.photo import Photo
 from crossgeo.errors import InputError, LimitError, UsageError
@@ -100,6 +102,29 @@ def test_a_large_photo_is_decoded_smaller_and_keeps_its_frame() -> None:
     assert (photo.width_px, photo.height_px) == (4000, 3000)
     assert 1000 <= photo.pixels.shape[1] < 2000
     assert photo.check_point((2000.0, 1500.0)) == pytest.approx((photo.pixels.shape[1] / 2, photo.pixels.shape[0] / 2))
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_jpeg_is_never_decoded_at_full_size(monkeypatch: pytest.MonkeyPatch, orientation: int) -> None:
+    decoded: list[tuple[int, int]] = []
+    load = JpegImageFile.load
+
+    def seen(image: JpegImageFile) -> Any:
+        loaded = load(image)
+        decoded.append(image.size)
+        return loaded
+
+    monkeypatch.setattr(JpegImageFile, "load", seen)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for size, smaller in (((6400, 4800), (1600, 1200)), ((4000, 3000), (2000, 1500)), ((1600, 1200), (1600, 1200))):
+        file = io.BytesIO()
+        Image.new("RGB", size, (90, 120, 150)).save(file, "JPEG", exif=exif)
+        decoded.clear()
+        photo = Photo.read(file.getvalue())
+        assert decoded and set(decoded) == {smaller}
+        assert sorted(photo.pixels.shape[:2]) == sorted(smaller)
+        assert sorted((photo.width_px, photo.height_px)) == sorted(size)
 
 
 def test_a_point_is_checked_against_the_full_upright_size() -> None:

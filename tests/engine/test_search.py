@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from crossgeo.engine.exif import PhotoExif
+from crossgeo.engine.feature_cache import FeatureCache
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.notes import NOT_BELIEVED
 from crossgeo.engine.photo import Photo
@@ -210,6 +211,19 @@ def test_the_object_is_looked_for_anyway_where_that_is_asked_and_the_status_stay
     (_, spot), place = pointer.asked[0], answer.places[0]
     assert len(pointer.asked) == 1 and distance_m(place.lat, place.lon, *to_lat_lon(spot.segment.crs, spot.x, spot.y)) < 3.0
     assert (nowhere.status, nowhere.found, nowhere.notes) == ("outside_coverage", None, ())
+
+
+def test_metrics_tell_how_often_a_window_was_known(search: GeoSearch, ground: Any, index_path: Path, tmp_path: Path) -> None:
+    photo, describer = ground.photo(X, Y, 30.0, 95.0), search.matchers["drone"].describer
+    cache = FeatureCache(folder=tmp_path)
+    with GeoSearch(GeoIndex.open(index_path), describer, "attengeo-s-drone", features=cache) as with_objects:
+        assert with_objects.metrics()["object_features"]["hit_rate"] == 0.0
+        answers = [with_objects.query(photo, point=(100.0, 75.0), anyway=True).found for _ in range(3)]
+        metrics = with_objects.metrics()["object_features"]
+    assert answers[0] == answers[1] == answers[2]
+    assert (metrics["misses"], metrics["hits"], metrics["hit_rate"]) == (1, 2, pytest.approx(2 / 3))
+    assert metrics["memory_bytes"] > 8 * 128 * 16 * 16 * 2 and metrics["disk_bytes"] > metrics["memory_bytes"]
+    assert metrics["trouble"] is None
 
 
 def test_a_point_without_object_weights_says_so(search: GeoSearch, ground: Any) -> None:

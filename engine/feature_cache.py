@@ -1,0 +1,186 @@
+"""What one half of an object network has made of windows of imagery, kept in memory and, where a folder is given, on disk.
+
+The reference half of AttenGeo does not depend on the photo (its sec. 3), so a window that was seen once serves every later click on it.
+Features are kept in float16. Those on disk carry their shape and a checksum over key and all; one that is damaged is made again, and a
+folder that cannot be used (full, unwritable, stuck) leaves the cache in memory: no question ever fails for it.
+
+Nothing is computed when an index is built: windows are centred on a grid of 2 m, which for a square kilometre and the eight turns of
+AttenGeo-S would be 131 GB and seven hours of a core, and a coarser grid would not give the windows that clicks ask for.
+`locate.ObjectFinder.warm` does it for the windows of places that one knows will be asked about.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import struct
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossgeo.engine.feature_store import FeatureStore, Unusable
+
+Features = NDArray[np.float16]
+"""(T, C, g, g): T turns of one window; no values at all (any shape with a 0) where there is no imagery."""
+
+MEMORY_BYTES = 128 << 20
+DISK_BYTES = 1 << 30
+_HEAD = struct.Struct("<4s4I16s")
+_MAGIC = b"gof1"
+
+
+@dataclass(frozen=True)
+class CacheStats:
+    """What a cache has done since it was opened, and what it holds now."""
+
+    memory_hits: int
+    disk_hits: int
+    misses: int
+    memory_bytes: int
+    disk_bytes: int
+    damaged: int  # values and files found damaged and made again
+    trouble: str | None  # why the folder is no longer used; None where it is, or where there is none
+
+    @property
+    def hits(self) -> int:
+        """Times that features were there."""
+        return self.memory_hits + self.disk_hits
+
+    @property
+    def hit_rate(self) -> float:
+        """Share of times that features were there; 0 before the first time."""
+        asked = self.hits + self.misses
+        return self.hits / asked if asked else 0.0
+
+
+class FeatureCache:
+    """Features by 32-byte key, those asked for longest ago forgotten first; safe for threads."""
+
+    def __init__(self, memory_bytes: int = MEMORY_BYTES, folder: Path | None = None, disk_bytes: int = DISK_BYTES) -> None:
+        """Keep up to `memory_bytes` in memory and, with a `folder`, which other processes may use as well, up to `disk_bytes` there.
+
+        The folder is first touched when features are asked for.
+        """
+        self._limit, self._bytes = memory_bytes, 0
+        self._kept: OrderedDict[bytes, Features] = OrderedDict()
+        self._lock = Lock()
+        self._memory_hits = self._disk_hits = self._misses = self._damaged = 0
+        self._trouble: str | None = None
+        self._folder, self._disk_bytes = folder, disk_bytes
+        self._store: FeatureStore | None = None
+
+    def get(self, key: bytes) -> Features | None:
+        """Return the features of a key, None where there are none."""
+        with self._lock:
+            found = self._kept.get(key)
+            if found is not None:
+                self._kept.move_to_end(key)
+                self._memory_hits += 1
+                return found
+            found = self._from_disk(key)
+            if found is None:
+                self._misses += 1
+                return None
+            self._disk_hits += 1
+            self._keep(key, found)
+            return found
+
+    def put(self, key: bytes, features: Features) -> None:
+        """Keep the features of a key."""
+        with self._lock:
+            self._keep(key, features)
+            try:
+                store = self._opened()
+                if store is not None:
+                    store.put(key, pack(key, features))
+            except Unusable as error:
+                self._give_up(error)
+
+    def stats(self) -> CacheStats:
+        """Return what it has done and holds."""
+        with self._lock:
+            on_disk, damaged = 0, self._damaged
+            if self._store is not None:
+                on_disk, damaged = self._store.size_bytes, damaged + self._store.damaged
+            return CacheStats(self._memory_hits, self._disk_hits, self._misses, self._bytes, on_disk, damaged, self._trouble)
+
+    def close(self) -> None:
+        """Let go of the folder and forget what is in memory."""
+        with self._lock:
+            self._kept.clear()
+            self._bytes = 0
+            if self._store is not None:
+                self._store.close()
+            self._store = self._folder = None
+
+    def _opened(self) -> FeatureStore | None:
+        if self._store is None and self._folder is not None:
+            self._store = FeatureStore.shared(self._folder, self._disk_bytes)
+        return self._store
+
+    def _keep(self, key: bytes, features: Features) -> None:
+        old = self._kept.pop(key, None)
+        self._kept[key] = features
+        self._bytes += _size_bytes(features) - (0 if old is None else _size_bytes(old))
+        while self._bytes > self._limit and self._kept:
+            self._bytes -= _size_bytes(self._kept.popitem(last=False)[1])
+
+    def _from_disk(self, key: bytes) -> Features | None:
+        try:
+            store = self._opened()
+            value = None if store is None else store.get(key)
+            if store is None or value is None:
+                return None
+            found = unpack(key, value)
+            if found is None:
+                store.distrust(key)
+            return found
+        except Unusable as error:
+            self._give_up(error)
+            return None
+
+    def _give_up(self, error: Unusable) -> None:
+        """Leave the folder alone from now on."""
+        self._trouble, self._folder = str(error), None
+        if self._store is not None:
+            self._damaged += self._store.damaged
+            self._store.close()
+            self._store = None
+
+
+def pack(key: bytes, features: Features) -> bytes:
+    """Return the bytes of (T, C, g, g) features: magic, shape, a checksum over key, shape and values, then the values, little-endian."""
+    values = np.ascontiguousarray(features, "<f2").tobytes()
+    shape = _four(features.shape)
+    return _HEAD.pack(_MAGIC, *shape, _digest(key, shape, values)) + values
+
+
+def unpack(key: bytes, value: bytes) -> Features | None:
+    """Return the features that `pack` was given, None for any other bytes."""
+    if len(value) < _HEAD.size:
+        return None
+    magic, *shape, digest = _HEAD.unpack_from(value)
+    values = value[_HEAD.size :]
+    if magic != _MAGIC or len(values) != 2 * math.prod(shape) or _digest(key, tuple(shape), values) != digest:
+        return None
+    return np.frombuffer(values, "<f2").astype(np.float16).reshape(shape)
+
+
+def _digest(key: bytes, shape: tuple[int, ...], values: bytes) -> bytes:
+    digest = hashlib.blake2b(key + struct.pack("<4I", *shape), digest_size=16)
+    digest.update(values)
+    return digest.digest()
+
+
+def _four(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    if len(shape) != 4:
+        raise ValueError(f"features are (T, C, g, g), not {shape}")
+    return shape
+
+
+def _size_bytes(features: Features) -> int:
+    return features.nbytes + 256  # with the key and what Python keeps
