@@ -9,9 +9,12 @@ import typer
 
 from crossgeo.commands import console, outputs
 from crossgeo.commands.options import Asked, spread
+from crossgeo.commands.run_options import Running
 from crossgeo.errors import PartialError
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="File of answers; .geojson, .csv or .jsonl chooses the format.")]
+
+WORTH_BUILDING = 20  # photos: engines take about a minute to build, once, and save some seconds a photo
 
 
 @spread
@@ -19,6 +22,7 @@ def batch(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of photos; its subfolders too.")],
     output: Output,
     asked: Asked,
+    running: Running,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file of answers.")] = False,
 ) -> None:
     """Locate every photo of a folder; one bad photo never stops it, and the same command goes on after an interruption."""
@@ -29,7 +33,7 @@ def batch(
     writer_for(output)
     outputs.check_file(output, "--output")
     photos = photos_in(folder)
-    with asked.open() as search, console.Progress("locating", "photos") as shown:
+    with asked.open(running.options(build=len(photos) >= WORTH_BUILDING)) as search, console.Progress("locating", "photos") as shown:
         report = run_batch(search, photos, output, options, overwrite, progress=lambda done, total, _failed: shown(done, total))
         asked.say_trouble(search)
     before = f", {report.resumed} of them before an interruption" if report.resumed else ""

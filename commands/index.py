@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crossgeo.commands import console, outputs
-from crossgeo.commands.options import Weights
+from crossgeo.commands.options import Weights, spread
+from crossgeo.commands.run_options import Running
 from crossgeo.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ IndexPath = Annotated[Path, typer.Argument(metavar="INDEX", envvar="GEO_INDEX", 
 
 
 @app.command()
+@spread
 def build(
     sources: Annotated[list[Path], typer.Argument(help="GeoTIFFs or COGs, folders of XYZ tiles named x-y-z, images with a world file.")],
     out: Annotated[Path, typer.Option(help="The index to make, a folder like city.geo.")],
@@ -31,16 +33,19 @@ def build(
     source_crs: Annotated[str | None, typer.Option(help="CRS of sources that name none.")] = None,
     min_valid: Annotated[float, typer.Option(min=0.0, max=1.0, help="Leave out a tile with less imagery than this share.")] = 0.15,
     weights: Weights = "egotr-s-drone",
+    *,
+    running: Running,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an index that is there.")] = False,
     json: Json = False,
 ) -> None:
     """Cut imagery into tiles, describe them, write an index; the same command goes on after an interruption."""
     outputs.check_new(out, "--out")
     from crossgeo.engine.describe import EgoTRDescriber
+    from crossgeo.engine.runtime.pictures import of_imagery
     from crossgeo.indexer.build import BuildOptions, build_index
 
     began = time.monotonic()
-    describer = EgoTRDescriber.load(weights)
+    describer = EgoTRDescriber.load(weights, running.options(build=True), lambda: of_imagery(sources, source_crs))
     view = describer.tile_view
     if tile_m is not None and tile_m != view.extent_m:
         raise UsageError(f"--tile-m {tile_m:g}: {weights} reads tiles of {view.extent_m:g} m; leave --tile-m out or give other --weights")

@@ -17,6 +17,7 @@ from crossgeo.errors import UsageError
 
 if TYPE_CHECKING:
     from crossgeo.engine.batch import BatchOptions
+    from crossgeo.engine.runtime.choose import RuntimeOptions
     from crossgeo.engine.search import GeoSearch
 
 DATA_LAYOUTS = (  # as `training.datasets.layouts` reads them, which `--help` does not wait for
@@ -124,7 +125,7 @@ class Asked:
             None if self.kind is None else self.kind.value, self.anyway,
         )  # fmt: skip
 
-    def open(self) -> GeoSearch:
+    def open(self, runtime: RuntimeOptions) -> GeoSearch:
         """Open the index with both models; the object model is looked for now and read at the first click."""
         from crossgeo.engine.search import AUTO, GeoSearch
         from crossgeo.models.library import find_weights
@@ -140,6 +141,7 @@ class Asked:
             street_object_weights=self.street_object_weights or None,
             feature_cache=self.feature_cache,
             feature_cache_bytes=self.feature_cache_mb * 1_000_000,
+            runtime=runtime,
         )
 
     def say_trouble(self, search: GeoSearch) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from crossgeo.commands import console, outputs, parse
 from crossgeo.commands.options import Asked, spread
+from crossgeo.commands.run_options import Running
 from crossgeo.errors import NotLocatedError, UsageError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ NOT_LOOKED_FOR = {
 def query(
     photo: Annotated[str, typer.Argument(metavar="PHOTO", help="JPEG, PNG, WebP or TIFF; `-` reads it from stdin.")],
     asked: Asked,
+    running: Running,
     point: Point = None,
     json: Json = False,
     save_plot: SavePlot = None,
@@ -57,7 +59,7 @@ def query(
     picture = _read(photo)
     if clicked is not None:
         picture.check_point(clicked)
-    with asked.open() as search:
+    with asked.open(running.options(build=False)) as search:
         from crossgeo.engine.notes import FOV_GUESSED
 
         answer = search.query(picture, point=clicked, **asdict(options))

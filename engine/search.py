@@ -7,6 +7,7 @@ batch. What flew and what stood in the street has a matcher of its own over the 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -32,6 +33,9 @@ from crossgeo.engine.pose import Pose
 from crossgeo.engine.poses import PoseSettings, StreetPoseSettings, poses_to_try, street_poses_to_try
 from crossgeo.engine.ranking import ranked
 from crossgeo.engine.registration import RegistrationSettings
+from crossgeo.engine.runtime.choose import RuntimeOptions
+from crossgeo.engine.runtime.half import Pixels
+from crossgeo.engine.runtime.pictures import of_index
 from crossgeo.engine.status import status_of
 from crossgeo.engine.surfaces import Overlap
 from crossgeo.engine.zones import Zone, zones_of
@@ -93,10 +97,12 @@ class GeoSearch:
         street: Describer | None = None,
         street_objects: str | Locator | None = None,
         features: FeatureCache | None = None,
+        runtime: RuntimeOptions | None = None,
     ) -> None:
         """Join an index and describers of the same aerial weights (MismatchError otherwise), of drone photos and of street photos.
 
-        `objects` and `street_objects` are weights, loaded at the first click; what they make of windows goes to `features`.
+        `objects` and `street_objects` are weights, loaded at the first click to run as `runtime` says; what they
+        make of windows goes to `features`.
         """
         self.index, self.settings = index, settings or SearchSettings()
         self.matchers: dict[Kind, Matcher] = {}
@@ -106,7 +112,7 @@ class GeoSearch:
                 self.matchers["drone" if kind == "drone" else "street"] = Matcher(index, own, how)
         self.thresholds = self.matchers["drone"].thresholds
         self._objects: dict[Kind, str | Locator | None] = {"drone": objects, "street": street_objects}
-        self._features = features or FeatureCache()
+        self._features, self._runtime = features or FeatureCache(), runtime or RuntimeOptions()
 
     @classmethod
     def open(
@@ -119,21 +125,24 @@ class GeoSearch:
         street_object_weights: str | None = AUTO,
         feature_cache: str | Path | None = None,
         feature_cache_bytes: int = DISK_BYTES,
+        runtime: RuntimeOptions | None = None,
     ) -> GeoSearch:
         """Open an index folder and the weights by shipped name or path; without `street_weights` every photo is taken for a drone's.
 
         `feature_cache` is a folder, which several processes may share, where what the object models make of windows of imagery is kept
         for later clicks, up to `feature_cache_bytes`; a folder that cannot be used is no error, but is told by `metrics`.
-        Raises StoreError for a damaged index, WeightsError for missing or damaged weights, MismatchError when they do not go together.
+        `runtime` says how the models run; engines that it builds are checked on the index's own tiles.
+        Raises StoreError for a damaged index, WeightsError for missing or damaged weights, MismatchError when they do not go together, and
+        EngineError for a runtime that cannot be had.
         """
-        describer = EgoTRDescriber.load(weights)
         if street_object_weights == AUTO:
             street_object_weights = _STREET_OBJECTS if _STREET_OBJECTS in shipped_weights() else None
-        street = _street_side(describer, street_weights)
         opened = GeoIndex.open(Path(index))
         try:
+            describer = EgoTRDescriber.load(weights, runtime, lambda: of_index(opened))
+            street = _street_side(describer, street_weights, runtime, lambda: of_index(opened))
             features = FeatureCache(folder=None if feature_cache is None else Path(feature_cache), disk_bytes=feature_cache_bytes)
-            return cls(opened, describer, object_weights, settings, street, street_object_weights, features)
+            return cls(opened, describer, object_weights, settings, street, street_object_weights, features, runtime)
         except BaseException:
             opened.close()
             raise
@@ -145,8 +154,9 @@ class GeoSearch:
         """
         describer = self.matchers["drone"].describer
         assert isinstance(describer, EgoTRDescriber)  # as `open` makes it
-        street = _street_side(describer, street_weights)
-        return GeoSearch(self.index, describer, self._objects["drone"], self.settings, street, self._objects["street"], self._features)
+        street = _street_side(describer, street_weights, self._runtime, lambda: of_index(self.index))
+        objects = self._objects["drone"], self.settings, street, self._objects["street"]
+        return GeoSearch(self.index, describer, *objects, self._features, self._runtime)
 
     @property
     def models(self) -> dict[str, dict[str, str]]:
@@ -332,7 +342,7 @@ class GeoSearch:
         if known is None:
             raise UsageError(f"no object weights for {kind} photos were opened; give them to ask for a point")
         if isinstance(known, str):
-            finder = ObjectFinder.load(self.index, known, self._features)
+            finder = ObjectFinder.load(self.index, known, self._features, self._runtime)
             if isinstance(finder.view, StreetObjectView) != (kind == "street"):
                 raise MismatchError(f"the object weights {known} are not for {kind} photos; choose others")
             known = self._objects[kind] = finder
@@ -348,10 +358,12 @@ class GeoSearch:
         return Answer(photo.name, found.status, places, thing, self.index.manifest.generation, model, timings, tuple(notes))
 
 
-def _street_side(describer: EgoTRDescriber, street_weights: str | None) -> EgoTRDescriber | None:
+def _street_side(
+    describer: EgoTRDescriber, street_weights: str | None, runtime: RuntimeOptions | None, pictures: Callable[[], Pixels]
+) -> EgoTRDescriber | None:
     if street_weights == AUTO:
         street_weights = street_partner(describer.identity.sha256)
-    return describer.for_street(street_weights) if street_weights else None
+    return describer.for_street(street_weights, runtime, pictures) if street_weights else None
 
 
 def _position(photo: Photo) -> tuple[float, float]:

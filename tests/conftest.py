@@ -15,6 +15,9 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 # So does Triton, which parts of torch bring along: its kernels run on the CPU. With a GPU: TRITON_INTERPRET=0 pytest tests/kernels/triton
 os.environ.setdefault("TRITON_INTERPRET", "1")
+# Models of a test are tiny and used once, which no engine pays for; tests of engines say so. The user's own engines stay out of it.
+os.environ["GEO_RUNTIME"] = "torch"
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="geo-cache-")
 
 
 @contextmanager

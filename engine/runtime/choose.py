@@ -129,7 +129,7 @@ def _quickest(device: str) -> tuple[str, str]:
         return "torch", "on a GPU torch runs at once; torch-compile and tensorrt are quicker, and wait to be asked for"
     why_not = backend("openvino").missing(device)
     if why_not is None:
-        return "openvino", "the quickest on a processor"
+        return "openvino", "the quickest on a processor; torch as long as no engine is built"
     return "torch", why_not
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from crossgeo.engine.runtime.half import Pixels
 from crossgeo.errors import InputError
+from crossgeo.indexer.imagery import open_sources
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.indexer.source import Source
 
 COUNT = 24
 SIDE_PX = 256
+SIDE_M = 60.0
 _LEAST_VALID = 0.7
 _TRIES = 8  # for each picture; imagery has rims
 
@@ -28,7 +31,17 @@ def of_index(index: GeoIndex, count: int = COUNT) -> Pixels:
     return _enough(pictures, str(index.manifest.identity.name))
 
 
-def of_sources(sources: Sequence[Source], side_m: float, count: int = COUNT) -> Pixels:
+def of_imagery(paths: Sequence[str | Path], crs: str | None = None) -> Pixels:
+    """Return squares of imagery that is to be indexed; raises InputError for imagery that cannot be opened or shows too little."""
+    sources = open_sources(paths, crs)
+    try:
+        return of_sources(sources)
+    finally:
+        for source in sources:
+            source.close()
+
+
+def of_sources(sources: Sequence[Source], side_m: float = SIDE_M, count: int = COUNT) -> Pixels:
     """Return up to `count` squares of imagery, `side_m` wide, as `of_index` does; raises InputError where it has not two."""
     rng, pictures = np.random.default_rng(0), []
     for number in range(count):

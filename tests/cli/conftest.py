@@ -168,7 +168,7 @@ def start_geo() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     started: list[subprocess.Popen[str]] = []
 
     def start(*args: str | Path, cwd: Path | None = None) -> subprocess.Popen[str]:
-        env = {name: value for name, value in os.environ.items() if not name.startswith("GEO_")}
+        env = {name: value for name, value in os.environ.items() if not name.startswith("GEO_")} | {"GEO_RUNTIME": "torch"}
         # A test run in the background may have SIGINT ignored, and its children with it.
         code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\nfrom crossgeo.cli import main; main()"
         command = [sys.executable, "-c", code, *map(str, args)]

@@ -1,0 +1,85 @@
+"""`geo engine`: engines are built, listed, timed and cleared, and questions are answered by them as by torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("GEO_RUNTIME", "auto")
+
+
+def answer_of(done: Any) -> dict[str, Any]:
+    assert done.exit_code == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def test_an_index_and_its_questions_run_on_engines_that_are_built_once(geo: Any, city: Any, tmp_path: Path) -> None:
+    listed = geo("engine", "list")
+    assert listed.exit_code == 0 and "no engines yet" in listed.stderr
+    first = geo("index", "build", city.ortho, "--out", tmp_path / "a.geo", "--stride-m", "30", *city.place_weights)
+    assert first.exit_code == 0, first.stderr
+    assert first.stderr.count("building an engine for openvino") == 4  # both branches, both stems
+    again = geo("index", "build", city.ortho, "--out", tmp_path / "b.geo", "--stride-m", "30", *city.place_weights)
+    assert again.exit_code == 0 and "building an engine" not in again.stderr
+    asked = "query", city.photo, "--index", tmp_path / "a.geo", *city.place_weights, "--street-weights", "", "--json", "--kind", "drone"
+    compiled, plain = answer_of(geo(*asked)), answer_of(geo(*asked, "--runtime", "torch"))
+    assert compiled["places"][0]["lat"] == pytest.approx(plain["places"][0]["lat"], abs=1e-4)
+    rows = json.loads(geo("engine", "list", "--json").stdout)["engines"]
+    assert len(rows) == 4 and all(row["backend"] == "openvino" and row["refused"] == [] for row in rows)
+    assert all(min(value for key, value in row["figures"].items() if "cosine" in key) >= 0.999 for row in rows)
+    assert "cosine" in geo("engine", "list").stdout
+    assert "4 built" in geo("doctor").stdout
+    assert "0 engines removed" in geo("engine", "clean").stderr
+    assert "4 engines removed" in geo("engine", "clean", "--all").stderr
+    assert json.loads(geo("engine", "list", "--json").stdout)["engines"] == []
+
+
+def test_engines_are_timed_beside_torch(geo: Any, city: Any) -> None:
+    done = geo("engine", "bench", city.place_weights[1], "--batch", "2", "--rounds", "2", "--runtime", "onnxruntime", "--json")
+    rows = answer_of(done)["rows"]
+    assert {row["label"] for row in rows} == {"torch fp32 (as it comes)", "onnxruntime fp32 on cpu"}
+    assert all(row["ms"] > 0.0 and row["low_ms"] <= row["ms"] <= row["high_ms"] for row in rows)
+    assert [row["ratio"] for row in rows if row["label"].startswith("torch")] == [1.0] * 4
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (("--runtime", "onnx"), 2, "no such runtime; give auto or one of torch, torch-compile, openvino"),
+        (("--runtime", "torch"), 2, "torch keeps no engines"),
+        (("--runtime", "onnxruntime", "--precision", "int8"), 2, "onnxruntime on cpu has fp32"),
+        (("--batch", "12"), 2, "give a power of two"),
+        (("--runtime", "tensorrt-rtx"), 11, "runs on NVIDIA's GPUs, not on cpu"),
+        (("no-such-weights",), 6, "no weights are called 'no-such-weights'"),
+        (("--index", "nowhere.geo"), 4, "nowhere.geo"),
+    ],
+)
+def test_what_cannot_be_built_is_said(geo: Any, args: tuple[str, ...], code: int, words: str) -> None:
+    done = geo("engine", "build", *args)
+    assert done.exit_code == code
+    assert words in " ".join(done.stderr.split())
+
+
+def test_a_refused_engine_ends_with_the_code_of_a_job_that_failed_in_part(geo: Any, city: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crossgeo.engine.runtime.check.LEAST_COSINE", 1.1)
+    done = geo("engine", "build", city.place_weights[1])
+    assert done.exit_code == 5
+    assert "4 of 4 engines were refused" in done.stderr and "is asked" in done.stderr
+    assert "REFUSED" in geo("engine", "list").stdout
+    assert "4 engines removed" in geo("engine", "clean").stderr
+
+
+def test_doctor_says_which_runtime_is_taken_and_which_cards_each_serves(geo: Any) -> None:
+    shown = geo("doctor").stdout
+    assert "openvino" in shown and "the quickest on a processor" in shown
+    assert "not Hopper (9.0)" in shown and "tensorrt-rtx" in shown
+    told = json.loads(geo("doctor", "--json").stdout)["runtime"]
+    assert set(told["every"]) == {"torch", "torch-compile", "openvino", "onnxruntime", "tensorrt", "tensorrt-rtx"}
+    assert told["every"]["torch"]["runs"] is True
