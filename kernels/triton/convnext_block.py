@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,6 +12,17 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from crossgeo.kernels.convnext_block import BlockWeights
+
+
+@dataclass(frozen=True)
+class Tile:
+    """How a product is cut: pixels and output channels of one program, input channels of one step, warps, steps loaded ahead."""
+
+    pixels: int
+    outputs: int
+    channels: int
+    warps: int
+    stages: int
 
 
 @triton.jit
@@ -94,15 +106,25 @@ def _put_normed(
 
 
 def depthwise_norm(
-    x: Tensor, weight: Tensor, bias: Tensor, norm: Tensor, norm_bias: Tensor, eps: float = 1e-6, dtype: torch.dtype | None = None
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    norm: Tensor,
+    norm_bias: Tensor,
+    eps: float = 1e-6,
+    dtype: torch.dtype | None = None,
+    columns: int | None = None,
 ) -> Tensor:
-    """Map (B, H, W, C) to the same shape in `dtype`, that of x unless given."""
+    """Map (B, H, W, C) to the same shape in `dtype`, that of x unless given; `columns` of two rows are one program's."""
     batch, height, width, channels = x.shape
     x, out = x.contiguous(), torch.empty(x.shape, dtype=dtype or x.dtype, device=x.device)
     # (9 rows, 7, C): neighbouring channels lie together, and a row that one of two outputs does not read weighs 0 for it.
     taps = torch.nn.functional.pad(weight.reshape(channels, 49), (7, 7)).t().contiguous()
     wide = max(16, triton.next_power_of_2(triton.cdiv(channels, 3)))
-    columns = (64 if wide <= 32 else 32 if wide <= 64 else 8 if wide <= 128 else 4) // (2 if x.dtype == torch.float32 and wide < 128 else 1)
+    if columns is None:
+        columns = 64 if wide <= 32 else 32 if wide <= 64 else 8 if wide <= 128 else 4
+        if x.dtype == torch.float32 and wide <= 64:
+            columns //= 2
     grid = (batch * triton.cdiv(height, 2) * triton.cdiv(width, columns),)
     # More threads than channels of a part, so that taps are loaded as the products need them, not passed through shared memory.
     _depthwise_norm[grid](
@@ -199,26 +221,29 @@ def _contract(
     tl.store(out + begin * outputs + at, total.to(out.dtype.element_ty), kept)
 
 
-def _tiles(batch: int, pixels: int, outputs: int, channels: int, dtype: torch.dtype) -> dict[str, int]:
-    """Choose the tile of a product: large ones unless they would leave most of a GPU's 100 to 150 processors without work."""
+def _tile(batch: int, pixels: int, outputs: int, channels: int, dtype: torch.dtype, widest: int = 128) -> Tile:
+    """Choose the tile of a product: a large one unless that would leave most of a GPU's 100 to 150 processors without work."""
     if dtype == torch.float32:
-        return {"PIXELS": 64, "OUTPUTS": 64, "CHANNELS": 32, "num_warps": 4, "num_stages": 2}
+        return Tile(32, 64, 32, 4, 2)
     deep = 64 if channels % 64 == 0 else 32
-    if batch * triton.cdiv(pixels, 128) * triton.cdiv(outputs, 128) >= 128:
-        return {"PIXELS": 128, "OUTPUTS": 128, "CHANNELS": deep, "num_warps": 8, "num_stages": 3}
-    return {"PIXELS": 64, "OUTPUTS": 64, "CHANNELS": deep, "num_warps": 4, "num_stages": 4}
+    if batch * triton.cdiv(pixels, 128) * triton.cdiv(outputs, widest) >= 128:
+        return Tile(128, widest, deep, 8, 3)
+    return Tile(64, 64, deep, 4, 4)
 
 
-def expand(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+def expand(x: Tensor, weight: Tensor, bias: Tensor, tile: Tile | None = None) -> tuple[Tensor, Tensor]:
     """Map (B, H, W, C) to hidden channels (B, H, W, N) and their float32 sums of squares (B, T, N) over T tiles of the pixels."""
     batch, height, width, channels = x.shape
     outputs, pixels = len(weight), height * width
-    shape = _tiles(batch, pixels, outputs, channels, x.dtype)
-    tiles = triton.cdiv(pixels, shape["PIXELS"])
+    tile = tile or _tile(batch, pixels, outputs, channels, x.dtype, widest=64)  # erf wants registers
+    tiles = triton.cdiv(pixels, tile.pixels)
     hidden = torch.empty((batch, height, width, outputs), dtype=x.dtype, device=x.device)
     partial = torch.empty((batch, tiles, outputs), dtype=torch.float32, device=x.device)
-    grid = (batch * tiles * triton.cdiv(outputs, shape["OUTPUTS"]),)
-    _expand[grid](x.contiguous(), weight.contiguous(), bias, hidden, partial, pixels, channels, outputs, **shape)
+    grid = (batch * tiles * triton.cdiv(outputs, tile.outputs),)
+    _expand[grid](
+        x.contiguous(), weight.contiguous(), bias, hidden, partial, pixels, channels, outputs,
+        tile.pixels, tile.outputs, tile.channels, num_warps=tile.warps, num_stages=tile.stages,
+    )  # fmt: skip
     return hidden, partial
 
 
@@ -238,14 +263,19 @@ def response_scale(squares: Tensor, weight: Tensor) -> Tensor:
     return scale
 
 
-def contract(hidden: Tensor, scale: Tensor, response_bias: Tensor, weight: Tensor, bias: Tensor, residual: Tensor) -> Tensor:
+def contract(
+    hidden: Tensor, scale: Tensor, response_bias: Tensor, weight: Tensor, bias: Tensor, residual: Tensor, tile: Tile | None = None
+) -> Tensor:
     """Map (B, H, W, N) hidden channels with GRN's factors (B, N) to (B, H, W, C) in the residual's type, which is added."""
     batch, height, width, channels = hidden.shape
     outputs, pixels = len(weight), height * width
-    shape = _tiles(batch, pixels, outputs, channels, hidden.dtype)
+    tile = tile or _tile(batch, pixels, outputs, channels, hidden.dtype)
     residual, out = residual.contiguous(), torch.empty((batch, height, width, outputs), dtype=residual.dtype, device=residual.device)
-    grid = (batch * triton.cdiv(pixels, shape["PIXELS"]) * triton.cdiv(outputs, shape["OUTPUTS"]),)
-    _contract[grid](hidden.contiguous(), scale, response_bias, weight.contiguous(), bias, residual, out, pixels, channels, outputs, **shape)
+    grid = (batch * triton.cdiv(pixels, tile.pixels) * triton.cdiv(outputs, tile.outputs),)
+    _contract[grid](
+        hidden.contiguous(), scale.contiguous(), response_bias, weight.contiguous(), bias, residual, out, pixels, channels, outputs,
+        tile.pixels, tile.outputs, tile.channels, num_warps=tile.warps, num_stages=tile.stages,
+    )  # fmt: skip
     return out
 
 
