@@ -62,10 +62,11 @@ class Mlp(nn.Module):
 
 
 class Block(nn.Module):
-    """Depthwise 7x7, LayerNorm, the two pointwise layers, residual."""
+    """Depthwise 7x7, LayerNorm, the two pointwise layers, residual. `backend` is that of `kernels.choose`."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        self.backend = "auto"
         self.conv_dw = nn.Conv2d(channels, channels, 7, padding=3, groups=channels)
         self.norm = nn.LayerNorm(channels, eps=NORM_EPS)
         self.mlp = Mlp(channels, 4 * channels)
@@ -81,7 +82,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape; on a GPU, in half precision and without gradients, by the Triton twin of the whole."""
         weights = self.weights()
-        if block_backend(x, weights) == "triton":
+        if block_backend(x, weights, self.backend) == "triton":
             return convnext_block(x, weights, "triton")
         y = self.conv_dw(x).permute(0, 2, 3, 1)  # (B, H, W, C)
         return cast(Tensor, x + self.mlp(self.norm(y)).permute(0, 3, 1, 2))

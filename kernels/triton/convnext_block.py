@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from crossgeo.kernels.convnext_block import BlockWeights
+from crossgeo.kernels.convnext_block import BlockWeights
 
 
 @dataclass(frozen=True)
@@ -279,10 +278,29 @@ def contract(
     return out
 
 
-def convnext_block(x: Tensor, weights: BlockWeights) -> Tensor:
+def launch(x: Tensor, weights: BlockWeights) -> Tensor:
     """Map (B, C, H, W) of any floating type to the same shape and type, computed in the weights' type."""
     w, pixels = weights, x.permute(0, 2, 3, 1).contiguous()  # (B, H, W, C)
     y = depthwise_norm(pixels, w.depthwise, w.depthwise_bias, w.norm, w.norm_bias, dtype=w.expand.dtype)
     hidden, partial = expand(y, w.expand, w.expand_bias)
     scale = response_scale(summed(partial), w.response)
     return contract(hidden, scale, w.response_bias, w.contract, w.contract_bias, pixels).permute(0, 3, 1, 2)
+
+
+# Opaque to torch.compile, as crossgeo::cross_attention is.
+@torch.library.custom_op("crossgeo::convnext_block", mutates_args=())
+def _node(x: Tensor, weights: Sequence[Tensor]) -> Tensor:
+    return launch(x, BlockWeights(*weights))
+
+
+@_node.register_fake
+def _(x: Tensor, _weights: Sequence[Tensor]) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.channels_last)
+
+
+def convnext_block(x: Tensor, weights: BlockWeights) -> Tensor:
+    """Map (B, C, H, W) as `launch` does, in eager torch and under torch.compile; the result lies in channels-last memory."""
+    if torch.compiler.is_compiling():
+        compiled: Tensor = _node(x, list(weights.tensors))
+        return compiled
+    return launch(x, weights)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from crossgeo.kernels import convnext_block as ops
 from crossgeo.kernels.convnext_block import BlockWeights
-from crossgeo.models.convnextv2 import Block
+from crossgeo.models.convnextv2 import Block, ConvNeXtV2
 
 ARCHITECTURES = (80, 90, 100, 120)
 TOLERANCE = {torch.float32: 2e-6, torch.float16: 2e-3}  # relative to the largest value
@@ -112,6 +112,29 @@ def test_the_whole_block_agrees_with_the_model_in_float64(dtype: torch.dtype, or
     assert given.dtype == dtype
     assert given.is_contiguous(memory_format=torch.channels_last)
     assert _apart(given, expected) < 3 * TOLERANCE[dtype]
+
+
+def test_the_model_runs_its_blocks_on_the_backend_that_it_is_told(device: str) -> None:
+    torch.manual_seed(3)
+    model = ConvNeXtV2((1, 1), (8, 16)).to(device)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    images = _images((1, 3, 32, 24), torch.float32, device)
+    with torch.no_grad():
+        by_torch = model(images)
+        for block in (module for module in model.modules() if isinstance(module, Block)):
+            block.backend = "triton"
+        by_triton = model(images)
+    assert not torch.equal(by_triton, by_torch)  # another order of sums
+    assert _apart(by_triton, by_torch.double()) < 2e-5
+
+
+def test_torch_compile_takes_the_block_as_one_node(device: str) -> None:
+    w, x = _weights(12, torch.float32, device), _images((2, 12, 5, 4), torch.float32, device)
+    with torch.no_grad():
+        whole = torch.compile(lambda images: ops.convnext_block(images, w, "triton") + 1.0, backend="eager", fullgraph=True)
+        torch.testing.assert_close(whole(x), ops.convnext_block(x, w, "triton") + 1.0, atol=1e-6, rtol=0)
+    torch.library.opcheck(torch.ops.crossgeo.convnext_block.default, (x, list(w.tensors)))
 
 
 def test_under_autocast_weights_are_cast_and_the_residual_keeps_its_type(device: str) -> None:

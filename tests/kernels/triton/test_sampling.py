@@ -64,6 +64,17 @@ def test_a_picture_that_closes_is_read_round_its_seam_however_far_away(device: s
     assert given.isfinite().all()
 
 
+def test_bytes_beyond_what_32_bits_count_are_found(device: str) -> None:
+    image = torch.zeros(27_000, 27_000, 3, dtype=torch.uint8, device=device)  # 2.19 GB
+    image[26_998:, 26_990:] = _noise(2, 10, 3, device=device)
+    positions = torch.full((1, 1, 4, 2), 26_999.0, device=device)
+    positions[..., 0] -= torch.tensor([0.25, 2.5, 5.5, 1.0], device=device)
+    given = sample_normalised(image, positions, None, MEAN, STD, backend="triton")
+    expected = sample_normalised_definition(image, positions.double(), None, MEAN, STD, torch.float64)
+    assert (given - expected).abs().max() < 1e-5
+    assert given.std() > 0.1
+
+
 @pytest.mark.parametrize("dtype", list(TOLERANCE))
 @pytest.mark.parametrize(("side", "height", "width"), [(37, 11, 26), (2, 1, 1), (64, 9, 30)])
 def test_unrolled_tiles_agree_with_the_definition(side: int, height: int, width: int, dtype: torch.dtype, device: str) -> None:
