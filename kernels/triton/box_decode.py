@@ -100,15 +100,16 @@ def decode_best(raw: Tensor, anchors: Tensor, stride: int) -> tuple[Tensor, Tens
     confidence = torch.empty((batch,), dtype=torch.float32, device=raw.device)
     anchors, count = anchors.contiguous(), priors * rows * columns
     parts = triton.cdiv(count, _PART)
-    if parts == 1:
-        _whole[(batch,)](
-            raw, anchors, boxes, confidence, count, rows, columns, stride, *raw.stride(), MOST=MAX_LOG_SIZE, STEP=_STEP, num_warps=4
-        )
-        return boxes, confidence
-    keys = torch.empty((batch, parts), dtype=torch.int64, device=raw.device)
-    _part[(batch * parts,)](raw, keys, parts, count, rows, columns, *raw.stride(), PART=_PART, STEP=_STEP, num_warps=4)
-    _join[(batch,)](
-        raw, keys, anchors, boxes, confidence, parts, rows, columns, stride, *raw.stride(),
-        MOST=MAX_LOG_SIZE, PARTS=triton.next_power_of_2(parts), num_warps=1,
-    )  # fmt: skip
+    with torch.cuda.device_of(raw):
+        if parts == 1:
+            _whole[(batch,)](
+                raw, anchors, boxes, confidence, count, rows, columns, stride, *raw.stride(), MOST=MAX_LOG_SIZE, STEP=_STEP, num_warps=4
+            )
+        else:
+            keys = torch.empty((batch, parts), dtype=torch.int64, device=raw.device)
+            _part[(batch * parts,)](raw, keys, parts, count, rows, columns, *raw.stride(), PART=_PART, STEP=_STEP, num_warps=4)
+            _join[(batch,)](
+                raw, keys, anchors, boxes, confidence, parts, rows, columns, stride, *raw.stride(),
+                MOST=MAX_LOG_SIZE, PARTS=triton.next_power_of_2(parts), num_warps=1,
+            )  # fmt: skip
     return boxes, confidence

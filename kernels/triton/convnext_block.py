@@ -126,10 +126,11 @@ def depthwise_norm(
             columns //= 2
     grid = (batch * triton.cdiv(height, 2) * triton.cdiv(width, columns),)
     # More threads than channels of a part, so that taps are loaded as the products need them, not passed through shared memory.
-    _depthwise_norm[grid](
-        x, taps, bias, norm, norm_bias, out, height, width, channels, eps, columns, wide, triton.cdiv(channels, wide),
-        num_warps=max(4, wide // 16),
-    )  # fmt: skip
+    with torch.cuda.device_of(x):
+        _depthwise_norm[grid](
+            x, taps, bias, norm, norm_bias, out, height, width, channels, eps, columns, wide, triton.cdiv(channels, wide),
+            num_warps=max(4, wide // 16),
+        )  # fmt: skip
     return out
 
 
@@ -239,10 +240,11 @@ def expand(x: Tensor, weight: Tensor, bias: Tensor, tile: Tile | None = None) ->
     hidden = torch.empty((batch, height, width, outputs), dtype=x.dtype, device=x.device)
     partial = torch.empty((batch, tiles, outputs), dtype=torch.float32, device=x.device)
     grid = (batch * tiles * triton.cdiv(outputs, tile.outputs),)
-    _expand[grid](
-        x.contiguous(), weight.contiguous(), bias, hidden, partial, pixels, channels, outputs,
-        tile.pixels, tile.outputs, tile.channels, num_warps=tile.warps, num_stages=tile.stages,
-    )  # fmt: skip
+    with torch.cuda.device_of(x):
+        _expand[grid](
+            x.contiguous(), weight.contiguous(), bias, hidden, partial, pixels, channels, outputs,
+            tile.pixels, tile.outputs, tile.channels, num_warps=tile.warps, num_stages=tile.stages,
+        )  # fmt: skip
     return hidden, partial
 
 
@@ -250,7 +252,8 @@ def summed(partial: Tensor) -> Tensor:
     """Sum (B, T, N) partial sums to (B, N)."""
     batch, tiles, outputs = partial.shape
     squares = torch.empty((batch, outputs), dtype=torch.float32, device=partial.device)
-    _sum[(batch * triton.cdiv(outputs, 32),)](partial, squares, tiles, outputs, TILES=32, OUTPUTS=32, num_warps=4)
+    with torch.cuda.device_of(partial):
+        _sum[(batch * triton.cdiv(outputs, 32),)](partial, squares, tiles, outputs, TILES=32, OUTPUTS=32, num_warps=4)
     return squares
 
 
@@ -258,7 +261,8 @@ def response_scale(squares: Tensor, weight: Tensor) -> Tensor:
     """Return GRN's float32 factors (B, N) of (B, N) sums of squares."""
     batch, outputs = squares.shape
     scale = torch.empty_like(squares)
-    _scale[(batch,)](squares, weight, scale, outputs, OUTPUTS=triton.next_power_of_2(outputs), num_warps=8)
+    with torch.cuda.device_of(squares):
+        _scale[(batch,)](squares, weight, scale, outputs, OUTPUTS=triton.next_power_of_2(outputs), num_warps=8)
     return scale
 
 
@@ -271,10 +275,11 @@ def contract(
     tile = tile or _tile(batch, pixels, outputs, channels, hidden.dtype)
     residual, out = residual.contiguous(), torch.empty((batch, height, width, outputs), dtype=residual.dtype, device=residual.device)
     grid = (batch * triton.cdiv(pixels, tile.pixels) * triton.cdiv(outputs, tile.outputs),)
-    _contract[grid](
-        hidden.contiguous(), scale.contiguous(), response_bias, weight.contiguous(), bias, residual, out, pixels, channels, outputs,
-        tile.pixels, tile.outputs, tile.channels, num_warps=tile.warps, num_stages=tile.stages,
-    )  # fmt: skip
+    with torch.cuda.device_of(hidden):
+        _contract[grid](
+            hidden.contiguous(), scale.contiguous(), response_bias, weight.contiguous(), bias, residual, out, pixels, channels, outputs,
+            tile.pixels, tile.outputs, tile.channels, num_warps=tile.warps, num_stages=tile.stages,
+        )  # fmt: skip
     return out
 
 

@@ -130,10 +130,11 @@ def sample_normalised(
     out = torch.empty((count, *size, 3), dtype=dtype, device=images.device)
     grid = (count * triton.cdiv(pixels, _PIXELS),)
     seen = coordinates if mask is None else mask.contiguous().view(torch.uint8)  # a pointer that is not read, without a mask
-    _sample[grid](
-        images.contiguous(), coordinates.contiguous(), seen, out, height * width * 3 if len(images) > 1 else 0, height, width, pixels,
-        *_levels(mean, std), MASKED=mask is not None, CLOSES=closes, PIXELS=_PIXELS,
-    )  # fmt: skip
+    with torch.cuda.device_of(images):
+        _sample[grid](
+            images.contiguous(), coordinates.contiguous(), seen, out, height * width * 3 if len(images) > 1 else 0, height, width, pixels,
+            *_levels(mean, std), MASKED=mask is not None, CLOSES=closes, PIXELS=_PIXELS,
+        )  # fmt: skip
     return out.permute(0, 3, 1, 2)
 
 
@@ -143,8 +144,9 @@ def polar_normalised(
     """Unroll (B, S, S, 3) uint8 tiles and normalise them: (B, 3, height, width)."""
     out = torch.empty((len(tiles), height, width, 3), dtype=dtype, device=tiles.device)
     grid = (len(tiles) * triton.cdiv(height * width, _PIXELS),)
-    _polar[grid](
-        tiles.contiguous(), _directions(width, tiles.device), out, tiles.shape[1], height, width, *_levels(mean, std),
-        WHOLE=whole, PIXELS=_PIXELS,
-    )  # fmt: skip
+    with torch.cuda.device_of(tiles):
+        _polar[grid](
+            tiles.contiguous(), _directions(width, tiles.device), out, tiles.shape[1], height, width, *_levels(mean, std),
+            WHOLE=whole, PIXELS=_PIXELS,
+        )  # fmt: skip
     return out.permute(0, 3, 1, 2)
