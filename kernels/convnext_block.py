@@ -19,7 +19,7 @@ from crossgeo.kernels.choose import choose
 KERNEL = 7
 NORM_EPS = 1e-6
 _NO_CHANNEL_DEAD = 1e-12  # of a dead channel sqrt has no gradient
-_MOST_CHANNELS = 1024  # a program of the depthwise twin holds all of a pixel's
+_MOST_CHANNELS = 768  # a program of the depthwise twin holds all of a pixel's; with more, registers spill
 _SHORT = (torch.float16, torch.bfloat16)
 
 

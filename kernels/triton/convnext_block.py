@@ -34,14 +34,15 @@ def _depthwise(x, taps, bias, row, column, height, width, channels: tl.constexpr
     for step in range(8):  # each row of the input that one of the two reads
         y = row + step - 3
         line = x + y.to(tl.int64) * width * channels
+        reach = tl.where((y >= 0) & (y < height), width, 0)  # no column of a row outside is read
         for right in tl.static_range(7):
             at = column + tl.arange(0, COLUMNS) + (right - 3)
-            inside = (at >= 0) & (at < width) & (y >= 0) & (y < height)
+            inside = (at >= 0) & (at < reach)
             values = tl.load(line + at[:, None] * channels + channel[None, :], inside[:, None] & real[None, :], 0.0).to(tl.float32)
             above = tl.load(taps + (step * 7 + right + 7) * channels + channel, real, 0.0).to(tl.float32)
             below = tl.load(taps + (step * 7 + right) * channels + channel, real, 0.0).to(tl.float32)
-            upper += values * above[None, :]
-            lower += values * below[None, :]
+            upper = tl.fma(values, above[None, :], upper)  # by name: Triton from 3.10 on fuses nothing by itself
+            lower = tl.fma(values, below[None, :], lower)
     return upper, lower
 
 
@@ -129,7 +130,7 @@ def depthwise_norm(
     with torch.cuda.device_of(x):
         _depthwise_norm[grid](
             x, taps, bias, norm, norm_bias, out, height, width, channels, eps, columns, wide, triton.cdiv(channels, wide),
-            num_warps=max(4, wide // 16),
+            num_warps=max(4, wide // 16), maxnreg=128 if wide == 256 else None,
         )  # fmt: skip
     return out
 
@@ -228,7 +229,7 @@ def _tile(batch: int, pixels: int, outputs: int, channels: int, dtype: torch.dty
     deep = 64 if channels % 64 == 0 else 32
     if batch * triton.cdiv(pixels, 128) * triton.cdiv(outputs, widest) >= 128:
         return Tile(128, widest, deep, 8, 3)
-    return Tile(64, 64, deep, 4, 4)
+    return Tile(64, 64, deep, 8, 4)
 
 
 def expand(x: Tensor, weight: Tensor, bias: Tensor, tile: Tile | None = None) -> tuple[Tensor, Tensor]:
