@@ -10,8 +10,10 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+from block_cases import BLOCK_CASES
 from kernel_case import Builder, Case, against, compiled, draws, half_of
 from model_cases import MODEL_CASES
+from picture_cases import PICTURE_CASES
 from topk_cases import TOPK_CASES
 from torch import Tensor
 
@@ -102,6 +104,8 @@ CASES: dict[str, Builder] = {
     "attention, CAB, window asks photo": partial(attention_case, 16, 1024, 64, 256, 8, True),
     **TOPK_CASES,
     **MODEL_CASES,
+    **BLOCK_CASES,
+    **PICTURE_CASES,
     "attention, float32": partial(plain_case, attention, _heads, 1e-5),
     "polar_transform": partial(plain_case, polar_transform, _aerial, _ROUNDED),
     "polar_definition": partial(plain_case, polar_definition, lambda tiny: (_aerial(tiny)[0][:1],), 1e-5),

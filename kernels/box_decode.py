@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from crossgeo.kernels.choose import choose
+
 Anchors = Tensor | Sequence[tuple[float, float]]
 MAX_LOG_SIZE = 4.0  # an untrained tw must not overflow exp; 55 times an anchor is past any window
 
@@ -37,11 +39,15 @@ def _anchor_tensor(anchors: Anchors, like: Tensor) -> Tensor:
     return table
 
 
+def _check_raw(raw: Tensor, sizes: Tensor) -> None:
+    if raw.ndim != 5 or raw.shape[1] != len(sizes) or raw.shape[2] != 5:
+        raise ValueError(f"raw predictions are (B, {len(sizes)}, 5, h, w), not {tuple(raw.shape)}")
+
+
 def decode_boxes(raw: Tensor, anchors: Anchors, stride: int) -> tuple[Tensor, Tensor]:
     """Decode (B, A, 5, h, w) raw predictions to xyxy pixels (B, A, h, w, 4), unclipped, and confidences (B, A, h, w), all float32."""
     sizes = _anchor_tensor(anchors, raw)
-    if raw.ndim != 5 or raw.shape[1] != len(sizes) or raw.shape[2] != 5:
-        raise ValueError(f"raw predictions are (B, {len(sizes)}, 5, h, w), not {tuple(raw.shape)}")
+    _check_raw(raw, sizes)
     raw = raw.float()
     columns = torch.arange(raw.shape[4], dtype=torch.float32, device=raw.device)
     rows = torch.arange(raw.shape[3], dtype=torch.float32, device=raw.device)
@@ -53,12 +59,28 @@ def decode_boxes(raw: Tensor, anchors: Anchors, stride: int) -> tuple[Tensor, Te
     return boxes, torch.sigmoid(raw[:, :, 4])
 
 
-def decode_best(raw: Tensor, anchors: Anchors, stride: int) -> tuple[Tensor, Tensor]:
-    """Return the box of highest confidence (eq. 12) of (B, A, 5, h, w) raw predictions: xyxy pixels (B, 4) and confidence (B,), float32."""
+def decode_best_definition(raw: Tensor, anchors: Anchors, stride: int) -> tuple[Tensor, Tensor]:
+    """Return what `decode_best` does, by decoding every box."""
     boxes, confidence = decode_boxes(raw, anchors, stride)
     best = raw[:, :, 4].float().flatten(1).argmax(dim=1)  # (B,) over A h w; by logit, since sigmoids of large logits tie
     picked = boxes.flatten(1, 3).gather(1, best[:, None, None].expand(-1, 1, 4))[:, 0]  # (B, 4)
     return picked, confidence.flatten(1).gather(1, best[:, None])[:, 0]
+
+
+def decode_best(raw: Tensor, anchors: Anchors, stride: int, backend: str = "auto") -> tuple[Tensor, Tensor]:
+    """Return the box of highest confidence (eq. 12) of (B, A, 5, h, w) raw predictions: xyxy pixels (B, 4) and confidence (B,), float32.
+
+    Of equal logits the first wins, in the order of anchor, row, column. On a GPU the Triton twin reads the logits once and decodes that
+    one box. ValueError for predictions of another shape, UsageError where a backend asked for by name cannot run.
+    """
+    sizes = _anchor_tensor(anchors, raw)
+    _check_raw(raw, sizes)
+    unsupported = None if raw.dtype in (torch.float32, torch.float16, torch.bfloat16) else f"predictions of {raw.dtype}"
+    if choose(backend, raw, sizes, unsupported=unsupported) == "torch":
+        return decode_best_definition(raw, sizes, stride)
+    from crossgeo.kernels.triton import box_decode as twin
+
+    return twin.decode_best(raw, sizes, stride)
 
 
 def box_iou(a: Tensor, b: Tensor) -> Tensor:

@@ -8,9 +8,17 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from crossgeo.kernels.convnext_block import (
+    NORM_EPS,
+    BlockWeights,
+    block_backend,
+    convnext_block,
+    respond,
+    response_scale,
+    sums_of_squares,
+)
 from crossgeo.models.tensors import check_tensors
 
-NORM_EPS = 1e-6
 TINY_DEPTHS = (3, 3, 9, 3)
 TINY_WIDTHS = (96, 192, 384, 768)
 MEAN = (0.485, 0.456, 0.406)  # ImageNet, of RGB / 255
@@ -35,10 +43,7 @@ class GlobalResponseNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, H, W, C) to the same shape; the sum of squares is taken in float32 at least."""
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        energy = torch.sqrt(wide.square().sum(dim=(1, 2), keepdim=True) + 1e-12)  # (B, 1, 1, C); of a dead channel sqrt has no gradient
-        scale = energy / (energy.mean(dim=-1, keepdim=True) + NORM_EPS)
-        return x + self.bias.to(x.dtype) + (self.weight * scale).to(x.dtype) * x
+        return respond(x, response_scale(sums_of_squares(x), self.weight), self.bias)
 
 
 class Mlp(nn.Module):
@@ -57,16 +62,28 @@ class Mlp(nn.Module):
 
 
 class Block(nn.Module):
-    """Depthwise 7x7, LayerNorm, the two pointwise layers, residual."""
+    """Depthwise 7x7, LayerNorm, the two pointwise layers, residual. `backend` is that of `kernels.choose`."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        self.backend = "auto"
         self.conv_dw = nn.Conv2d(channels, channels, 7, padding=3, groups=channels)
         self.norm = nn.LayerNorm(channels, eps=NORM_EPS)
         self.mlp = Mlp(channels, 4 * channels)
 
+    def weights(self) -> BlockWeights:
+        """Return the block's tensors as the kernels take them."""
+        conv, norm, fc1, grn, fc2 = self.conv_dw, self.norm, self.mlp.fc1, self.mlp.grn, self.mlp.fc2
+        return BlockWeights(
+            *(conv.weight, cast(Tensor, conv.bias), norm.weight, norm.bias), *(fc1.weight, fc1.bias), *(grn.weight, grn.bias),
+            *(fc2.weight, fc2.bias),
+        )  # fmt: skip
+
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) to the same shape."""
+        """Map (B, C, H, W) to the same shape; on a GPU, in half precision and without gradients, by the Triton twin of the whole."""
+        weights = self.weights()
+        if block_backend(x, weights, self.backend) == "triton":
+            return convnext_block(x, weights, "triton")
         y = self.conv_dw(x).permute(0, 2, 3, 1)  # (B, H, W, C)
         return cast(Tensor, x + self.mlp(self.norm(y)).permute(0, 3, 1, 2))
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from crossgeo.errors import InputError
 from crossgeo.kernels.polar import polar_transform
+from crossgeo.kernels.sampling import polar_normalised
 from crossgeo.models.egotr import EgoTRConfig
 from crossgeo.models.street import Float, StreetGeometry, look_along, pyramid
 from crossgeo.models.views import Image, Mask, normalise
@@ -84,17 +85,26 @@ class PanoramaView:
 
         The polar transform reads the tile at its own size, and what falls outside is black.
         """
-        if tile.shape[0] != tile.shape[1]:
-            raise InputError(f"the aerial tile is {tile.shape[1]} x {tile.shape[0]} px; give a square one")
+        _check_square(tile.shape[0], tile.shape[1])
         if not self.polar:
             return _resize(tile, self.aerial_hw)
         pixels = torch.from_numpy(np.ascontiguousarray(tile)).permute(2, 0, 1)[None].double()  # (1, 3, S, S)
         unrolled = polar_transform(pixels, *self.aerial_hw)[0].permute(1, 2, 0)  # (H, W, 3)
         return np.asarray(unrolled.round().numpy(), np.uint8)
 
+    def polar_inputs(self, tiles: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Unroll (B, S, S, 3) uint8 tiles where they lie, on a GPU in one kernel: what `normalise` makes of each `aerial_input`."""
+        _check_square(tiles.shape[1], tiles.shape[2])
+        return polar_normalised(tiles, *self.aerial_hw, self.mean, self.std, dtype)
+
     def normalise(self, images: Image, masks: Mask | None = None) -> Tensor:
         """Turn (B, H, W, 3) uint8 images into (B, 3, H, W) float32; masked pixels become 0, the mean."""
         return normalise(images, masks, self.mean, self.std)
+
+
+def _check_square(height: int, width: int) -> None:
+    if height != width:
+        raise InputError(f"the aerial tile is {width} x {height} px; give a square one")
 
 
 def sphere_directions(height: int, width: int, span_deg: float = 180.0) -> Float:

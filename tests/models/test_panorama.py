@@ -66,9 +66,19 @@ def test_polar_values_are_rounded_to_the_nearest_grey_level() -> None:
     assert unrolled[i, j].tolist() == np.rint(expected).tolist()
 
 
+def test_tiles_unrolled_where_they_lie_are_what_one_by_one_they_are_normalised_to() -> None:
+    view = PanoramaView(aerial_hw=(16, 64), polar=True)
+    tiles = np.stack([_noise(51, 51), _noise(51, 51)[::-1]])
+    one_by_one = view.normalise(np.stack([view.aerial_input(tile) for tile in tiles]))
+    torch.testing.assert_close(view.polar_inputs(torch.from_numpy(tiles)), one_by_one, atol=1e-6, rtol=0)
+    assert view.polar_inputs(torch.from_numpy(tiles), torch.bfloat16).dtype == torch.bfloat16
+
+
 def test_a_tile_that_is_not_square_is_refused() -> None:
     with pytest.raises(InputError, match="300 x 200 px; give a square one"):
         PanoramaView().aerial_input(np.zeros((200, 300, 3), np.uint8))
+    with pytest.raises(InputError, match="300 x 200 px; give a square one"):
+        PanoramaView(polar=True).polar_inputs(torch.zeros(1, 200, 300, 3, dtype=torch.uint8))
 
 
 @pytest.mark.parametrize("preset", ["egotr-b", "polar-egotr-b"])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ class PairModel:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     device: str = "cpu"
+    unrolled: Callable[[Tensor], Tensor] | None = None  # of a polar view on a GPU: (1, S, S, 3) tiles there as the model's input
 
     @classmethod
     def load(cls, weights: str, device: str = "cpu", aerial_weights: str | None = None) -> PairModel:
@@ -70,6 +72,7 @@ class PairModel:
             return cls(
                 name, sha256, kind, config, ground, aerial, lambda shot, heading: wide.canvas(shot.pixels, shot.geometry(heading)),
                 lambda picture, _gsd: wide.aerial_input(picture), wide.mean, wide.std, device,
+                wide.polar_inputs if wide.polar and torch.device(device).type == "cuda" else None,
             )  # fmt: skip
         if kind == "street":
             flat = StreetView.from_dict(view)
@@ -116,17 +119,20 @@ class PairModel:
 
     def tiles(self, pictures: Sequence[Image], gsds_m: Sequence[float | None]) -> Descriptors:
         """Describe B aerial pictures, north up, as (B, D) unit vectors; pure black is no imagery where a drone's tiles are read."""
+        if (unrolled := self.unrolled) is not None:
+            inputs = (unrolled(torch.from_numpy(np.ascontiguousarray(picture))[None].to(self.device)) for picture in pictures)
+            return self._describe(self.aerial, (torch.cat(some) for some in iter(lambda: list(islice(inputs, BATCH)), [])))
         cut = np.stack([self.cut(picture, gsd_m) for picture, gsd_m in zip(pictures, gsds_m, strict=True)])
         return self._run(self.aerial, cut, None if self.kind == "panorama" else np.asarray(cut.any(axis=-1)))
 
     def _run(self, branch: EgoTRBranch, images: Image, masks: NDArray[np.bool_] | None) -> Descriptors:
-        out = []
+        parts = (slice(start, start + BATCH) for start in range(0, len(images), BATCH))
+        inputs = (normalise(images[part], None if masks is None else masks[part], self.mean, self.std) for part in parts)
+        return self._describe(branch, inputs)
+
+    def _describe(self, branch: EgoTRBranch, inputs: Iterable[Tensor]) -> Descriptors:
         with torch.inference_mode():
-            for start in range(0, len(images), BATCH):
-                part = slice(start, start + BATCH)
-                batch: Tensor = normalise(images[part], None if masks is None else masks[part], self.mean, self.std)
-                out.append(branch(batch.to(self.device)).cpu().numpy())
-        return np.concatenate(out)
+            return np.concatenate([branch(batch.to(self.device)).cpu().numpy() for batch in inputs])
 
 
 def middle_of(picture: Image, gsd_m: float | None, extent_m: float, size_px: int) -> Image:

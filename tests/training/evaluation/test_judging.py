@@ -151,3 +151,15 @@ def test_a_set_without_headings_cannot_be_asked_with_them(test_pairs: PairSet, c
     with pytest.raises(MismatchError, match="has no heading"):
         answers(bare.pairs, 360.0, True)
     assert all(one.heading_error_deg is None and one.ranks["id"] == 1 for one in answers(bare.pairs, 360.0, False))
+
+
+def test_tiles_unrolled_on_the_models_device_are_described_as_those_unrolled_before() -> None:
+    config = EgoTRConfig("tiny", "efficientnet-lite0", (32, 64), (32, 64), 16, 1, 2, 32, polar=True, dropout=0.0)
+    view = PanoramaView.of(config)
+    tiny = EgoTR(config)
+    card = {"name": "polar", "digest": "0" * 64, "view": view.to_dict()}
+    before = PairModel.of(card, config, tiny.ground, tiny.aerial)
+    assert before.unrolled is None  # only a GPU is quicker at it
+    pictures = [np.random.default_rng(n).integers(0, 256, (40 + n % 2, 40 + n % 2, 3), dtype=np.uint8) for n in range(19)]
+    there = replace(before, unrolled=view.polar_inputs).tiles(pictures, [None] * 19)
+    np.testing.assert_allclose(there, before.tiles(pictures, [None] * 19), atol=2e-6)

@@ -1,0 +1,168 @@
+"""kernels/triton/convnext_block.py: interpreted against the definitions in float64, and compiled for four generations of cards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from crossgeo.kernels import convnext_block as ops
+from crossgeo.kernels.convnext_block import BlockWeights
+from crossgeo.models.convnextv2 import Block, ConvNeXtV2
+
+ARCHITECTURES = (80, 90, 100, 120)
+TOLERANCE = {torch.float32: 2e-6, torch.float16: 2e-3}  # relative to the largest value
+SHAPES = [(2, 5, 9, 6), (1, 3, 4, 48), (1, 9, 17, 20), (3, 1, 1, 33)]  # B, H, W, C
+WIDTHS = [  # C, side of the grid
+    (96, 256, torch.float16),
+    (192, 128, torch.bfloat16),
+    (384, 64, torch.float16),
+    (768, 32, torch.bfloat16),
+    (80, 1, torch.float16),
+]
+
+
+def _weights(channels: int, dtype: torch.dtype, device: str) -> BlockWeights:
+    draw = torch.Generator().manual_seed(channels)
+    hidden = 4 * channels
+    shapes = [(channels, 1, 7, 7), *[(channels,)] * 3, (hidden, channels), *[(hidden,)] * 3, (channels, hidden), (channels,)]
+    size = [7.0, 1, 1, 1, channels**0.5, 1, 1, 1, channels**0.5, 1]
+    return BlockWeights(*((torch.randn(s, generator=draw) / by).to(dtype).to(device) for s, by in zip(shapes, size, strict=True)))
+
+
+def _images(shape: tuple[int, ...], dtype: torch.dtype, device: str) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape))).to(dtype).to(device)
+
+
+def _apart(given: Tensor, expected: Tensor) -> float:
+    """The largest difference, relative to the largest value; NaN where any is."""
+    assert given.shape == expected.shape
+    return float((given.double() - expected).abs().max() / expected.abs().max())
+
+
+@pytest.mark.parametrize("dtype", list(TOLERANCE))
+@pytest.mark.parametrize("shape", SHAPES)
+def test_depthwise_norm_agrees_with_the_definition_at_odd_shapes(shape: tuple[int, ...], dtype: torch.dtype, device: str) -> None:
+    w, x = _weights(shape[-1], dtype, device), _images(shape, dtype, device)
+    given = ops.depthwise_norm(x, w.depthwise, w.depthwise_bias, w.norm, w.norm_bias, backend="triton")
+    d = w.to(torch.float64)
+    expected = ops.depthwise_norm_definition(x.double(), d.depthwise, d.depthwise_bias, d.norm, d.norm_bias)
+    assert given.dtype == dtype
+    assert _apart(given, expected) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("dtype", list(TOLERANCE))
+@pytest.mark.parametrize("shape", SHAPES)
+def test_expand_agrees_with_the_definition_and_sums_only_the_pixels_of_each_image(
+    shape: tuple[int, ...], dtype: torch.dtype, device: str
+) -> None:
+    w, x = _weights(shape[-1], dtype, device), _images(shape, dtype, device)
+    hidden, squares = ops.expand(x, w.expand, w.expand_bias, backend="triton")
+    expected, _ = ops.expand_definition(x.double(), w.expand.double(), w.expand_bias.double())
+    assert _apart(hidden, expected) < TOLERANCE[dtype]
+    assert squares.dtype == torch.float32
+    assert _apart(squares, ops.sums_of_squares(hidden.double())) < 1e-6  # of what was written, as rounded
+    again, sums = ops.expand(x, w.expand, w.expand_bias, backend="triton")
+    assert torch.equal(again, hidden) and torch.equal(sums, squares)
+
+
+def test_sums_run_over_more_tiles_than_one_step_of_the_reduction_takes(device: str) -> None:
+    from crossgeo.kernels.triton import convnext_block as twin
+
+    partial = _images((2, 71, 37), torch.float32, device)
+    assert _apart(twin.summed(partial), partial.double().sum(1)) < 1e-6
+
+
+@pytest.mark.parametrize("channels", [20, 132])
+def test_scales_agree_with_the_definition(channels: int, device: str) -> None:
+    from crossgeo.kernels.triton import convnext_block as twin
+
+    squares, weight = _images((3, channels), torch.float32, device).square(), _images((channels,), torch.float32, device)
+    squares[1] = 0.0
+    assert _apart(twin.response_scale(squares, weight), ops.response_scale(squares.double(), weight.double())) < 1e-6
+
+
+@pytest.mark.parametrize("dtype", list(TOLERANCE))
+@pytest.mark.parametrize("shape", SHAPES)
+def test_contract_agrees_with_the_definition(shape: tuple[int, ...], dtype: torch.dtype, device: str) -> None:
+    channels = shape[-1]
+    w, residual = _weights(channels, dtype, device), _images(shape, dtype, device)
+    hidden = _images((*shape[:3], 4 * channels), dtype, device)
+    scale = _images((shape[0], 4 * channels), torch.float32, device)
+    given = ops.contract(hidden, scale, w.response_bias, w.contract, w.contract_bias, residual, backend="triton")
+    doubled = [t.double() for t in (hidden, scale, w.response_bias, w.contract, w.contract_bias, residual)]
+    assert given.dtype == dtype
+    assert _apart(given, ops.contract_definition(*doubled)) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("dtype", list(TOLERANCE))
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_the_whole_block_agrees_with_the_model_in_float64(dtype: torch.dtype, order: torch.memory_format, device: str) -> None:
+    torch.manual_seed(2)
+    block = Block(24).to(dtype).to(device)
+    for parameter in block.parameters():
+        torch.nn.init.normal_(parameter, std=0.4)
+    x = _images((2, 24, 7, 5), dtype, device).contiguous(memory_format=order)
+    with torch.no_grad():
+        given = ops.convnext_block(x, block.weights(), backend="triton")
+        expected = block.double()(x.double())
+    assert given.dtype == dtype
+    assert given.is_contiguous(memory_format=torch.channels_last)
+    assert _apart(given, expected) < 3 * TOLERANCE[dtype]
+
+
+def test_the_model_runs_its_blocks_on_the_backend_that_it_is_told(device: str) -> None:
+    torch.manual_seed(3)
+    model = ConvNeXtV2((1, 1), (8, 16)).to(device)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    images = _images((1, 3, 32, 24), torch.float32, device)
+    with torch.no_grad():
+        by_torch = model(images)
+        for block in (module for module in model.modules() if isinstance(module, Block)):
+            block.backend = "triton"
+        by_triton = model(images)
+    assert not torch.equal(by_triton, by_torch)  # another order of sums
+    assert _apart(by_triton, by_torch.double()) < 2e-5
+
+
+def test_torch_compile_takes_the_block_as_one_node(device: str) -> None:
+    w, x = _weights(12, torch.float32, device), _images((2, 12, 5, 4), torch.float32, device)
+    with torch.no_grad():
+        whole = torch.compile(lambda images: ops.convnext_block(images, w, "triton") + 1.0, backend="eager", fullgraph=True)
+        torch.testing.assert_close(whole(x), ops.convnext_block(x, w, "triton") + 1.0, atol=1e-6, rtol=0)
+    torch.library.opcheck(torch.ops.crossgeo.convnext_block.default, (x, list(w.tensors)))
+
+
+def test_under_autocast_weights_are_cast_and_the_residual_keeps_its_type(device: str) -> None:
+    w, x = _weights(12, torch.float32, device), _images((1, 12, 6, 5), torch.float32, device)
+    with torch.no_grad(), torch.autocast(device, torch.float16):
+        given = ops.convnext_block(x, w, backend="triton")
+    assert given.dtype == torch.float32
+    apart = _apart(given, ops.convnext_block_definition(x.double(), w.to(torch.float64)))
+    assert 1e-6 < apart < 3 * TOLERANCE[torch.float16]
+
+
+@pytest.mark.parametrize(("channels", "side", "dtype"), WIDTHS)
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_the_block_compiles_without_spills_and_with_tensor_cores(
+    arch: int, channels: int, side: int, dtype: torch.dtype, compile_twin: Callable[..., Any]
+) -> None:
+    x = torch.empty(1, channels, side, side, dtype=dtype, device="meta").contiguous(memory_format=torch.channels_last)
+    launches = compile_twin("crossgeo.kernels.triton.convnext_block:convnext_block", arch, x, _weights(channels, dtype, "meta"))
+    assert [launch.name for launch in launches] == ["_depthwise_norm", "_expand", "_sum", "_scale", "_contract"]
+    for launch in launches:
+        launch.check(arch, tensor_cores=launch.name in ("_expand", "_contract"))
+    if channels % 48 == 0:
+        assert launches[0].shared <= 64  # taps are not passed through shared memory
+        assert "ld.global.b16" not in launches[0].ptx  # nor loaded one by one
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_float32_compiles_without_spills(arch: int, compile_twin: Callable[..., Any]) -> None:
+    x = torch.empty(2, 96, 64, 64, device="meta").contiguous(memory_format=torch.channels_last)
+    for launch in compile_twin("crossgeo.kernels.triton.convnext_block:convnext_block", arch, x, _weights(96, torch.float32, "meta")):
+        launch.check(arch)
