@@ -47,7 +47,7 @@ def main() -> None:
     try:
         sys.exit(probe(Path(sys.argv[1])))
     except (lmdb.Error, OSError) as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         sys.exit(FAILED)
 
 

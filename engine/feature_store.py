@@ -111,9 +111,12 @@ class FeatureStore:
 
     @property
     def size_bytes(self) -> int:
-        """What the folder's files of features take on disk."""
+        """What the folder's files of features take on disk; 0 where the folder is gone."""
         with self._lock:
-            return sum(_size(path) for path in self._files().values())
+            try:
+                return sum(_size(path) for path in self._files().values())
+            except FileNotFoundError:
+                return 0
 
     def close(self) -> None:
         """Let go of the files once all who share it have."""

@@ -101,8 +101,8 @@ class GeoSearch:
     ) -> None:
         """Join an index and describers of the same aerial weights (MismatchError otherwise), of drone photos and of street photos.
 
-        `objects` and `street_objects` are weights, loaded at the first click to run as `runtime` says; what they
-        make of windows goes to `features`.
+        `objects` and `street_objects` are weights, loaded at the first click to run as `runtime` says; what they make of windows goes to
+        `features`, which is closed with the search.
         """
         self.index, self.settings = index, settings or SearchSettings()
         self.matchers: dict[Kind, Matcher] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -230,6 +231,17 @@ def test_a_folder_that_cannot_be_made_leaves_the_cache_in_memory(tmp_path: Path)
     assert cache.get(made(0)[0]) is not None
     assert "Not a directory" in str(cache.stats().trouble)
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_folder_that_goes_away_leaves_the_cache_in_memory(tmp_path: Path) -> None:
+    cache = FeatureCache(MB, tmp_path / "kept")
+    cache.put(*made(0))
+    shutil.rmtree(tmp_path / "kept")
+    assert cache.stats().disk_bytes == 0
+    cache.put(*made(1))
+    assert cache.get(made(0)[0]) is not None and cache.get(made(1)[0]) is not None
+    assert "No such file" in str(cache.stats().trouble)
+    cache.close()
 
 
 def test_a_folder_of_other_things_keeps_them(tmp_path: Path) -> None:
