@@ -30,7 +30,7 @@ def test_an_index_and_its_questions_run_on_engines_that_are_built_once(geo: Any,
     assert again.exit_code == 0 and "building an engine" not in again.stderr
     asked = "query", city.photo, "--index", tmp_path / "a.geo", *city.place_weights, "--street-weights", "", "--json", "--kind", "drone"
     compiled, plain = answer_of(geo(*asked)), answer_of(geo(*asked, "--runtime", "torch"))
-    assert compiled["places"][0]["lat"] == pytest.approx(plain["places"][0]["lat"], abs=1e-4)
+    assert compiled["places"][0]["lat"] == pytest.approx(plain["places"][0]["lat"], abs=3e-4)  # of an untrained model
     rows = json.loads(geo("engine", "list", "--json").stdout)["engines"]
     assert len(rows) == 4 and all(row["backend"] == "openvino" and row["refused"] == [] for row in rows)
     assert all(min(value for key, value in row["figures"].items() if "cosine" in key) >= 0.999 for row in rows)
@@ -58,7 +58,7 @@ def test_engines_are_timed_beside_torch(geo: Any, city: Any) -> None:
         (("--batch", "12"), 2, "give a power of two"),
         (("--runtime", "tensorrt-rtx"), 11, "runs on NVIDIA's GPUs, not on cpu"),
         (("no-such-weights",), 6, "no weights are called 'no-such-weights'"),
-        (("--index", "nowhere.geo"), 4, "nowhere.geo"),
+        (("--index", "nowhere.geo"), 3, "nowhere.geo"),
     ],
 )
 def test_what_cannot_be_built_is_said(geo: Any, args: tuple[str, ...], code: int, words: str) -> None:
