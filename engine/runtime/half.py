@@ -45,7 +45,8 @@ class Half:
     view: str  # digest
     examples: Callable[[Pixels], tuple[Array, ...]]  # (N, S, S, 3) uint8 RGB pictures of the ground, north up, as N inputs
     judge: Judge
-    decode: Callable[[Array], NDArray[np.float32]] | None = None  # raw predictions to (N, 4) xyxy px, for boxes
+    decode: Callable[[Array], tuple[NDArray[np.float32], NDArray[np.float32]]] | None = None
+    """Of halves that give boxes: raw predictions to all boxes (N, K, 4) xyxy px and their logits of confidence (N, K)."""
 
     @property
     def title(self) -> str:

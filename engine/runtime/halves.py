@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from crossgeo.engine.runtime import Array
 from crossgeo.engine.runtime.half import Half, Pixels, Slot
-from crossgeo.kernels.box_decode import decode_best
+from crossgeo.kernels.box_decode import decode_boxes
 from crossgeo.models.fold import FoldedBranch, stem_maps
 from crossgeo.models.object_network import ObjectNetwork
 from crossgeo.models.street_view import StreetView
@@ -154,9 +154,10 @@ def of_clicks(network: ObjectNetwork, model: tuple[str, str], digest: str) -> Ha
             features = network.encode_reference(*(torch.from_numpy(rows) for rows in windows.examples(pictures))).grid
         return features.float().numpy(), photos, clicks
 
-    def decode(raw: Array) -> NDArray[np.float32]:
+    def decode(raw: Array) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         laid = torch.from_numpy(raw).view(len(raw), len(config.anchors), 5, cells, cells)
-        return np.asarray(decode_best(laid, config.anchors, config.stride)[0].numpy(), np.float32)
+        boxes = decode_boxes(laid, config.anchors, config.stride)[0]  # (N, A, g, g, 4)
+        return boxes.flatten(1, 3).numpy(), laid[:, :, 4].flatten(1).numpy()
 
     slots = Slot("features", (network.reference_channels, cells, cells)), Slot("photos", (3, side, side), "uint8"), Slot("clicks", (2,))
     return Half("query", Query(network), slots, ("raw",), model, digest, examples, "boxes", decode)

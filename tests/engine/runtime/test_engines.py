@@ -183,8 +183,15 @@ def test_the_check_refuses_an_engine_that_finds_other_tiles(halves: Halves, pict
 
 def test_the_check_refuses_boxes_that_are_off(halves: Halves, pictures: Pictures) -> None:
     half = halves()["query"]
-    found = check(half, wrong(half, lambda rows: rows + 0.5), pictures)
+    found = check(half, wrong(half, lambda rows: rows + 0.5), pictures)  # boxes of other sizes
     assert found.figures["box_px_median"] > 1.0 and "px off at the median" in found.problems[0]
+
+    def elsewhere(raw: Array) -> Array:  # sure of a box in a corner
+        raw = raw.copy()
+        raw.reshape(len(raw), 9, 5, -1)[:, 0, 4, 0] = 9.0
+        return raw
+
+    assert check(half, wrong(half, elsewhere), pictures).figures["box_px_median"] > 1.0
 
 
 def test_a_refused_engine_is_remembered_and_auto_goes_on_with_torch(
