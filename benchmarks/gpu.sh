@@ -5,11 +5,15 @@ set -euo pipefail
 cd "$(dirname "$0")"
 python=${PYTHON:-python}
 minutes=${MINUTES:-8}
-what=${*:-kernels street drone ablations}
+what=${*:-kernels engines street drone ablations}
 for part in $what; do
   case $part in
     kernels)
+      (cd .. && TRITON_INTERPRET=0 $python -m pytest -q tests/kernels/triton)
       $python gpu_kernels.py
+      ;;
+    engines)
+      $python engines.py --device cuda --rounds 30
       ;;
     street)
       $python train_street.py egotr --device cuda --workers 12 --minutes "$minutes" --start-from egotr-s-street --out ../runs/egotr-street-gpu
@@ -26,7 +30,7 @@ for part in $what; do
       $python ablations.py attengeo --device cuda --steps 1500 --work ../runs/ablations
       ;;
     *)
-      echo "gpu.sh: no part is called $part; there are kernels, street, drone, ablations" >&2
+      echo "gpu.sh: no part is called $part; there are kernels, engines, street, drone, ablations" >&2
       exit 2
       ;;
   esac

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from crossgeo.engine.runtime.half import STEP_PX, Half, Slot
 from crossgeo.errors import EngineError
+from crossgeo.models.fold_convnext import fold_blocks
 
 OPSET = 23
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -39,7 +40,7 @@ def export_onnx(half: Half, path: Path, types: str = "fp32") -> None:
 
     `types` other than fp32 are for strongly typed runtimes; sums of squares and norms stay in float32 there, as the modules have them.
     """
-    module: nn.Module = copy.deepcopy(half.module).eval()
+    module: nn.Module = fold_blocks(copy.deepcopy(half.module).eval())
     if types != "fp32":
         module = _Typed(module, _DTYPES[types])
     batch = torch.export.Dim("batch", min=1, max=_LARGEST)
