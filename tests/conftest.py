@@ -3,6 +3,7 @@
 import os
 import resource
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -17,7 +18,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.envi
 os.environ.setdefault("TRITON_INTERPRET", "1")
 # Models of a test are tiny and used once, which no engine pays for; tests of engines say so. The user's own engines stay out of it.
 os.environ["GEO_RUNTIME"] = "torch"
-os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="geo-cache-")
+_CACHE = tempfile.TemporaryDirectory(prefix="geo-cache-")
+os.environ["XDG_CACHE_HOME"] = _CACHE.name
+
+
+@pytest.fixture(autouse=True)
+def smallest_numbers() -> Iterator[None]:
+    """Take back that `geo train` flushes the smallest numbers to zero in its process: hypothesis draws them for later tests."""
+    yield
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_flush_denormal(False)
 
 
 @contextmanager

@@ -46,13 +46,6 @@ def blobs(seed: int, height: int, width: int) -> np.ndarray[Any, Any]:
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-@pytest.fixture(autouse=True)
-def smallest_numbers() -> Iterator[None]:
-    """Take back that `geo train` flushes the smallest numbers to zero in this process: hypothesis draws them for later tests."""
-    yield
-    torch.set_flush_denormal(False)
-
-
 @pytest.fixture
 def panoramas(tmp_path: Path) -> Path:
     """Ten pairs in CVACT's layout, whose aerials show 64 m."""
