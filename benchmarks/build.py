@@ -21,6 +21,8 @@ import torch
 from common import record, spread
 
 from crossgeo.engine.describe import EgoTRDescriber
+from crossgeo.engine.runtime.choose import RuntimeOptions
+from crossgeo.engine.runtime.pictures import of_imagery
 from crossgeo.indexer.build import BuildOptions, Progress, build_index
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.indexer.manifest import Manifest
@@ -86,11 +88,13 @@ def main() -> None:
     parser.add_argument("--data")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()), help="where indexes are built and removed again")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--runtime", default="auto", help="as `geo index build` takes it; its engines are built before")
     args = parser.parse_args()
     imagery = ground_truth.data_folder(args.data) / "oam_banepa" / "tiles_z19"
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    describer = EgoTRDescriber.load()
+    runtime = RuntimeOptions(runtime=args.runtime, build=True)
+    describer = EgoTRDescriber.load(options=runtime, pictures=lambda: of_imagery([imagery]))
     options = BuildOptions(tile_m=describer.tile_view.extent_m, tile_px=describer.tile_view.size_px)
     describer.tiles(np.zeros((options.batch, options.tile_px, options.tile_px, 3), np.uint8))  # chooses kernels
     rounds, tiles, hashes = [], 0, set()
@@ -111,6 +115,7 @@ def main() -> None:
         {
             "imagery": "Banepa, 374 tiles of zoom 19",
             "tiles": tiles,
+            "runtime": describer.aerial.branch.label,
             "threads": "one describes; builds read ahead with as many as there are cores",
             "manifest_sha256": hashes.pop(),
             "build_over_describing_alone": {
