@@ -13,7 +13,7 @@ from crossgeo.models.convnextv2 import Block
 class FoldedBlock(nn.Module):
     """A block for inference: the same map to rounding, with LayerNorm's affine in the first product and GRN's beta in the second's bias.
 
-    The sum of squares is one reduction (ReduceL2) rather than a square that is written and read again.
+    Sums of squares are means along rows and then along columns: of the ways that were timed OpenVINO is quickest with these.
     """
 
     def __init__(self, block: Block) -> None:
@@ -33,7 +33,8 @@ class FoldedBlock(nn.Module):
         wide = wide - wide.mean(dim=1, keepdim=True)
         wide = wide * torch.rsqrt(wide.square().mean(dim=1, keepdim=True) + NORM_EPS)
         hidden = F.gelu(self.expand(wide.to(y.dtype)))  # (B, N, H, W)
-        energy = torch.linalg.vector_norm(hidden.to(wide.dtype), dim=(2, 3), keepdim=True)  # (B, N, 1, 1)
+        squares = hidden.to(wide.dtype).square().mean(dim=3, keepdim=True).mean(dim=2, keepdim=True)  # (B, N, 1, 1)
+        energy = torch.sqrt(squares * (hidden.shape[2] * hidden.shape[3]))
         scale = 1.0 + self.response * (energy / (energy.mean(dim=1, keepdim=True) + NORM_EPS))
         out: Tensor = x + self.contract(hidden * scale.to(hidden.dtype))
         return out
