@@ -54,7 +54,7 @@ def build(half: Half, folder: Path, precision: str, largest: int, device: str, p
         path = Path(scratch) / "model.onnx"
         export_onnx(half, path)
         try:
-            model = openvino.convert_model(path)
+            model = _core().read_model(path)  # `convert_model` would report to its makers that it was used
             if precision == "int8":
                 model = _quantised(model, half, pictures)
             openvino.save_model(model, folder / _FILE, compress_to_fp16=precision != "fp32")
