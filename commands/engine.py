@@ -21,18 +21,17 @@ app = typer.Typer(no_args_is_help=True, help="Compile models for this machine; l
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Names = Annotated[list[str] | None, typer.Argument(metavar="[WEIGHTS]...", help="By name or file; without any, those that are shipped.")]
 Ground = Annotated[Path | None, typer.Option("--index", help="Check engines on tiles of this index; else on a simulated town's.")]
-Batch = Annotated[int, typer.Option(min=1, max=256, help="Images at once at most; a power of two.")]
 
 
 @app.command()
 @spread
-def build(weights: Names = None, index: Ground = None, batch: Batch = 16, *, running: Running, json: Json = False) -> None:
+def build(weights: Names = None, index: Ground = None, *, running: Running, json: Json = False) -> None:
     """Compile weights for this machine and check what comes out against torch; what is there already stays."""
     from crossgeo.engine.runtime.backends import IN_PROCESS
     from crossgeo.engine.runtime.choose import build as build_engine
     from crossgeo.engine.runtime.choose import choose
 
-    options = running.options(build=True, batch=_power_of_two(batch))
+    options = running.options(build=True)
     chosen = choose(options)
     if chosen.backend in IN_PROCESS:
         raise UsageError(f"--runtime {chosen.backend} keeps no engines; give openvino, onnxruntime, tensorrt or tensorrt-rtx")
@@ -77,7 +76,7 @@ def list_(json: Json = False) -> None:
     console.print_rows(
         [
             (row.get("title", "damaged"), row["problem"] if "problem" in row else
-             f"{row['backend']} {row['version']} {row['precision']}, batch {row['batch']}, {row['device']}; "
+             f"{row['backend']} {row['version']} {row['precision']}, batches to {row['batch']}, {row['device']}; "
              f"{'REFUSED: ' + '; '.join(row['refused']) if row['refused'] else _figures(row)}; {row['bytes'] / 1e6:.1f} MB, {row['built']}")
             for row in found
         ]

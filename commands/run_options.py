@@ -24,11 +24,11 @@ class Running:
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16, fp16 or int8, as the runtime has it.", rich_help_panel=RUNNING)] = "auto"
     device: Annotated[str, typer.Option(help=devices.HELP, rich_help_panel=RUNNING)] = "auto"
 
-    def options(self, build: bool, batch: int = 16) -> RuntimeOptions:
+    def options(self, build: bool) -> RuntimeOptions:
         """Return it as the engine takes it; with `build`, engines that are not there are built where that is `auto`'s to decide.
 
         Raises UsageError for a device that is not to be had.
         """
         from crossgeo.engine.runtime.choose import RuntimeOptions
 
-        return RuntimeOptions(self.runtime, self.precision, devices.device_of(self.device), batch, build=build, say=console.say)
+        return RuntimeOptions(self.runtime, self.precision, devices.device_of(self.device), build=build, say=console.say)

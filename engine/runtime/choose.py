@@ -19,6 +19,7 @@ from crossgeo.engine.runtime.store import EngineStore, Key, Record, refusal
 from crossgeo.errors import EngineError, UsageError
 
 AUTO = "auto"
+MOST_BATCH = 256  # of the shapes that an engine is built for, so that every command finds it whatever its own batch
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def build(half: Half, chosen: Chosen, options: RuntimeOptions, pictures: Callabl
             raise EngineError(f"{half.title}: an engine is built with pictures to check it with; run `geo engine build`")
         _say(options, f"{half.title}: building an engine for {chosen.backend} {chosen.precision}, once")
         seen.append(pictures())
-        made.build(half, folder, chosen.precision, half.largest(options.batch), options.device, seen[0])
+        made.build(half, folder, chosen.precision, half.largest(MOST_BATCH), options.device, seen[0])
         call = made.load(folder, half, chosen.precision, options.device)
         found = check(half, call, seen[0], half.largest(options.batch))
         return found.figures, found.problems
@@ -110,7 +111,7 @@ def key_of(half: Half, chosen: Chosen, options: RuntimeOptions) -> Key:
         chosen.backend,
         backend(chosen.backend).version(),
         chosen.precision,
-        half.largest(options.batch),
+        half.largest(MOST_BATCH),
         device_label(options.device),
     )
 

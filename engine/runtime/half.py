@@ -57,7 +57,8 @@ class Half:
         """Return how many rows at once this half takes where `batch` are asked for: fewer of large images, which fill memory."""
         images = [slot.shape[1:] for slot in self.inputs if len(slot.shape) == 3]
         pixels = max((math.prod(size if isinstance(size, int) else MOST_PX for size in shape) for shape in images), default=1)
-        return min(batch, max(1, _MOST_PIXELS // pixels))
+        fit = max(1, _MOST_PIXELS // pixels)
+        return min(batch, 1 << (fit.bit_length() - 1))  # powers of two, as batches are cut
 
     @property
     def digest(self) -> str:

@@ -55,7 +55,6 @@ def test_engines_are_timed_beside_torch(geo: Any, city: Any) -> None:
         (("--runtime", "onnx"), 2, "no such runtime; give auto or one of torch, torch-compile, openvino"),
         (("--runtime", "torch"), 2, "torch keeps no engines"),
         (("--runtime", "onnxruntime", "--precision", "int8"), 2, "onnxruntime on cpu has fp32"),
-        (("--batch", "12"), 2, "give a power of two"),
         (("--runtime", "tensorrt-rtx"), 11, "runs on NVIDIA's GPUs, not on cpu"),
         (("no-such-weights",), 6, "no weights are called 'no-such-weights'"),
         (("--index", "nowhere.geo"), 3, "nowhere.geo"),
@@ -65,6 +64,11 @@ def test_what_cannot_be_built_is_said(geo: Any, args: tuple[str, ...], code: int
     done = geo("engine", "build", *args)
     assert done.exit_code == code
     assert words in " ".join(done.stderr.split())
+
+
+def test_a_batch_that_is_no_power_of_two_is_not_timed(geo: Any, city: Any) -> None:
+    done = geo("engine", "bench", city.weights[3], "--batch", "12")
+    assert done.exit_code == 2 and "give a power of two" in done.stderr
 
 
 def test_a_refused_engine_ends_with_the_code_of_a_job_that_failed_in_part(geo: Any, city: Any, monkeypatch: pytest.MonkeyPatch) -> None:
