@@ -7,11 +7,10 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from time import process_time
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
@@ -43,19 +42,6 @@ def surroundings() -> dict[str, Any]:
     }
     versions = {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in PACKAGES}
     return {"machine": machine, "commit": COMMIT, "versions": versions}
-
-
-def paired_seconds(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Time each call once a round, in turn, by process time, so that a change of clock or load meets all of them alike."""
-    for call in calls.values():
-        call()  # the first call of each allocates and chooses kernels
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds):
-        for name, call in calls.items():
-            started = process_time()
-            call()
-            seconds[name].append(process_time() - started)
-    return seconds
 
 
 def spread(values: Sequence[float], digits: int = 4) -> dict[str, float]:

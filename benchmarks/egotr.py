@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from common import paired_seconds, record, spread
+from common import record, spread
 
+from crossgeo.engine.runtime.timing import in_turn
 from crossgeo.models.cost import count_macs
 from crossgeo.models.egotr import PRESETS, EgoTRBranch
 from crossgeo.models.fold import fold_branch
@@ -41,7 +42,7 @@ def measure(preset: str, batch: int, rounds: int) -> dict[str, Any]:
     with torch.inference_mode():
         truth = eager(images)
         cosine = {name: float(F.cosine_similarity(truth, call(), dim=1).min()) for name, call in calls.items()}
-        seconds = paired_seconds(calls, rounds)
+        seconds = in_turn(calls, rounds)
     base = seconds["eager_fp32"]
     with torch.device("meta"):
         branch = EgoTRBranch(config, config.aerial_hw).eval()

@@ -10,9 +10,7 @@ from __future__ import annotations
 import argparse
 import copy
 import tempfile
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from crossgeo.engine.runtime.backends import NAMES, backend
 from crossgeo.engine.runtime.choose import AUTO, RuntimeOptions, choose, runtimes
 from crossgeo.engine.runtime.half import Half
 from crossgeo.engine.runtime.halves import describing, object_halves
+from crossgeo.engine.runtime.timing import in_turn, own
 from crossgeo.errors import GeoError
 from crossgeo.models.attengeo import PRESETS as OBJECTS
 from crossgeo.models.attengeo import AttenGeo
@@ -80,11 +79,6 @@ def object_case(preset: str, batch: int, made: Callable[[list[Half], str], list[
     return {"calls": calls, "images": batch}
 
 
-def own(half: Half) -> Half:
-    """A half with a module of its own, which a runtime may cast."""
-    return replace(half, module=copy.deepcopy(half.module))
-
-
 def eager(module: torch.nn.Module, *inputs: Any, dtype: torch.dtype | None = None) -> Call:
     """Torch as a user would call it, the published implementation's cost."""
     device, at = next(module.parameters()).device, torch.device(ARGS.device)
@@ -116,29 +110,6 @@ def maker(folder: Path, batch: int) -> Callable[[list[Half], str], list[Runtime]
     return made
 
 
-def timed(calls: Mapping[str, Call], rounds: int) -> dict[str, list[float]]:
-    """Time each call once a round, in turn."""
-    clock = time.process_time if ARGS.device == "cpu" else time.perf_counter
-    for call in calls.values():
-        call()
-        call()  # the second may still capture a graph
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds):
-        for name, call in calls.items():
-            synchronise()
-            began = clock()
-            call()
-            synchronise()
-            seconds[name].append(clock() - began)
-    return seconds
-
-
-def synchronise() -> None:
-    """Wait for the GPU, if there is one at work."""
-    if ARGS.device != "cpu":
-        torch.cuda.synchronize()
-
-
 def main() -> None:
     """Time every case and record it."""
     torch.set_num_threads(ARGS.threads)
@@ -152,7 +123,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             case = (describe_case if preset in PLACES else object_case)(preset, batch, maker(Path(folder), batch))
             calls = {**case["calls"], "ceiling": lambda: torch.mm(a, b)}
-            seconds = timed(calls, ARGS.rounds)
+            seconds = in_turn(calls, ARGS.rounds, ARGS.device)
         ceiling = seconds.pop("ceiling")
         ways = {
             way: {

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import rasterio
 import torch
-from common import paired_seconds, record, spread
+from common import record, spread
 from rasterio.transform import from_origin
 
 from crossgeo.engine.feature_cache import FeatureCache
@@ -26,6 +26,7 @@ from crossgeo.engine.fine import Spot
 from crossgeo.engine.locate import ObjectFinder
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.pose import DronePose
+from crossgeo.engine.runtime.timing import in_turn
 from crossgeo.indexer.build import BuildOptions, build_index
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.indexer.manifest import ModelIdentity
@@ -74,7 +75,7 @@ def measure(index: GeoIndex, model: ObjectNetwork, turns: Sequence[int], folder:
         "second_from_disk": lambda: from_disk.find(photo, CLICK, spot(0)),
         "together": lambda: finder.find_many(photo, [CLICK] * TOGETHER, [spot(0)] * TOGETHER),
     }
-    seconds = paired_seconds(calls, rounds)
+    seconds = in_turn(calls, rounds)
     stats = stored.stats()
     assert finder.features.stats().misses == rounds + 2, "each first click was to be on a window of its own"
     assert stats.trouble is None and stats.misses == 1, "the folder was to serve all but its first click"

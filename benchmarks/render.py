@@ -12,8 +12,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-from common import paired_seconds, record, spread
+from common import record, spread
 
+from crossgeo.engine.runtime.timing import in_turn
 from crossgeo.town.layout import make_town
 from crossgeo.town.scene import draw_scene
 from crossgeo.town.street_camera import Panorama, StreetLens, StreetPose
@@ -45,7 +46,7 @@ def measure(world: StreetWorld, poses: list[StreetPose], camera: Panorama | Stre
             origins = np.ascontiguousarray(np.broadcast_to(pose.origin.astype(np.float32), rays.shape))
             world.caster.first(origins, rays, np.full(len(rays), FAR_M, np.float32))
 
-    seconds = paired_seconds({"picture": picture, "caster": caster}, rounds * len(poses))
+    seconds = in_turn({"picture": picture, "caster": caster}, rounds * len(poses))
     rays = camera.height_px * camera.width_px * samples
     return {
         "rays": rays, "seconds": spread(seconds["picture"]), "caster_seconds": spread(seconds["caster"]),

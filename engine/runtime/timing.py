@@ -5,14 +5,15 @@ from __future__ import annotations
 import copy
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from crossgeo.engine.runtime import Array, Runtime
+from crossgeo.engine.runtime import Runtime
 from crossgeo.engine.runtime.backends import NAMES, backend
 from crossgeo.engine.runtime.choose import AUTO, RuntimeOptions, runtimes
 from crossgeo.engine.runtime.half import Half, Pixels
@@ -45,7 +46,7 @@ def compare(
     wanted = NAMES if options.runtime == AUTO else (options.runtime,)
     every: dict[str, Runtime] = {}
     plain = replace(options, runtime="torch", precision="fp32", batch=batch)
-    (base,) = runtimes([_own(half)], plain)
+    (base,) = runtimes([own(half)], plain)
     every["torch fp32 (as it comes)"] = base
     for name in wanted:
         if options.runtime == AUTO and backend(name).missing(options.device) is not None:
@@ -53,7 +54,7 @@ def compare(
         if say is not None:
             say(name)
         try:
-            (made,) = runtimes([_own(half)], replace(options, runtime=name, batch=batch), pictures)
+            (made,) = runtimes([own(half)], replace(options, runtime=name, batch=batch), pictures)
         except EngineError:
             if options.runtime != AUTO:
                 raise
@@ -61,31 +62,42 @@ def compare(
         every[made.label] = made
     seen = pictures()
     inputs = tuple(np.resize(rows, (batch, *rows.shape[1:])) for rows in half.examples(seen[:batch]))
-    seconds = _in_turn(every, inputs, rounds, options.device)
+    calls = {label: partial(runtime.run_all, *inputs) for label, runtime in every.items()}
+    seconds = in_turn(calls, rounds, options.device)
     torch_s = next(iter(seconds.values()))
-    return [_timing(label, own, torch_s, batch) for label, own in seconds.items()]
+    return [_timing(label, taken, torch_s, batch) for label, taken in seconds.items()]
 
 
-def _timing(label: str, own: list[float], torch_s: list[float], batch: int) -> Timing:
-    low, middle, high = (1e3 * float(value) / batch for value in np.quantile(own, (0.25, 0.5, 0.75)))
-    return Timing(label, middle, low, high, statistics.median(a / b for a, b in zip(torch_s, own, strict=True)))
+def _timing(label: str, taken: list[float], torch_s: list[float], batch: int) -> Timing:
+    low, middle, high = (1e3 * float(value) / batch for value in np.quantile(taken, (0.25, 0.5, 0.75)))
+    return Timing(label, middle, low, high, statistics.median(a / b for a, b in zip(torch_s, taken, strict=True)))
 
 
-def _in_turn(every: dict[str, Runtime], inputs: tuple[Array, ...], rounds: int, device: str) -> dict[str, list[float]]:
+def in_turn(calls: Mapping[str, Callable[[], object]], rounds: int, device: str = "cpu") -> dict[str, list[float]]:
+    """Return the seconds of each call in each round, one after the other, so that a change of clock or load meets all of them alike.
+
+    Process time on a processor, which other programs do not add to; the clock on a GPU, after all its work is done.
+    """
+
+    def wait() -> None:
+        if device != "cpu":
+            torch.cuda.synchronize(device)
+
     clock = time.process_time if device == "cpu" else time.perf_counter
-    seconds: dict[str, list[float]] = {label: [] for label in every}
-    for runtime in every.values():
-        runtime.run_all(*inputs)  # the first call of each allocates and chooses kernels
+    seconds: dict[str, list[float]] = {label: [] for label in calls}
+    for call in calls.values():
+        for _ in range(1 if device == "cpu" else 2):  # the first allocates and chooses kernels, the second may capture a graph
+            call()
     for _ in range(rounds):
-        for label, runtime in every.items():
+        for label, call in calls.items():
+            wait()
             began = clock()
-            runtime.run_all(*inputs)
-            if device != "cpu":
-                torch.cuda.synchronize(device)
+            call()
+            wait()
             seconds[label].append(clock() - began)
     return seconds
 
 
-def _own(half: Half) -> Half:
-    """A half with a module of its own, which a runtime may cast."""
+def own(half: Half) -> Half:
+    """Return a half with a module of its own, which a runtime may cast."""
     return replace(half, module=copy.deepcopy(half.module))
