@@ -36,13 +36,6 @@ def test_a_record_refuses_what_json_cannot_hold(common: ModuleType) -> None:
         common.record("speed", {"ratio": float("nan")})
 
 
-def test_calls_are_timed_in_turn_after_one_round_that_does_not_count(common: ModuleType) -> None:
-    order: list[str] = []
-    seconds = common.paired_seconds({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=2)
-    assert "".join(order) == "ababab"
-    assert {name: len(times) for name, times in seconds.items()} == {"a": 2, "b": 2}
-
-
 def test_a_spread_is_median_least_and_greatest(common: ModuleType) -> None:
     assert common.spread([3.0, 1.0, 2.123456], 2) == {"median": 2.12, "least": 1.0, "greatest": 3.0}
 
