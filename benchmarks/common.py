@@ -13,6 +13,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from crossgeo import processor
+
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("torch", "numpy", "faiss-cpu", "opencv-python-headless", "rasterio", "h5py", "lmdb")
 CPU_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_bf16", "amx_int8")
@@ -31,12 +33,11 @@ def record(name: str, payload: Mapping[str, Any]) -> Path:
 
 def surroundings() -> dict[str, Any]:
     """Return the machine (CPU model, flags that matter, cores), the commit and the versions at work."""
-    cpu = _cpu_info()
-    flags = cpu.get("flags", "").split()
+    cpu = processor.fields()
     machine = {
-        "cpu": cpu.get("model name", platform.processor()),
+        "cpu": processor.model(),
         "cpu_family_model": [cpu.get("cpu family"), cpu.get("model")],
-        "cpu_flags": [flag for flag in CPU_FLAGS if flag in flags],
+        "cpu_flags": [flag for flag in CPU_FLAGS if flag in processor.instructions()],
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
     }
@@ -47,15 +48,6 @@ def surroundings() -> dict[str, Any]:
 def spread(values: Sequence[float], digits: int = 4) -> dict[str, float]:
     """Return the median with the least and the greatest value."""
     return {"median": round(median(values), digits), "least": round(min(values), digits), "greatest": round(max(values), digits)}
-
-
-def _cpu_info() -> dict[str, str]:
-    """Return the fields of the first processor in /proc/cpuinfo, none where there is no such file."""
-    path = Path("/proc/cpuinfo")
-    if not path.is_file():
-        return {}
-    first = path.read_text().split("\n\n", 1)[0]
-    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
 
 
 def _commit() -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from crossgeo import __version__
+from crossgeo import __version__, processor
 from crossgeo.commands import console
 
 LIBRARIES = (
@@ -61,8 +61,8 @@ def examine() -> dict[str, Any]:
         "libraries": {name: _version(name) for name in LIBRARIES},
         "gdal": rasterio.__gdal_version__,
         "proj": proj_version_str,
-        "cpu": _cpu_name(),
-        "cpu_features": _cpu_features(),
+        "cpu": processor.model(),
+        "cpu_features": [feature for feature in CPU_FEATURES if feature in processor.instructions()],
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
@@ -100,21 +100,6 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
-
-
-def _cpuinfo() -> list[list[str]]:
-    path = Path("/proc/cpuinfo")
-    return [line.split(":", 1) for line in path.read_text().splitlines() if ":" in line] if path.exists() else []
-
-
-def _cpu_name() -> str:
-    names = [value.strip() for key, value in _cpuinfo() if key.strip() == "model name"]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def _cpu_features() -> list[str]:
-    flags = {flag for key, value in _cpuinfo() if key.strip() in ("flags", "Features") for flag in value.split()}
-    return [feature for feature in CPU_FEATURES if feature in flags]
 
 
 def _memory_gib() -> float | None:

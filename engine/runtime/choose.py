@@ -10,6 +10,7 @@ from typing import cast
 
 import torch
 
+from crossgeo import processor
 from crossgeo.engine.runtime import Runtime
 from crossgeo.engine.runtime.backends import IN_PROCESS, Backend, Built, InProcess, backend
 from crossgeo.engine.runtime.batched import Batched
@@ -121,7 +122,7 @@ def device_label(device: str) -> str:
     if device.startswith("cuda"):
         major, minor = torch.cuda.get_device_capability(device)
         return f"{torch.cuda.get_device_name(device)}, {major}.{minor}"
-    features = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in _cpu_flags()]
+    features = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in processor.instructions()]
     return " ".join([platform.machine(), *features])
 
 
@@ -166,13 +167,3 @@ def _in_process(half: Half, chosen: Chosen, options: RuntimeOptions) -> Runtime:
 def _say(options: RuntimeOptions, line: str) -> None:
     if options.say is not None:
         options.say(line)
-
-
-def _cpu_flags() -> frozenset[str]:
-    path = Path("/proc/cpuinfo")
-    if not path.exists():
-        return frozenset()
-    for line in path.read_text().splitlines():
-        if line.startswith("flags"):
-            return frozenset(line.partition(":")[2].split())
-    return frozenset()

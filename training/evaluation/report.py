@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from crossgeo import __version__, disk
+from crossgeo import __version__, disk, processor
 
 PACKAGES = ("torch", "numpy", "opencv-python-headless", "Pillow", "pyproj", "shapely")
 
@@ -24,7 +24,7 @@ def surroundings() -> dict[str, Any]:
     return {
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
         "crossgeo": __version__,
-        "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "gpu": gpu, "system": f"{platform.system()} {platform.machine()}"},
+        "machine": {"cpu": processor.model(), "cores": os.cpu_count(), "gpu": gpu, "system": f"{platform.system()} {platform.machine()}"},
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
     }
 
@@ -32,12 +32,3 @@ def surroundings() -> dict[str, Any]:
 def write_report(path: Path, report: Mapping[str, Any]) -> None:
     """Write a report as JSON, the whole file or none; raise LimitError on a full disk."""
     disk.write(path, (json.dumps(report, indent=1, allow_nan=False) + "\n").encode())
-
-
-def _cpu() -> str:
-    path = Path("/proc/cpuinfo")
-    if path.is_file():
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor()

@@ -1,0 +1,28 @@
+"""What the operating system says of the processor: its model and the instructions it has."""
+
+from __future__ import annotations
+
+import functools
+import platform
+from pathlib import Path
+
+CPUINFO = Path("/proc/cpuinfo")
+
+
+@functools.cache
+def fields() -> dict[str, str]:
+    """Return the fields of the first processor in /proc/cpuinfo, none where there is no such file."""
+    if not CPUINFO.is_file():
+        return {}
+    first = CPUINFO.read_text(encoding="utf-8", errors="replace").split("\n\n", 1)[0]
+    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
+
+
+def model() -> str:
+    """Return the processor's name, or its architecture where the system tells no name."""
+    return fields().get("model name") or platform.processor() or platform.machine()
+
+
+def instructions() -> frozenset[str]:
+    """Return the instruction sets as Linux names them (avx2, amx_bf16, asimd, ...); empty where the system does not tell."""
+    return frozenset((fields().get("flags") or fields().get("Features", "")).split())
