@@ -98,5 +98,5 @@ def verify(index: IndexPath, json: Json = False) -> None:
     console.say(f"{index}: whole")
 
 
-for command in (index_life.add, index_life.remove, index_life.rollback):
+for command in (index_life.add, index_life.remove, index_life.compact, index_life.rollback):
     app.command()(command)
