@@ -3,9 +3,9 @@
 python benchmarks/descriptor_model.py INDEX [--data DIR] fits the model to an index of Banepa and to photos rendered of its held-out
 ground, and writes benchmarks/results/descriptor-model.json: numbers alone, from which `Descriptors` draws as many rows as are wanted.
 
-A descriptor is the mean plus a Gaussian field over the grid of tiles, scaled to unit length. Along each principal axis the field is a sum of
-white noise averaged over squares of 1 to 64 strides, weighted so that neighbours resemble each other as they do in the index. A photo's
-descriptor lies between those of the four tiles about it, times a factor, plus a residual with the mean and spectrum that residuals of photos
+A descriptor is the mean plus a Gaussian field over the grid of tiles, scaled to unit length. Along each principal axis the field is a sum
+of white noise averaged over squares of 1 to 64 strides, weighted so that neighbours are as alike as they are in the index. A photo's
+descriptor lies between those of the four tiles about it, times a factor, plus a residual with the mean and spectrum that those of photos
 have, shrunk until photos are as like their nearest tiles as real ones are.
 """
 
@@ -101,7 +101,7 @@ class Descriptors:
 
 
 def _averaged(draw: np.random.Generator, width: int) -> Array:
-    """Return white noise (SIDE, SIDE, AXES) averaged over squares of `width`, of variance 1 or, between the points of wide ones, near it."""
+    """Return white noise (SIDE, SIDE, AXES) averaged over squares of `width`, of variance 1; between the points of wide ones near it."""
     step = max(1, width // 4)  # noise of wide squares need not be drawn finely
     across = width // step
     points = SIDE // step + 1

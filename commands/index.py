@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from crossgeo.commands import console, index_life, outputs
-from crossgeo.commands.index_options import About, IndexPath, Json
+from crossgeo.commands.index_options import About, IndexPath, Json, Searching
 from crossgeo.commands.index_summary import summary
 from crossgeo.commands.options import Weights, spread
 from crossgeo.commands.run_options import Running
@@ -32,6 +32,7 @@ def build(
     weights: Weights = "egotr-s-drone",
     *,
     about: About,
+    searching: Searching,
     running: Running,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an index that is there.")] = False,
     json: Json = False,
@@ -49,7 +50,7 @@ def build(
         raise UsageError(f"--tile-m {tile_m:g}: {weights} reads tiles of {view.extent_m:g} m; leave --tile-m out or give other --weights")
     options = BuildOptions(
         gsd_m=gsd_m, tile_m=view.extent_m, stride_m=stride_m, tile_px=view.size_px, min_valid=min_valid, crs=crs, source_crs=source_crs,
-        overwrite=overwrite, vintage=about.vintage, licence=about.licence, masks=about.masks(), keep=about.keep,
+        overwrite=overwrite, vintage=about.vintage, licence=about.licence, masks=about.masks(), keep=about.keep, budget=searching.budget(),
     )  # fmt: skip
     with console.Stages() as stages:
         build_index(sources, out, describer.tiles, describer.identity, options, progress=lambda at: stages(at.stage, at.done, at.total))
@@ -73,6 +74,7 @@ def info(index: IndexPath, json: Json = False) -> None:
         ("model", f"{model['name']}, weights {model['sha256'][:12]}, view {model['view']}"),
         ("tiles", f"{found['tiles']}, {found['tile_m']:g} m wide every {found['stride_m']:g} m, pixels of {found['gsd_m']:g} m"),
     ]
+    rows += [("search", line) for line in found["search"]]
     for segment in found["segments"]:
         south, west, north, east = segment["bounds_lat_lon"]
         rows.append(("ground", f"{south:.6f}, {west:.6f} to {north:.6f}, {east:.6f} in {segment['crs']}, {segment['tiles']} tiles"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 
@@ -21,22 +22,28 @@ _ROWS_PER_CHUNK = 256
 _VERSION = 1
 
 
-def write_descriptors(path: Path, descriptors: Iterable[NDArray[np.float32]], dim: int, tiles: NDArray[np.int32]) -> None:
-    """Write unit vectors, pieces (m, D) of n in all, and the (n, 2) tiles they describe; equal input gives equal bytes.
+def write_descriptors(path: Path, descriptors: Iterable[NDArray[np.float32]], tiles: NDArray[np.int32]) -> int:
+    """Write unit vectors, pieces (m, D) of n in all, and the (n, 2) tiles they describe; equal input gives equal bytes. Return D.
 
     Raise OSError where the disk is full.
     """
+    pieces = iter(descriptors)
+    first = next(pieces)
+    dim = int(first.shape[1])
     need_room(path, len(tiles) * dim * 4 + tiles.nbytes)
     chunk = min(_ROWS_PER_CHUNK, len(tiles))
     try:
         with h5py.File(path, "w", libver=("v110", "v110")) as file:
             file.attrs["version"] = _VERSION
-            stored = file.create_dataset("descriptors", (len(tiles), dim), np.float32, chunks=(chunk, dim), fletcher32=True, track_times=False)
-            for start, rows in in_chunks(descriptors):
+            stored = file.create_dataset(
+                "descriptors", (len(tiles), dim), np.float32, chunks=(chunk, dim), fletcher32=True, track_times=False
+            )
+            for start, rows in in_chunks(chain([first], pieces)):
                 stored[start : start + len(rows)] = rows
             file.create_dataset("tiles", data=tiles, chunks=(chunk, tiles.shape[1]), fletcher32=True, track_times=False)
     except (OSError, RuntimeError) as error:
         raise failed_write(path, f"HDF5: {error}") from error
+    return dim
 
 
 def read_tiles(path: Path) -> NDArray[np.int32]:

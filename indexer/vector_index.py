@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import statistics
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,34 +14,44 @@ import numpy as np
 from crossgeo.disk import replacing
 from crossgeo.indexer.descriptor_store import DescriptorRows
 from crossgeo.indexer.files import damaged
+from crossgeo.indexer.manifest import SearchRecord
 from crossgeo.indexer.vectors import Ids, Rows, Vectors, exact, ivf, nothing, tune
-from crossgeo.indexer.vectors.structure import Budget, Structure, choose_structure
+from crossgeo.indexer.vectors.structure import USUAL, Budget, choose_structure
 
+TIMED = 32
 _PROBED = 8  # pieces that a check of inverted lists compares
 
 
-def write_vectors(folder: Path, rows: Rows, budget: Budget | None = None) -> tuple[tuple[str, ...], tune.Measured]:
-    """Write what searches unit vectors (n, D) into a segment's folder; return the files' names and what the search finds and costs.
+def write_vectors(folder: Path, rows: Rows, budget: Budget = USUAL) -> SearchRecord | None:
+    """Write what searches unit vectors (n, D) into a segment's folder; return what an approximate search finds, None of an exact one.
 
-    Equal rows give equal files on the same kind of processor with as many threads. Raise LimitError where the budget or the disk is too small.
+    Equal rows give equal files on the same kind of processor with as many threads. LimitError: too small a budget or disk.
     """
     chosen = choose_structure(*rows.shape, budget)
-    asked = tune.questions(rows)
     if chosen.kind == "exact":
         with replacing(folder / "ann.faiss") as temporary:
             exact.write(temporary, rows)
-        search = exact.Exact(folder / "ann.faiss")
-        return exact.FILES, tune.Measured("exact", 1.0, 1.0, tune.latency_ms(search, asked), search.memory_bytes)
-    return ivf.FILES, _write_lists(folder, rows, chosen, (budget or Budget()).recall, asked)
-
-
-def _write_lists(folder: Path, rows: Rows, chosen: Structure, wanted: float, asked: Vectors) -> tune.Measured:
+        return None
+    asked = tune.questions(rows)
     writer, truth = ivf.Writer(folder, rows, chosen), tune.Truth(asked)
     writer.fill(truth.see)
-    width, found = tune.narrowest(ivf.InvertedLists(folder), asked, truth.rows, wanted)
-    writer.widen(width)
     search = ivf.InvertedLists(folder)
-    return tune.Measured(str(chosen), *found, tune.latency_ms(search, asked), search.memory_bytes, width.lists, width.candidates)
+    width, found = tune.narrowest(search, asked, truth.rows, budget.recall)
+    writer.widen(width)
+    return SearchRecord(str(chosen), *found, search.memory_bytes, width.lists, width.candidates)
+
+
+def measured_ms(folder: Path) -> float:
+    """Return the median milliseconds of one query, alone, in a segment of which something is searched."""
+    search = VectorIndex(folder)
+    with DescriptorRows(folder / "descriptors.h5") as rows:
+        asked = tune.questions(rows)[:TIMED]
+    times = []
+    for query in asked:
+        began = time.perf_counter()
+        search.search(query[None], tune.DEPTH)
+        times.append(time.perf_counter() - began)
+    return 1e3 * statistics.median(times)
 
 
 class VectorIndex:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -36,7 +37,7 @@ class Exact:
     """The rows in memory. The file must have been checked against its checksum: FAISS does not notice damage."""
 
     def __init__(self, path: Path) -> None:
-        self._index = read_faiss(path, faiss.IndexFlat)
+        self._index: Any = read_faiss(path, faiss.IndexFlat)
         self.rows: Vectors = faiss.rev_swig_ptr(self._index.get_xb(), self._index.ntotal * self._index.d).reshape(-1, self._index.d)
         self._scan: matrix_scan.MatrixScan | None = None
 
@@ -59,7 +60,8 @@ class Exact:
             if self._scan is None:
                 self._scan = matrix_scan.MatrixScan(self.rows)
             return self._scan.search(queries, k)
-        return best(*self._index.search(queries, k), k)
+        scores, ids = self._index.search(queries, k)
+        return best(scores, ids, k)
 
     def search_among(self, queries: Vectors, k: int, rows: Ids) -> tuple[Vectors, Ids]:
         """Return what `search` would if only `rows` (n,) were there."""

@@ -1,4 +1,4 @@
-"""Inverted lists over projected descriptors: 4-bit product codes scanned quickly, the best of them ranked again by finer codes from a mapped file.
+"""Inverted lists over projected descriptors: 4-bit product codes scanned quickly, the best ranked again by finer codes from a mapped file.
 
 Files of a segment: `axes.npy` (R, D) float32, what descriptors are projected with; `ann.faiss`, FAISS's IndexIVFPQFastScan (Jegou, Douze,
 Schmid 2011; Andre, Kermarrec, Le Scouarnec 2017) over projected rows; `refine.faiss`, FAISS's IndexScalarQuantizer of the same rows, which
@@ -26,6 +26,8 @@ PIECE = 1 << 15  # rows in memory at once
 _SAMPLES_PER_LIST = 64
 _CODEBOOK_ROWS = 1 << 16
 _EXACT_ROWS = 100_000  # so many selected rows are compared one by one
+_FAISS: Any = faiss  # its classes take more than its stubs say
+_TABLES_BYTES = 1 << 30
 _STRAY = 0.05  # of a coordinate from what stands for it, at most: 8 bits over the range that samples had
 _QUANTIZERS = {"fp16": faiss.ScalarQuantizer.QT_fp16, "sq8": faiss.ScalarQuantizer.QT_8bit}
 
@@ -43,11 +45,10 @@ class Writer:
 
     def __init__(self, folder: Path, rows: Rows, structure: Structure, seed: int = 0) -> None:
         self._folder, self._rows, self._structure = folder, rows, structure
-        some = projection.sample(rows, max(_CODEBOOK_ROWS, structure.lists * _SAMPLES_PER_LIST) if rows.shape[1] <= 1024 else _CODEBOOK_ROWS)
-        axes = projection.fit_axes(some[:: max(1, len(some) // 100_000)])
+        axes = projection.fit_axes(projection.sample(rows, _CODEBOOK_ROWS))
         mixed, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((len(axes), len(axes))))  # codes of equal size for equal shares
         self._axes = np.ascontiguousarray(mixed.astype(np.float32) @ axes)
-        some = some @ self._axes.T
+        some = projection.sample(rows, max(_CODEBOOK_ROWS, structure.lists * _SAMPLES_PER_LIST), self._axes)
         self._lists = kmeans.train(some, structure.lists, seed=seed)
         width = len(self._axes)
         self._coarse = faiss.IndexFlatIP(width)
@@ -107,7 +108,7 @@ class InvertedLists:
         sizes = {self._codes.ntotal, self._refine.ntotal}
         if len(sizes) != 1 or self._axes.shape[:1] != (self._codes.d,) or self._refine.d != self._codes.d:
             raise damaged(folder, "holds files that do not belong together")
-        self._found = faiss.IndexRefine(self._codes, self._refine)
+        self._found: Any = faiss.IndexRefine(self._codes, self._refine)
         raw = np.memmap(folder / "refine.faiss", np.uint8, "r")
         size = self._refine.sa_code_size()
         self._raw = raw[len(raw) - len(self) * size :].reshape(len(self), size)
@@ -134,8 +135,9 @@ class InvertedLists:
         """Return scores and rows (Q, K) of about the best; `among` is a FAISS selector."""
         width = width or self.width
         given = np.ascontiguousarray(queries @ self._axes.T)
-        lists = faiss.SearchParametersIVF(nprobe=min(width.lists, self.lists), sel=among)
-        scores, rows = self._found.search(given, k, params=faiss.IndexRefineSearchParameters(k_factor=width.candidates, base_index_params=lists))
+        lists = _FAISS.SearchParametersIVF(nprobe=min(width.lists, self.lists), sel=among)
+        wanted = _FAISS.IndexRefineSearchParameters(k_factor=width.candidates, base_index_params=lists)
+        scores, rows = self._found.search(given, k, params=wanted)
         scores[rows < 0] = -np.inf
         return best(scores, rows, k)
 
@@ -147,13 +149,14 @@ class InvertedLists:
             bits = np.packbits(chosen, bitorder="little")
             share = max(1.0, len(self) / len(rows))  # the best of a selection lie in lists farther off
             wide = Width(int(self.width.lists * share), self.width.candidates)
-            return self.search(queries, k, wide, faiss.IDSelectorBitmap(bits))
+            return self.search(queries, k, wide, _FAISS.IDSelectorBitmap(bits))
         given = np.ascontiguousarray(queries @ self._axes.T)
         found = nothing(len(queries))
         for start in range(0, len(rows), PIECE):
             piece = rows[start : start + PIECE]
             scores = given @ self._refine.sa_decode(np.ascontiguousarray(self._raw[piece])).T
-            found = best(np.concatenate([found[0], scores], axis=1), np.concatenate([found[1], np.broadcast_to(piece, scores.shape)], axis=1), k)
+            ids = np.concatenate([found[1], np.broadcast_to(piece, scores.shape)], axis=1)
+            found = best(np.concatenate([found[0], scores], axis=1), ids, k)
         return found
 
     def holds(self, start: int, rows: Vectors) -> bool:
@@ -164,11 +167,11 @@ class InvertedLists:
 
 def read_faiss(path: Path, kind: type, *, mapped: bool = False) -> Any:
     """Read or map a FAISS file that holds an index of a kind; raise StoreError where it does not."""
-    size = path.stat().st_size
-    faiss.set_deserialization_vector_byte_limit(size)  # no vector in the file is longer than the file
+    # No vector in the file is longer than the file, but FAISS also counts tables that it would make for another metric.
+    faiss.set_deserialization_vector_byte_limit(max(path.stat().st_size, _TABLES_BYTES))
     faiss.set_deserialization_loop_limit(1 << 20)
     try:
-        index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
+        index = faiss.read_index(str(path), faiss.IO_FLAG_SKIP_PRECOMPUTE_TABLE | (faiss.IO_FLAG_MMAP_IFC if mapped else 0))
     except RuntimeError as error:
         raise damaged(path, f"does not open ({str(error).splitlines()[-1]})") from error
     if not isinstance(index, kind) or index.metric_type != faiss.METRIC_INNER_PRODUCT:

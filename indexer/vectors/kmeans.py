@@ -30,7 +30,7 @@ class Lists:
 
 
 def train(rows: Vectors, lists: int, rounds: int = 8, seed: int = 0) -> Lists:
-    """Return `lists` centres after some rounds; rows (n, D), n at least `lists`. A list that nothing is nearest to takes half of a full one."""
+    """Return `lists` centres after some rounds; rows (n, D), n at least `lists`. An empty list starts again from a row of a full one."""
     draw = np.random.default_rng(seed)
     centres = rows[np.sort(draw.choice(len(rows), lists, replace=False))].copy()
     for _ in range(rounds):

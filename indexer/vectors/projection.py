@@ -17,14 +17,14 @@ STEP = 32  # axes are kept in such numbers, which vector instructions like
 _RUN = 256  # rows read at once: a chunk of descriptors.h5
 
 
-def sample(rows: Rows, count: int) -> Vectors:
-    """Return about `count` rows in runs spread evenly over all; all where there are no more."""
+def sample(rows: Rows, count: int, axes: Vectors | None = None) -> Vectors:
+    """Return about `count` rows, along some axes (R, D), in runs spread evenly over all; all where there are no more."""
     total = rows.shape[0]
-    if total <= count:
-        return rows.read(0, total)
-    runs = max(1, count // _RUN)
-    starts = np.linspace(0, total - _RUN, runs).astype(np.int64) // _RUN * _RUN
-    return np.concatenate([rows.read(int(start), int(start) + _RUN) for start in np.unique(starts)])
+    starts = np.arange(0, total, _RUN)
+    if total > count:
+        starts = starts[np.unique(np.linspace(0, len(starts) - 1, max(1, count // _RUN)).astype(np.int64))]
+    runs = (rows.read(start, min(start + _RUN, total)) for start in starts.tolist())
+    return np.concatenate([run if axes is None else run @ axes.T for run in runs])
 
 
 def fit_axes(rows: Vectors) -> NDArray[np.float32]:

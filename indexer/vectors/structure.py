@@ -29,6 +29,9 @@ class Budget:
                 raise UsageError(f"the most {name} is {value:g}; give more than nothing, or leave it out")
 
 
+USUAL = Budget()
+
+
 @dataclass(frozen=True)
 class Structure:
     """How rows are searched, and why; `memory_bytes` is at most, since fewer axes may do."""
@@ -48,16 +51,18 @@ def code_bytes(axes: int) -> int:
     return axes // 4 if axes <= 256 else axes // 8
 
 
-def choose_structure(rows: int, dim: int, budget: Budget | None = None) -> Structure:
-    """Choose for rows (n, D); raise LimitError where no structure fits in the memory, UsageError where exact search alone finds enough but is too slow."""
-    budget = budget or Budget()
+def choose_structure(rows: int, dim: int, budget: Budget = USUAL) -> Structure:
+    """Choose for rows (n, D); raise LimitError where no structure fits in the memory."""
     exact_bytes = rows * dim * 4
     exact_ms = exact_bytes / _SCAN_BYTES_PER_S * 1e3
     fits = exact_bytes <= budget.max_memory_bytes
     if fits and (rows < _LEAST_ROWS or exact_ms <= budget.max_latency_ms or budget.recall == 1.0):
         return Structure("exact", exact_bytes, f"about {max(exact_ms, 0.1):.1f} ms a query, {_gb(exact_bytes)}")
     if rows < _LEAST_ROWS or budget.recall == 1.0:
-        raise LimitError(f"exact search of {rows} tiles takes {_gb(exact_bytes)}, more than {_gb(budget.max_memory_bytes)}; allow more memory, or ask for less recall")
+        raise LimitError(
+            f"exact search of {rows} tiles takes {_gb(exact_bytes)}, more than {_gb(budget.max_memory_bytes)}; "
+            "allow more memory, or ask for less recall"
+        )
     codes = rows * (code_bytes(dim) + _ID_BYTES)
     reason = f"exact search takes {exact_ms:.0f} ms a query" if fits else f"exact search takes {_gb(exact_bytes)}"
     for refine, width in (("fp16", 2), ("sq8", 1)):
@@ -65,7 +70,10 @@ def choose_structure(rows: int, dim: int, budget: Budget | None = None) -> Struc
             return Structure("ivf", codes + rows * dim * width, reason, lists_for(rows), refine)  # type: ignore[arg-type]
     if codes <= budget.max_memory_bytes:
         return Structure("ivf", codes, f"{reason}; what re-ranks lies on disk, mapped", lists_for(rows), "sq8")
-    raise LimitError(f"{rows} tiles take at least {_gb(codes)} to search, more than {_gb(budget.max_memory_bytes)}; allow more, or take a larger --stride-m")
+    raise LimitError(
+        f"{rows} tiles take at least {_gb(codes)} to search, more than {_gb(budget.max_memory_bytes)}; "
+        "allow more, or take a larger --stride-m"
+    )
 
 
 def lists_for(rows: int) -> int:

@@ -6,11 +6,6 @@ A photo's descriptor is 0.9 times that of the ground it shows, plus something 0.
 
 from __future__ import annotations
 
-import statistics
-import time
-from dataclasses import asdict, dataclass
-from typing import Any
-
 import numpy as np
 
 from crossgeo.indexer.vectors import Ids, Rows, Vectors, best
@@ -22,24 +17,6 @@ _FACTOR, _RESIDUAL = 0.9, 0.43
 _MARGIN = 0.004  # two standard errors of 0.99 found in 512 questions
 _TENTH = 0.04  # recall of the ten best may be lower by this
 _CANDIDATES = (32.0, 16.0, 8.0, 4.0, 2.0)
-_TIMED = 64
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What a segment's search finds and costs, measured when it was written."""
-
-    structure: str
-    recall_at_1: float
-    recall_at_10: float
-    latency_ms: float  # of one query on one core, the median
-    memory_bytes: int
-    lists_searched: int = 0
-    candidates: float = 0.0
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return asdict(self)
 
 
 def questions(rows: Rows, seed: int = 0) -> Vectors:
@@ -62,7 +39,9 @@ class Truth:
 
     def see(self, start: int, rows: Vectors) -> None:
         """Take a piece of the rows into account."""
-        scores, found = best(self._asked @ rows.T, np.broadcast_to(np.arange(start, start + len(rows)), (len(self._asked), len(rows))), DEPTH)
+        scores, found = best(
+            self._asked @ rows.T, np.broadcast_to(np.arange(start, start + len(rows)), (len(self._asked), len(rows))), DEPTH
+        )
         self.scores, self.rows = best(np.concatenate([self.scores, scores], axis=1), np.concatenate([self.rows, found], axis=1), DEPTH)
 
 
@@ -94,13 +73,3 @@ def narrowest(search: InvertedLists, asked: Vectors, truth: Ids, wanted: float) 
             break
         width, found = Width(high, candidates), next_found
     return width, found
-
-
-def latency_ms(search: Any, asked: Vectors) -> float:
-    """Return the median time of one query, alone, in milliseconds."""
-    times = []
-    for query in asked[:_TIMED]:
-        began = time.perf_counter()
-        search.search(query[None], DEPTH)
-        times.append(time.perf_counter() - began)
-    return 1e3 * statistics.median(times)
