@@ -23,7 +23,7 @@ from crossgeo.indexer.ground import Ground
 from crossgeo.indexer.manifest import Manifest, ModelIdentity, SegmentRecord, SourceRecord, check_model, read_manifest
 from crossgeo.indexer.parts import Part, Zone, zones_of
 from crossgeo.indexer.places import LAT_LON, carry_bounds
-from crossgeo.indexer.sources_of import source_of
+from crossgeo.indexer.sources_of import is_of_vintage, shown_layers, source_of, vintage_of
 from crossgeo.indexer.vector_index import VectorIndex, best
 from crossgeo.indexer.windows import BlockCache, read_window, read_windows, windows_at
 
@@ -249,8 +249,26 @@ class GeoIndex:
         """
         at = Window.at(x, y, self.gsd_m, self.gsd_m)
         ground = self._store(segment)
-        number = ground.layer_at(at.col, at.row)
-        return None if number is None else source_of(self.manifest, segment.crs, ground.layers[number].number, x, y)
+        number = int(ground.layers_at(np.asarray([at.col]), np.asarray([at.row]))[0])
+        return None if number < 0 else source_of(self.manifest, segment.crs, ground.layers[number].number, x, y)
+
+    def ids_of_vintage(self, vintage: str) -> NDArray[np.int64]:
+        """Return the ids of the tiles whose ground is of a year, month or day: 2023 is also 2023-06.
+
+        What a tile shows at its centre counts; where it shows nothing there, what it shows most of.
+        """
+        found = [np.zeros(0, np.int64)]
+        for segment in self.segments:
+            ground = self._store(segment)
+            asked = [is_of_vintage(vintage_of(self.manifest, segment.crs, layer.number), vintage) for layer in ground.layers]
+            if not any(asked):
+                continue
+            mine = np.arange(segment.first_id, segment.first_id + segment.tiles, dtype=np.int64)
+            if not all(asked):
+                shown = shown_layers(ground, self.centres[mine], self.tile_m, self.gsd_m)
+                mine = mine[(shown >= 0) & np.asarray(asked)[shown]]
+            found.append(mine)
+        return np.concatenate(found)
 
     def _store(self, segment: Segment) -> Ground:
         if not self._parts:

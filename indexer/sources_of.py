@@ -6,13 +6,17 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 from pyproj import CRS
 
 from crossgeo import geodesy
 from crossgeo.indexer.block_store import Mask
 from crossgeo.indexer.grid import CELL_PX, CELLS, block_bounds
+from crossgeo.indexer.ground import Ground
 from crossgeo.indexer.manifest import Manifest, SourceRecord
 from crossgeo.indexer.places import crs_text
+
+_SAMPLES = 5  # along each side of a tile at the rim of the imagery
 
 
 def zone_of(source: SourceRecord, one_crs: str | None) -> str:
@@ -68,3 +72,31 @@ def source_cells(
         if found.any():
             out[bx, by] = found.reshape(CELLS, CELLS)
     return out
+
+
+def is_of_vintage(vintage: str | None, asked: str) -> bool:
+    """Say whether a vintage lies in the year, month or day asked for."""
+    return vintage is not None and (vintage == asked or vintage.startswith(asked + "-"))
+
+
+def vintage_of(manifest: Manifest, crs: CRS, layer: int) -> str | None:
+    """Return the vintage of a layer, which all of its sources share."""
+    return next((s.vintage for s in sources_of(manifest, crs_text(crs), layer)), None)
+
+
+def shown_layers(ground: Ground, centres: NDArray[np.float64], tile_m: float, gsd_m: float) -> NDArray[np.int32]:
+    """Return the place in `ground.layers` of what each tile about (n, 2) centres shows: at its centre, else most of; -1 for nothing."""
+    steps = np.linspace(-0.5, 0.5, _SAMPLES) * (tile_m - gsd_m)
+    out = _layers(ground, centres, gsd_m)
+    rim = np.flatnonzero(out < 0)
+    if len(rim):
+        around = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
+        seen = _layers(ground, (centres[rim, None] + around).reshape(-1, 2), gsd_m).reshape(len(rim), -1)
+        counts = np.stack([(seen == number).sum(axis=1) for number in range(len(ground.layers))], axis=1)
+        out[rim] = np.where(counts.any(axis=1), counts.argmax(axis=1), -1)
+    return out
+
+
+def _layers(ground: Ground, xy: NDArray[np.float64], gsd_m: float) -> NDArray[np.int32]:
+    cols, rows = np.floor(xy[:, 0] / gsd_m).astype(np.int64), np.floor(-xy[:, 1] / gsd_m).astype(np.int64)
+    return ground.layers_at(cols, rows)
