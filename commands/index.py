@@ -119,5 +119,5 @@ def verify(
     console.say(f"{index}: whole")
 
 
-for command in (index_life.add, index_life.remove, index_life.compact, index_life.rollback):
+for command in (index_life.add, index_life.remove, index_life.compact, index_life.rollback, index_life.export):
     app.command()(command)

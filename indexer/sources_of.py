@@ -37,24 +37,28 @@ def sources_of(manifest: Manifest, crs: str, layer: int) -> list[SourceRecord]:
     return [s for s in manifest.sources if s.layer == layer and zone_of(s, manifest.grid.crs) == crs]
 
 
-def source_of(manifest: Manifest, crs: CRS, layer: int, x: float, y: float) -> SourceRecord | None:
-    """Return the source that a layer shows at (x, y): the only one, else the first in whose bounds that lies, if any."""
-    found = sources_of(manifest, crs_text(crs), layer)
-    if len(found) == 1:
-        return found[0]
+def first_over(sources: Sequence[SourceRecord], crs: CRS, x: float, y: float) -> SourceRecord | None:
+    """Return which of a layer's sources shows at (x, y): the only one, else the first in whose bounds that lies, if any."""
+    if len(sources) == 1:
+        return sources[0]
     lat, lon = geodesy.to_lat_lon(crs, x, y)
-    for source in found:
-        at_x, at_y = geodesy.from_lat_lon(geodesy.parse_crs(source.crs), lat, lon)
+    for source in sources:
+        at_x, at_y = geodesy.from_lat_lon(_parsed(source.crs), lat, lon)
         if source.bounds[0] <= at_x <= source.bounds[2] and source.bounds[1] <= at_y <= source.bounds[3]:
             return source
     return None
+
+
+@lru_cache(maxsize=64)
+def _parsed(crs: str) -> CRS:
+    return geodesy.parse_crs(crs)
 
 
 def source_cells(
     sources: Sequence[SourceRecord], wanted: Callable[[SourceRecord], bool], crs: CRS, gsd_m: float, blocks: Iterable[tuple[int, int]]
 ) -> dict[tuple[int, int], Mask]:
     """Return the cells (16, 16) by block (bx, by) whose middle lies in the bounds of a wanted source and of none before it."""
-    frames = [(s, geodesy.parse_crs(s.crs)) for s in sources]
+    frames = [(s, _parsed(s.crs)) for s in sources]
     side_m = CELL_PX * gsd_m
     out: dict[tuple[int, int], Mask] = {}
     for bx, by in blocks:
@@ -77,11 +81,6 @@ def source_cells(
 def is_of_vintage(vintage: str | None, asked: str) -> bool:
     """Say whether a vintage lies in the year, month or day asked for."""
     return vintage is not None and (vintage == asked or vintage.startswith(asked + "-"))
-
-
-def vintage_of(manifest: Manifest, crs: CRS, layer: int) -> str | None:
-    """Return the vintage of a layer, which all of its sources share."""
-    return next((s.vintage for s in sources_of(manifest, crs_text(crs), layer)), None)
 
 
 def shown_layers(ground: Ground, centres: NDArray[np.float64], tile_m: float, gsd_m: float) -> NDArray[np.int32]:
