@@ -1,4 +1,4 @@
-"""`geo index add`, `remove`, `rollback`: what happens to an index after it was built."""
+"""`geo index add`, `remove`, `merge`, `compact`, `rollback`, `export`: what happens to an index after it was built."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crossgeo.commands import console
+from crossgeo.commands import console, outputs
 from crossgeo.commands.index_options import About, IndexPath, Json, Keep, Searching
 from crossgeo.commands.index_summary import disk_bytes, summary
 from crossgeo.commands.options import Weights, spread
@@ -34,6 +34,7 @@ def add(
     weights: Weights = "egotr-s-drone",
     *,
     about: About,
+    searching: Searching,
     running: Running,
     restart: Annotated[bool, typer.Option("--restart", help="Throw away an unfinished addition of other imagery.")] = False,
     json: Json = False,
@@ -53,6 +54,7 @@ def add(
         over=over,
         keep=about.keep,
         restart=restart,
+        budget=searching.budget(),
     )
     describer = EgoTRDescriber.load(weights, running.options(build=True), lambda: of_imagery(sources, source_crs))
     with console.Stages() as stages:
@@ -100,6 +102,45 @@ def rollback(
 
     done = roll_back(index, to)
     _say(index, f"generation {done.generation} of {done.created} answers again, {done.tiles} tiles", json=json)
+
+
+@spread
+def merge(
+    indexes: Annotated[list[Path], typer.Argument(metavar="INDEX...", help="Indexes of one model and grid, the first over the others.")],
+    out: Annotated[Path, typer.Option(help="The index to make.")],
+    weights: Weights = "egotr-s-drone",
+    *,
+    running: Running,
+    json: Json = False,
+) -> None:
+    """Join indexes into a new one that answers like a build of all their imagery."""
+    from crossgeo.indexer.merge import merge_indexes
+
+    outputs.check_new(out, "--out")
+    with console.Stages() as stages:
+        describe = when_needed(indexes[0], weights, running)
+        done = merge_indexes(indexes, out, describe, progress=lambda at: stages(at.stage, at.done, at.total))
+    _say(out, f"{done.tiles} tiles of {len(indexes)} indexes", json=json)
+
+
+def export(
+    index: IndexPath,
+    out: Annotated[Path, typer.Option(help="The file to write: .geojson or .csv.")],
+    descriptors: Annotated[Path | None, typer.Option(help="Also write the descriptors, row n of tile n: a .npy file.")] = None,
+) -> None:
+    """Write the tiles' centres, with source, vintage and licence, for a map or another program."""
+    from crossgeo.indexer.export import check_formats, export_descriptors, export_tiles
+    from crossgeo.indexer.index import GeoIndex
+
+    check_formats(out, descriptors)
+    outputs.check_file(out, "--out")
+    if descriptors is not None:
+        outputs.check_file(descriptors, "--descriptors")
+    with GeoIndex.open(index) as opened:
+        console.say(f"{out}: {export_tiles(opened, out)} tiles")
+        if descriptors is not None:
+            rows, dim = export_descriptors(opened, descriptors)
+            console.say(f"{descriptors}: {rows} x {dim} float32")
 
 
 @spread

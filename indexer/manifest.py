@@ -132,7 +132,9 @@ class Manifest:
     sources: tuple[SourceRecord, ...]
     segments: tuple[SegmentRecord, ...]
     previous: int | None = None  # the generation that it was made from, or replaced
-    latency_ms: Mapping[str, float] = field(default_factory=dict)  # of one query in a segment by its name, as measured when it was made
+    latency_ms: Mapping[str, float] = field(
+        default_factory=dict, compare=False
+    )  # of one query in a segment by its name, as measured when it was made
 
     @property
     def hash(self) -> str:

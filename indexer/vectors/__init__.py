@@ -43,10 +43,13 @@ class ArrayRows:
 def best(scores: Vectors, ids: Ids, k: int) -> tuple[Vectors, Ids]:
     """Return the k best of each row of (Q, n) scores and ids, best first, equal scores by id."""
     k = min(k, scores.shape[1])
-    if k < scores.shape[1]:
-        part = np.argpartition(-scores, k - 1, axis=1)[:, :k] if k else np.zeros((len(scores), 0), np.int64)
+    if 0 < k < scores.shape[1]:
+        part = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+        last = np.take_along_axis(scores, part, 1).min(axis=1, keepdims=True)
+        for row in np.flatnonzero((scores >= last).sum(axis=1) > k):  # of equal scores at the end those of the lowest ids stay
+            part[row] = np.lexsort((ids[row], -scores[row]))[:k]
         scores, ids = np.take_along_axis(scores, part, 1), np.take_along_axis(ids, part, 1)
-    order = np.lexsort((ids, -scores), axis=1)
+    order = np.lexsort((ids, -scores), axis=1)[:, :k]
     return np.take_along_axis(scores, order, 1).astype(np.float32), np.take_along_axis(ids, order, 1).astype(np.int64)
 
 
