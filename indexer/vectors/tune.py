@@ -34,14 +34,12 @@ class Truth:
     """The best rows of questions, from all rows as they pass by."""
 
     def __init__(self, asked: Vectors) -> None:
-        self._asked = asked
+        self.asked = asked
         self.scores, self.rows = np.zeros((len(asked), 0), np.float32), np.zeros((len(asked), 0), np.int64)
 
     def see(self, start: int, rows: Vectors) -> None:
         """Take a piece of the rows into account."""
-        scores, found = best(
-            self._asked @ rows.T, np.broadcast_to(np.arange(start, start + len(rows)), (len(self._asked), len(rows))), DEPTH
-        )
+        scores, found = best(self.asked @ rows.T, np.broadcast_to(np.arange(start, start + len(rows)), (len(self.asked), len(rows))), DEPTH)
         self.scores, self.rows = best(np.concatenate([self.scores, scores], axis=1), np.concatenate([self.rows, found], axis=1), DEPTH)
 
 
