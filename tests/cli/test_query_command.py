@@ -40,7 +40,7 @@ def test_features_of_a_click_are_kept_in_a_folder_or_it_is_said_why_not(city: An
 
 
 def test_people_get_rows_with_the_place_first(city: Any, geo: Any) -> None:
-    done = geo("query", city.photo, "--index", city.index, *city.weights)
+    done = geo("query", city.photo, "--index", city.index, *KNOWN, *city.weights)
     assert done.exit_code == 0, done.output
     names = [line.split()[0] for line in done.stdout.splitlines()]
     assert names[:3] == ["photo", "status", "place"]
