@@ -25,7 +25,8 @@ from crossgeo.indexer.manifest import Manifest, ModelIdentity, SegmentRecord, So
 from crossgeo.indexer.parts import Part, Zone, zones_of
 from crossgeo.indexer.places import LAT_LON, carry_bounds
 from crossgeo.indexer.sources_of import first_over, is_of_vintage, shown_layers, sources_of
-from crossgeo.indexer.vector_index import VectorIndex, best
+from crossgeo.indexer.vector_index import VectorIndex
+from crossgeo.indexer.vectors import best
 from crossgeo.indexer.windows import BlockCache, read_window, read_windows, windows_at
 
 _EARTH_RADIUS_M = 6_371_008.8
