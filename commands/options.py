@@ -107,10 +107,10 @@ class Asked:
     street_weights: StreetWeights = "auto"
     street_object_weights: StreetWeights = "auto"
     feature_cache: Annotated[
-        Path | None, typer.Option(help="Folder to keep what object models make of imagery in, for later clicks.", rich_help_panel=MODELS)
+        Path | None, typer.Option(help="Folder to keep what models make of imagery in, for later questions.", rich_help_panel=MODELS)
     ] = None
     feature_cache_mb: Annotated[
-        int, typer.Option(min=2, max=1_000_000, help="How large that folder may grow, in MB.", rich_help_panel=MODELS)
+        int, typer.Option(min=5, max=1_000_000, help="How large that folder may grow, in MB.", rich_help_panel=MODELS)
     ] = 1024
 
     def options(self) -> BatchOptions:
@@ -145,7 +145,7 @@ class Asked:
         )
 
     def say_trouble(self, search: GeoSearch) -> None:
-        """Say why features of objects were not kept, where they were to be."""
-        trouble = search.metrics()["object_features"]["trouble"]
-        if trouble is not None:
+        """Say why what models made of the imagery was not kept, where it was to be."""
+        troubles = (kept["trouble"] for kept in search.metrics().values())
+        for trouble in dict.fromkeys(trouble for trouble in troubles if trouble is not None):
             console.say(f"--feature-cache {self.feature_cache}: {trouble}; what was made of the imagery was not kept there")

@@ -21,6 +21,7 @@ from torch import Tensor
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.photo_maps import STRIDES, DenseDescriber, PhotoMaps
 from crossgeo.engine.pose import Pose
+from crossgeo.engine.rivals import hits_at
 from crossgeo.engine.surfaces import Overlap, Scene, fit_surfaces
 from crossgeo.indexer.index import GeoIndex, Segment
 
@@ -106,7 +107,7 @@ class MapSearch:
         wanted = np.arange(len(blocks))
         if len(blocks) > self.settings.blocks:
             # A block is worth its best tile; tiles of the others' blocks were not even near.
-            scores, hits = self._index.search(queries, min(len(tiles), 40 * self.settings.blocks), ids)
+            scores, hits = self._index.search(queries, min(len(tiles), hits_at(40 * self.settings.blocks, self._index.stride_m)), ids)
             best = np.full(len(blocks), -2.0)
             rows = np.searchsorted(tiles, hits.reshape(-1).clip(0))
             np.maximum.at(best, inverse[rows], np.where(hits.reshape(-1) >= 0, scores.reshape(-1), -2.0))

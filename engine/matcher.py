@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from crossgeo.engine.agreement import Agreement, AgreementSettings
 from crossgeo.engine.describe import Describer
+from crossgeo.engine.feature_cache import FeatureCache
 from crossgeo.engine.fine import FineSettings, FineStep, Spot
 from crossgeo.engine.map_search import MapSearch, MapSearchSettings
 from crossgeo.engine.parts import PartSearch, PartSettings
@@ -21,7 +22,7 @@ from crossgeo.engine.photo_maps import DenseDescriber, PhotoMaps
 from crossgeo.engine.pose import Pose
 from crossgeo.engine.ranking import ranked
 from crossgeo.engine.registration import Registration, RegistrationSettings
-from crossgeo.engine.rivals import best_by_tile, suppress
+from crossgeo.engine.rivals import best_by_tile, hits_at, suppress
 from crossgeo.engine.status import Thresholds
 from crossgeo.indexer.index import GeoIndex
 
@@ -33,7 +34,7 @@ class MatchSettings:
     """How wide the search is cast."""
 
     fine: FineSettings = field(default_factory=FineSettings)
-    hits: int = 100  # tiles kept for each pose
+    hits: int = 100  # tiles kept for each pose, at a stride of 15 m (`rivals.hits_at`)
     maps: MapSearchSettings | None = None  # where maps are searched instead of descriptors
     settled: int = 6  # of the rivals that maps suggest, registered once more by `settling`
     settling: RegistrationSettings = field(default_factory=RegistrationSettings)
@@ -51,10 +52,11 @@ class MatchSettings:
 class Matcher:
     """Finds where photos of one kind fit in an index; keeps the cells of the 5 m step between questions."""
 
-    def __init__(self, index: GeoIndex, describer: Describer, settings: MatchSettings) -> None:
+    def __init__(self, index: GeoIndex, describer: Describer, settings: MatchSettings, cells: FeatureCache | None = None) -> None:
+        """Join an index and a describer; `cells` keeps descriptors of the 5 m step's cells, for other matchers, too."""
         self.index, self.describer, self.settings = index, describer, settings
         self.thresholds = Thresholds.from_card(describer.card)
-        self._fine = FineStep(index, describer, replace(settings.fine, temperature=self.thresholds.temperature))
+        self.fine = FineStep(index, describer, replace(settings.fine, temperature=self.thresholds.temperature), cells)
         self._registration: Registration | None = None
         self._parts: PartSearch | None = None
         self._maps: MapSearch | None = None
@@ -146,7 +148,7 @@ class Matcher:
         with timed(timings, "describe"):
             queries = self.describer.photo(photo, poses) if maps is None else maps.describe(poses)
         with timed(timings, "search"):
-            scores, hits = self.index.search(queries, settings.hits, ids)
+            scores, hits = self.index.search(queries, hits_at(settings.hits, self.index.stride_m), ids)
             rivals = best_by_tile(scores, hits)
             places = self.index.lat_lon(np.array([rival.tile for rival in rivals], np.int64))
             rivals = suppress(rivals, places, settings.min_rival_distance_m, max(count, settings.fine_rivals))
@@ -188,7 +190,7 @@ class Matcher:
         """The leading rivals moved by the 5 m step, and all in the order of their merit."""
         best = spots[0].merit
         leading = [spot for spot in spots[: self.settings.fine_rivals] if spot.merit >= best - self.settings.fine_gap]
-        refined = self._fine.refine(photo, leading)
+        refined = self.fine.refine(photo, leading)
         if self._registration is not None and maps is not None:
             # The descriptors' best cell may lie off the fit that was found: both are fitted finely, and the better stands.
             fits = self._registration.register(maps, [*refined, *leading], shrink=0.5)

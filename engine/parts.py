@@ -19,7 +19,7 @@ from crossgeo.engine.photo import Photo
 from crossgeo.engine.photo_maps import DenseDescriber, Look, PhotoMaps
 from crossgeo.engine.pose import Part, Pose
 from crossgeo.engine.registration import Registration, RegistrationSettings
-from crossgeo.engine.rivals import best_by_tile
+from crossgeo.engine.rivals import best_by_tile, hits_at, thinned
 from crossgeo.engine.surfaces import Overlap
 from crossgeo.indexer.index import GeoIndex
 
@@ -30,7 +30,7 @@ class PartSettings:
 
     parts: tuple[Part, ...] = ((0.3, 0.0), (-0.3, 0.0), (0.0, 0.3), (0.0, -0.3))  # one after the other until one convinces
     extent_m: float = 30.0  # of the close look
-    hits: int = 50  # tiles kept for each pose
+    hits: int = 50  # tiles kept for each pose, at a stride of 15 m (`rivals.hits_at`)
     rivals: int = 24  # tiles of each part that are compared closely
     poses: int = 48  # at which each is, those that its descriptor likes best
     hypotheses: int = 3  # of each tile, that differ in turn or scale
@@ -65,7 +65,10 @@ class PartSearch:
 
     def _of_part(self, photo: Photo, part: Part, poses: Sequence[Pose], ids: NDArray[np.int64] | None) -> list[Spot]:
         queries = PhotoMaps(self._describer, photo, Look(part)).describe(poses)  # (P, D)
-        found = best_by_tile(*self._index.search(queries, self.settings.hits, ids))[: self.settings.rivals]
+        found = best_by_tile(*self._index.search(queries, hits_at(self.settings.hits, self._index.stride_m), ids))
+        tiles = np.array([rival.tile for rival in found], np.int64)
+        apart = thinned(found, self._index.centres[tiles], self._index.segment_numbers[tiles], self._index.stride_m)
+        found = apart[: self.settings.rivals]
         cosines = self._index.descriptors(np.array([rival.tile for rival in found], np.int64)) @ queries.T  # (rivals, P)
         look, coarse_m = Look(part, self.settings.extent_m), self._index.stride_m * math.sqrt(0.5)
         maps = self._close.open(photo, look)

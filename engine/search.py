@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from crossgeo.engine.agreement import AgreementSettings
 from crossgeo.engine.camera import MAX_TILT_DEG, Camera, Kind, camera_of, check_known, without_exif
+from crossgeo.engine.cells import MEMORY_BYTES as CELL_BYTES
 from crossgeo.engine.describe import Describer, EgoTRDescriber
-from crossgeo.engine.feature_cache import DISK_BYTES, FeatureCache
+from crossgeo.engine.feature_cache import CELLS, DISK_BYTES, FeatureCache
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.kinds import looks_like_street
 from crossgeo.engine.locate import Locator, ObjectFinder
@@ -98,18 +99,20 @@ class GeoSearch:
         street_objects: str | Locator | None = None,
         features: FeatureCache | None = None,
         runtime: RuntimeOptions | None = None,
+        cells: FeatureCache | None = None,
     ) -> None:
         """Join an index and describers of the same aerial weights (MismatchError otherwise), of drone photos and of street photos.
 
         `objects` and `street_objects` are weights, loaded at the first click to run as `runtime` says; what they make of windows goes to
-        `features`, which is closed with the search.
+        `features`, the descriptors of the 5 m step's cells to `cells`; both are closed with the search.
         """
+        self._cells = cells or FeatureCache(CELL_BYTES, form=CELLS)
         self.index, self.settings = index, settings or SearchSettings()
         self.matchers: dict[Kind, Matcher] = {}
         for kind, own, how in (("drone", describer, self.settings.drone), ("street", street, self.settings.street)):
             if own is not None:
                 index.check_model(own.identity)
-                self.matchers["drone" if kind == "drone" else "street"] = Matcher(index, own, how)
+                self.matchers["drone" if kind == "drone" else "street"] = Matcher(index, own, how, self._cells)
         self.thresholds = self.matchers["drone"].thresholds
         self._objects: dict[Kind, str | Locator | None] = {"drone": objects, "street": street_objects}
         self._features, self._runtime = features or FeatureCache(), runtime or RuntimeOptions()
@@ -130,7 +133,8 @@ class GeoSearch:
         """Open an index folder and the weights by shipped name or path; without `street_weights` every photo is taken for a drone's.
 
         `feature_cache` is a folder, which several processes may share, where what the object models make of windows of imagery is kept
-        for later clicks, up to `feature_cache_bytes`; a folder that cannot be used is no error, but is told by `metrics`.
+        for later clicks, and the descriptors of the 5 m step's cells for later questions about the same ground: up to
+        `feature_cache_bytes` together, a quarter of it for the cells; a folder that cannot be used is no error, but is told by `metrics`.
         `runtime` says how the models run; engines that it builds are checked on the index's own tiles.
         Raises StoreError for a damaged index, WeightsError for missing or damaged weights, MismatchError when they do not go together, and
         EngineError for a runtime that cannot be had.
@@ -141,8 +145,10 @@ class GeoSearch:
         try:
             describer = EgoTRDescriber.load(weights, runtime, lambda: of_index(opened))
             street = _street_side(describer, street_weights, runtime, lambda: of_index(opened))
-            features = FeatureCache(folder=None if feature_cache is None else Path(feature_cache), disk_bytes=feature_cache_bytes)
-            return cls(opened, describer, object_weights, settings, street, street_object_weights, features, runtime)
+            folder, for_cells = None if feature_cache is None else Path(feature_cache), feature_cache_bytes // 4
+            features = FeatureCache(folder=folder, disk_bytes=feature_cache_bytes - for_cells)
+            cells = FeatureCache(CELL_BYTES, folder, for_cells, CELLS)
+            return cls(opened, describer, object_weights, settings, street, street_object_weights, features, runtime, cells)
         except BaseException:
             opened.close()
             raise
@@ -156,7 +162,7 @@ class GeoSearch:
         assert isinstance(describer, EgoTRDescriber)  # as `open` makes it
         street = _street_side(describer, street_weights, self._runtime, lambda: of_index(self.index))
         objects = self._objects["drone"], self.settings, street, self._objects["street"]
-        return GeoSearch(self.index, describer, *objects, self._features, self._runtime)
+        return GeoSearch(self.index, describer, *objects, self._features, self._runtime, self._cells)
 
     @property
     def models(self) -> dict[str, dict[str, str]]:
@@ -169,14 +175,20 @@ class GeoSearch:
         return out
 
     def metrics(self) -> dict[str, dict[str, Any]]:
-        """Return what happened since it was opened, as plain values: `object_features` has the hits, misses, hit rate and bytes of
-        `CacheStats`, and under `trouble` why the folder for them is not used."""
-        stats = self._features.stats()
-        return {"object_features": {**asdict(stats), "hits": stats.hits, "hit_rate": stats.hit_rate}}
+        """Return what happened since it was opened, as plain values: `object_features` and `cells` have the hits, misses, hit rate and
+        bytes of `CacheStats`, and under `trouble` why the folder for them is not used; `from_index` counts the cells of the 5 m step that
+        the index itself had, which are neither."""
+        kept = {"object_features": self._features.stats(), "cells": self._cells.stats()}
+        out: dict[str, dict[str, Any]] = {}
+        for name, stats in kept.items():
+            out[name] = {**asdict(stats), "hits": stats.hits, "hit_rate": stats.hit_rate}
+        out["cells"]["from_index"] = sum(matcher.fine.cells.from_index for matcher in self.matchers.values())
+        return out
 
     def close(self) -> None:
-        """Close the index, and the folder of features."""
+        """Close the index, and the folder of what is kept."""
         self._features.close()
+        self._cells.close()
         self.index.close()
 
     def __enter__(self) -> GeoSearch:

@@ -9,6 +9,7 @@ import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,8 +113,14 @@ def select_tiles(coverage: dict[tuple[int, int], NDArray[np.bool_]], rule: TileR
     if not kept:
         return np.zeros((0, 2), np.int32)
     tiles = np.concatenate(kept)
-    south, east = -tiles[:, 1], tiles[:, 0]
-    return tiles[np.lexsort((east, south, east // PATCH_TILES, south // PATCH_TILES))]
+    return tiles[np.argsort(tile_order(tiles), kind="stable")]
+
+
+def tile_order(tiles: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+    """Return (n,) numbers that grow as the ids of tiles (n, 2) do: by patch from the north, in it by row, then eastwards."""
+    south, east = -tiles[:, 1].astype(np.int64), tiles[:, 0].astype(np.int64)
+    patch = (south // PATCH_TILES << 37) + ((east // PATCH_TILES + (1 << 26)) << 10)
+    return np.asarray(patch + (south % PATCH_TILES) * PATCH_TILES + east % PATCH_TILES, np.int64)
 
 
 def _tile_rows(block_rows: list[int], rule: TileRule) -> Iterator[tuple[int, tuple[int, int], int]]:

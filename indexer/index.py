@@ -19,7 +19,7 @@ from crossgeo.errors import GeoError, MismatchError, StoreError, UsageError
 from crossgeo.indexer.block_store import BlockStore, Mask, Pixels
 from crossgeo.indexer.descriptor_store import read_tiles
 from crossgeo.indexer.files import damaged
-from crossgeo.indexer.grid import BLOCK_PX, Bounds, Window
+from crossgeo.indexer.grid import BLOCK_PX, Bounds, Window, tile_order
 from crossgeo.indexer.manifest import Manifest, ModelIdentity, SegmentRecord, check_file, read_manifest, segment_path
 from crossgeo.indexer.places import LAT_LON, carry_bounds
 from crossgeo.indexer.vector_index import VectorIndex, best
@@ -133,6 +133,22 @@ class GeoIndex:
     def segment_of(self, tile: int) -> Segment:
         """Return the segment that a tile id belongs to."""
         return self.segments[int(self.segment_numbers[tile])]
+
+    def tiles_at(self, segment: Segment, at: ArrayLike) -> NDArray[np.int64]:
+        """Return the ids (n,) of a segment's tiles (i, j) (n, 2), which are centred on (i, j) * stride_m; -1 where it has no such tile."""
+        wanted = np.asarray(at, np.int64).reshape(-1, 2)
+        order = tile_order(wanted)
+        low, high = (np.full(len(wanted), segment.first_id + more) for more in (0, segment.tiles))  # ids that begin and end what is left
+        while (open_ := low < high).any():  # by halves: a table of all tiles would take as much memory as their centres
+            middle = (low + high) // 2
+            before = open_ & (tile_order(self._tiles(np.where(open_, middle, segment.first_id))) < order)
+            low, high = np.where(before, middle + 1, low), np.where(open_ & ~before, middle, high)
+        there = low < segment.first_id + segment.tiles
+        there[there] = (self._tiles(low[there]) == wanted[there]).all(axis=1)
+        return np.where(there, low, -1)
+
+    def _tiles(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.rint(self.centres[ids] / self.stride_m).astype(np.int64)
 
     @cached_property
     def _lat_lon(self) -> NDArray[np.float64]:

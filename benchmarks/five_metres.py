@@ -1,0 +1,182 @@
+"""The 5 m step: cells described for every question, kept in a folder, kept in memory, or all in the index; to benchmarks/results/.
+
+python benchmarks/five_metres.py [town] [banepa] [--data DIR] [--work DIR] [--photos N] [--size-m M] [--seed S]
+
+Every photo, of unknown heading, is asked about once under each condition in turn, so that a busy machine slows all of them alike:
+`none` keeps nothing; `cold` fills a folder as it goes; `warm` has a folder in which an earlier process asked the same; `memory` has asked
+the same in this process before; `stride 5` searches an index whose tiles are the cells. Only `memory` keeps anything in memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import median
+from time import perf_counter, process_time
+from typing import Any
+
+import ground_truth
+from common import record
+
+from crossgeo.demo import town_questions
+from crossgeo.engine.cells import MEMORY_BYTES
+from crossgeo.engine.describe import EgoTRDescriber
+from crossgeo.engine.evaluate import Row, Truth, compare, summary
+from crossgeo.engine.feature_cache import CELLS, DISK_BYTES, FeatureCache
+from crossgeo.engine.photo import Photo
+from crossgeo.engine.place import Answer
+from crossgeo.engine.runtime.choose import RuntimeOptions
+from crossgeo.engine.runtime.pictures import of_imagery
+from crossgeo.engine.search import GeoSearch
+from crossgeo.geodesy import distance_m
+from crossgeo.indexer.build import BuildOptions, build_index
+from crossgeo.indexer.index import GeoIndex
+from crossgeo.town.write import write_town
+
+STRIDES_M = (15.0, 5.0)
+HELD_OUT_ROW = 220245  # of map tiles of zoom 19: from here on south Banepa was held out, but for a margin
+
+
+@dataclass
+class Asked:
+    """One condition: the search under it, and what came of its questions."""
+
+    search: GeoSearch
+    rows: list[Row] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    cpu_s: list[float] = field(default_factory=list)
+
+    def ask(self, truth: Truth) -> None:
+        """Ask about one photo and keep the answer."""
+        cpu = process_time()
+        answer = self.search.query(truth.photo)
+        self.cpu_s.append(process_time() - cpu)
+        self.answers.append(answer)
+        self.rows.append(compare(answer, truth))
+
+    def result(self) -> dict[str, Any]:
+        """Sum up: metres, milliseconds by stage, and what the cache did."""
+        said = summary(self.rows)
+        stages = dict.fromkeys(stage for answer in self.answers for stage in answer.timings_ms)
+        cells = self.search.metrics()["cells"]
+        return {
+            "median_m": round(said["median_m"], 2), "within_5_m": round(said["within_m"]["5"] * len(self.rows)),
+            "within_25_m": round(said["within_m"]["25"] * len(self.rows)), "status": said["status"],
+            "ms": {stage: round(median(answer.timings_ms.get(stage, 0.0) for answer in self.answers), 1) for stage in stages},
+            "cpu_s": round(median(self.cpu_s), 3),
+            "cells": {name: cells[name] for name in ("memory_hits", "disk_hits", "misses", "from_index", "disk_bytes", "trouble")}
+            | {"hit_rate": round(cells["hit_rate"], 4)},
+        }  # fmt: skip
+
+
+def built(sources: list[Path], out: Path, stride_m: float, describer: EgoTRDescriber) -> dict[str, Any]:
+    """Build an index anew and say what it cost."""
+    shutil.rmtree(out, ignore_errors=True)
+    view = describer.tile_view
+    began, cpu = perf_counter(), process_time()
+    options = BuildOptions(tile_m=view.extent_m, tile_px=view.size_px, stride_m=stride_m)
+    manifest = build_index(sources, out, describer.tiles, describer.identity, options)
+    took_s, cpu_s = perf_counter() - began, process_time() - cpu
+    size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+    return {"tiles": manifest.tiles, "seconds": round(took_s, 1), "cpu_s": round(cpu_s, 1), "bytes": size}
+
+
+def measured(sources: list[Path], truths: list[Truth], work: Path, describer: EgoTRDescriber) -> dict[str, Any]:
+    """Build both indexes, ask every question under every condition, and compare."""
+    indexes = {stride_m: work / f"stride-{stride_m:g}.geo" for stride_m in STRIDES_M}
+    out: dict[str, Any] = {"index": {f"{stride_m:g}": built(sources, path, stride_m, describer) for stride_m, path in indexes.items()}}
+    for name in ("cold", "warm"):
+        shutil.rmtree(work / name, ignore_errors=True)
+
+    def opened(stride_m: float, cells: FeatureCache) -> GeoSearch:
+        return GeoSearch(GeoIndex.open(indexes[stride_m]), describer, cells=cells)
+
+    with opened(15.0, FeatureCache(0, work / "warm", DISK_BYTES, CELLS)) as earlier:
+        for truth in truths:
+            earlier.query(truth.photo)
+    began = perf_counter()
+    touched = FeatureCache(0, work / "warm", DISK_BYTES, CELLS)
+    touched.get(bytes(32))
+    out["opening_the_warm_folder_ms"] = round((perf_counter() - began) * 1e3, 1)
+    touched.close()
+    with ExitStack() as stack:
+        kept = {
+            "none": (15.0, FeatureCache(0, form=CELLS)), "cold": (15.0, FeatureCache(0, work / "cold", DISK_BYTES, CELLS)),
+            "warm": (15.0, FeatureCache(0, work / "warm", DISK_BYTES, CELLS)), "memory": (15.0, FeatureCache(MEMORY_BYTES, form=CELLS)),
+            "stride 5": (5.0, FeatureCache(0, form=CELLS)),
+        }  # fmt: skip
+        conditions = {name: Asked(stack.enter_context(opened(*how))) for name, how in kept.items()}
+        for truth in truths:
+            conditions["memory"].search.query(truth.photo)
+            for asked in conditions.values():
+                asked.ask(truth)
+        out["conditions"] = {name: asked.result() for name, asked in conditions.items()}
+        plain = conditions["none"].answers
+        for name in ("cold", "warm", "memory"):
+            out["conditions"][name]["same_as_none"] = likeness(plain, conditions[name].answers)
+    return out
+
+
+def likeness(plain: list[Answer], other: list[Answer]) -> dict[str, Any]:
+    """Say how many answers are the same to the last digit, and how far apart the best places of the others are at most."""
+    same, apart_m = 0, 0.0
+    for one, two in zip(plain, other, strict=True):
+        first, second = one.to_json(), two.to_json()
+        del first["timings_ms"], second["timings_ms"]
+        same += first == second
+        if one.places and two.places:
+            a, b = one.places[0], two.places[0]
+            apart_m = max(apart_m, distance_m(a.lat, a.lon, b.lat, b.lon))
+    return {"identical": same, "of": len(plain), "farthest_m": round(apart_m, 3)}
+
+
+def town(args: argparse.Namespace) -> tuple[list[Path], list[Truth]]:
+    """Make a town that nothing was trained on and read its photos, without their headings."""
+    folder = args.work / f"town-{args.seed}"
+    shutil.rmtree(folder, ignore_errors=True)
+    write_town(folder, args.seed, args.size_m, args.photos)
+    truths = []
+    for question in town_questions(folder):
+        photo = Photo.read(question.photo)
+        photo = replace(photo, exif=replace(photo.exif, heading_deg=None))
+        truths.append(Truth(photo, question.lat, question.lon, question.heading_deg))
+    return [folder / "ortho.tif"], truths
+
+
+def banepa(args: argparse.Namespace) -> tuple[list[Path], list[Truth]]:
+    """Take the map tiles of the held-out south of Banepa and render photos of it."""
+    data, folder = ground_truth.data_folder(args.data), args.work / "banepa-tiles"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for path in (data / "oam_banepa" / "tiles_z19").iterdir():
+        if int(path.stem.split("-")[2]) >= HELD_OUT_ROW:  # names are OAM-x-y-z
+            (folder / path.name).symlink_to(path.resolve())
+    return [folder], list(ground_truth.rendered_truths(ground_truth.banepa(data, "held-out"), args.photos, 61, camera_known=True))
+
+
+def main() -> None:
+    """Run the parts that were asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", help="town, banepa; both unless named")
+    parser.add_argument("--data")
+    parser.add_argument("--work", type=Path, default=Path("runs/five_metres"))
+    parser.add_argument("--photos", type=int, default=20)
+    parser.add_argument("--size-m", type=int, default=400)
+    parser.add_argument("--seed", type=int, default=ground_truth.HELD_OUT_TOWN)
+    args = parser.parse_args()
+    args.work.mkdir(parents=True, exist_ok=True)
+    for part, simulated in (("town", "a simulated town, held out"), ("banepa", "photos rendered from real imagery, held-out ground")):
+        if not args.parts or part in args.parts:
+            sources, truths = (town if part == "town" else banepa)(args)
+            options = RuntimeOptions(build=True, say=print)  # as `geo index build` and `geo batch` do
+            describer = EgoTRDescriber.load(options=options, pictures=lambda: of_imagery(sources))  # noqa: B023  (called at once)
+            result = measured(sources, truths, args.work, describer)
+            about = {"simulated": simulated, "photos": len(truths), "runtime": describer.tiles_run_on}
+            record(f"five-metres-{part}", {**about, **({"seed": args.seed, "size_m": args.size_m} if part == "town" else {}), **result})
+
+
+if __name__ == "__main__":
+    main()
