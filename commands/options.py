@@ -94,13 +94,18 @@ class Asked:
     kind: Annotated[
         PhotoKind | None, typer.Option(help="Who took the photo; one that does not tell is tried as both.", rich_help_panel=CAMERA)
     ] = None
-    near: Annotated[str | None, typer.Option(metavar="LAT,LON", help="Search only around this place.", rich_help_panel=WHERE)] = None
+    near: Annotated[str | None, typer.Option(metavar="LAT,LON", help="Only places around this one.", rich_help_panel=WHERE)] = None
     radius_m: Annotated[
         float | None, typer.Option(min=0.1, max=2e7, help="How far around it, in metres (250 unless told).", rich_help_panel=WHERE)
     ] = None
     use_exif_position: Annotated[
-        bool, typer.Option("--use-exif-position", help="Search only around the position in the photo's EXIF.", rich_help_panel=WHERE)
+        bool, typer.Option("--use-exif-position", help="Only places around the position in the photo's EXIF.", rich_help_panel=WHERE)
     ] = False
+    bounds: Annotated[
+        str | None,
+        typer.Option(metavar="W,S,E,N", help="Only places in this box of degrees; W > E across the antimeridian.", rich_help_panel=WHERE),
+    ] = None
+    polygon: Annotated[Path | None, typer.Option(help="Only places in the polygons of this GeoJSON file.", rich_help_panel=WHERE)] = None
     anyway: Annotated[bool, typer.Option("--anyway", help="Also look for the object where the place is not to be relied on.")] = False
     weights: Weights = "egotr-s-drone"
     object_weights: ObjectWeights = "attengeo-s-drone"
@@ -122,7 +127,7 @@ class Asked:
 
         return BatchOptions(
             self.top, self.heading, self.fov, self.height_m, around, self.radius_m, self.use_exif_position, self.tilt,
-            None if self.kind is None else self.kind.value, self.anyway,
+            None if self.kind is None else self.kind.value, self.anyway, parse.bounds(self.bounds), parse.geojson(self.polygon),
         )  # fmt: skip
 
     def open(self, runtime: RuntimeOptions) -> GeoSearch:

@@ -25,7 +25,6 @@ from crossgeo.indexer.places import LAT_LON, carry_bounds
 from crossgeo.indexer.vector_index import VectorIndex, best
 from crossgeo.indexer.windows import BlockCache, read_window, read_windows, windows_at
 
-_EARTH_RADIUS_M = 6_371_008.8
 _ATTEMPTS = 5
 
 
@@ -171,10 +170,7 @@ class GeoIndex:
 
     def ids_near(self, lat: float, lon: float, radius_m: float) -> NDArray[np.int64]:
         """Return the ids of the tiles whose centres lie within `radius_m` of a place (great circle, 0.5 % of the distance)."""
-        there = np.radians(self._lat_lon)
-        d_lat, d_lon = there[:, 0] - np.radians(lat), there[:, 1] - np.radians(lon)
-        h = np.sin(d_lat / 2) ** 2 + np.cos(there[:, 0]) * np.cos(np.radians(lat)) * np.sin(d_lon / 2) ** 2
-        return np.nonzero(2 * _EARTH_RADIUS_M * np.arcsin(np.sqrt(np.minimum(h, 1.0))) <= radius_m)[0].astype(np.int64)
+        return np.flatnonzero(geodesy.great_circle_m(self._lat_lon[:, 0], self._lat_lon[:, 1], lat, lon) <= radius_m).astype(np.int64)
 
     def segment_at(self, lat: float, lon: float) -> tuple[Segment, float, float] | None:
         """Return (segment, x, y) of a place that some segment has imagery of, the first such segment; None outside all."""
@@ -198,7 +194,10 @@ class GeoIndex:
             raise UsageError(f"queries have shape {vectors.shape}, but this index's descriptors have length {self.manifest.dim}")
         if k < 1:
             raise UsageError(f"k is {k}; ask for at least one tile")
-        found = [self._search_segment(s, vectors, k, None if ids is None else np.unique(np.asarray(ids, np.int64))) for s in self.segments]
+        among = None if ids is None else np.asarray(ids, np.int64)
+        if among is not None and not (among[1:] > among[:-1]).all():  # a selection comes sorted, and may be of millions
+            among = np.unique(among)
+        found = [self._search_segment(s, vectors, k, among) for s in self.segments]
         return best(np.concatenate([f[0] for f in found], axis=1), np.concatenate([f[1] for f in found], axis=1), k)
 
     def _search_segment(
@@ -207,7 +206,7 @@ class GeoIndex:
         if ids is None:
             scores, rows = self._vectors[s.number].search(queries, k)
         else:
-            mine = ids[(ids >= s.first_id) & (ids < s.first_id + s.tiles)] - s.first_id
+            mine = ids[slice(*np.searchsorted(ids, (s.first_id, s.first_id + s.tiles)))] - s.first_id
             scores, rows = self._vectors[s.number].search_among(queries, k, mine)
         return scores, rows + s.first_id
 
