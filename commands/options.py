@@ -102,10 +102,14 @@ class Asked:
         bool, typer.Option("--use-exif-position", help="Only places around the position in the photo's EXIF.", rich_help_panel=WHERE)
     ] = False
     bounds: Annotated[
-        str | None,
-        typer.Option(metavar="W,S,E,N", help="Only places in this box of degrees; W > E across the antimeridian.", rich_help_panel=WHERE),
+        tuple[float, float, float, float] | None,
+        typer.Option(metavar="W S E N", help="Only places in this box of degrees; W > E across the antimeridian.", rich_help_panel=WHERE),
     ] = None
     polygon: Annotated[Path | None, typer.Option(help="Only places in the polygons of this GeoJSON file.", rich_help_panel=WHERE)] = None
+    vintage: Annotated[
+        str | None,
+        typer.Option(help="Only imagery of a year, a month or a day, or of a span like 2021/2023-06.", rich_help_panel=WHERE),
+    ] = None
     anyway: Annotated[bool, typer.Option("--anyway", help="Also look for the object where the place is not to be relied on.")] = False
     weights: Weights = "egotr-s-drone"
     object_weights: ObjectWeights = "attengeo-s-drone"
@@ -127,7 +131,7 @@ class Asked:
 
         return BatchOptions(
             self.top, self.heading, self.fov, self.height_m, around, self.radius_m, self.use_exif_position, self.tilt,
-            None if self.kind is None else self.kind.value, self.anyway, parse.bounds(self.bounds), parse.geojson(self.polygon),
+            None if self.kind is None else self.kind.value, self.anyway, self.bounds, parse.geojson(self.polygon), self.vintage,
         )  # fmt: skip
 
     def open(self, runtime: RuntimeOptions) -> GeoSearch:

@@ -36,17 +36,6 @@ def area(text: str, option: str) -> tuple[float, float, float, float]:
     return west, south, east, north
 
 
-def bounds(text: str | None) -> tuple[float, float, float, float] | None:
-    """Read `west,south,east,north` in degrees; what they hold is for `indexer.filters` to judge."""
-    if text is None:
-        return None
-    try:
-        west, south, east, north = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise UsageError(f"--bounds {text!r} is not four numbers; give west,south,east,north in degrees") from error
-    return west, south, east, north
-
-
 def geojson(path: Path | None) -> dict[str, Any] | None:
     """Read a GeoJSON file; raise InputError where it cannot be read or is none."""
     if path is None:

@@ -65,6 +65,7 @@ class BatchOptions:
     anyway: bool = False
     bounds: Bounds | None = None
     polygon: dict[str, Any] | None = None  # GeoJSON
+    vintage: str | None = None
 
 
 def photos_in(folder: Path) -> list[BatchItem]:
@@ -93,9 +94,8 @@ def run_batch(
     """
     options = options or BatchOptions()
     o = options
-    search.check(
-        o.top, o.heading_deg, o.fov_deg, o.height_m, o.near, o.radius_m, o.use_exif_position, o.tilt_deg, o.kind, o.bounds, o.polygon
-    )
+    filters = o.bounds, o.polygon, o.vintage
+    search.check(o.top, o.heading_deg, o.fov_deg, o.height_m, o.near, o.radius_m, o.use_exif_position, o.tilt_deg, o.kind, *filters)
     writer_for(out)
     if out.exists() and not overwrite:
         raise UsageError(f"{out}: exists already; choose another name or ask to overwrite it")

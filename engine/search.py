@@ -185,13 +185,14 @@ class GeoSearch:
         kind: Kind | None = None,
         bounds: Bounds | None = None,
         polygon: Mapping[str, Any] | None = None,
+        vintage: str | None = None,
     ) -> None:
         """Raise UsageError for what can be asked of no photo, as `query` takes it: before many are asked about."""
         if top < 1:
             raise UsageError(f"top must be at least 1, not {top}")
         if near is None and radius_m is not None and not use_exif_position:
             raise UsageError("a radius needs a place to be around; give it with near")
-        Filters.of(bounds, near, radius_m, polygon)
+        Filters.of(bounds, near, radius_m, polygon, vintage)
         check_known(heading_deg, fov_deg, height_m, tilt_deg, kind)
         if kind is not None and kind not in self.matchers:
             raise UsageError(f"{kind} photos are asked about, and no weights for those were opened; give street_weights")
@@ -212,6 +213,7 @@ class GeoSearch:
         anyway: bool = False,
         bounds: Bounds | None = None,
         polygon: Mapping[str, Any] | None = None,
+        vintage: str | None = None,
     ) -> Answer:
         """Find where a photo was taken and, with a `point` (x, y) in its upright full-size pixels, the object there.
 
@@ -220,11 +222,12 @@ class GeoSearch:
         where they lead nowhere. kind: "drone" or "street"; a photo that does not tell is tried as both.
         Filters say where the place may lie, and none is answered whose centre lies outside any of them: near (lat, lon) with radius_m (250
         unless given); bounds (west, south, east, north in degrees, west > east across the antimeridian); polygon, a GeoJSON Polygon,
-        MultiPolygon or features of such. use_exif_position takes near from the photo.
+        MultiPolygon or features of such; vintage, of the imagery that shows there: 2023, 2023-06 or 2023-06-30, or from one to another,
+        2021/2023-06. use_exif_position takes near from the photo.
         anyway: the object is also looked for where the best place has low confidence.
         Raises UsageError for arguments out of range or a point outside the photo, InputError or LimitError for a photo that we cannot read.
         """
-        self.check(top, heading_deg, fov_deg, height_m, near, radius_m, use_exif_position, tilt_deg, kind, bounds, polygon)
+        self.check(top, heading_deg, fov_deg, height_m, near, radius_m, use_exif_position, tilt_deg, kind, bounds, polygon, vintage)
         timings: dict[str, float] = {}
         with timed(timings, "decode"):
             picture = photo if isinstance(photo, Photo) else Photo.read(photo)
@@ -233,7 +236,7 @@ class GeoSearch:
             near = _position(picture)
         camera = camera_of(picture, heading_deg, fov_deg, height_m, tilt_deg, kind)
         kinds = self._kinds(picture, camera)
-        selection = self._selector.select(Filters.of(bounds, near, radius_m, polygon))
+        selection = self._selector.select(Filters.of(bounds, near, radius_m, polygon, vintage))
         if len(self.index) == 0 or (selection is not None and len(selection.ids(self.index.tile_m)) == 0):
             nowhere = _Found(camera, [], "outside_coverage", kinds[0])
             return self._answer(picture, nowhere, top, None, camera_notes(picture, camera, kinds[0], fov_deg, height_m), timings)
@@ -340,10 +343,15 @@ class GeoSearch:
         self, photo: Photo, found: _Found, top: int, thing: FoundObject | None, notes: list[str], timings: dict[str, float]
     ) -> Answer:
         timings["total"] = sum(timings.values())
-        places = tuple(_place(spot, found.camera, found.kind) for spot in found.spots[:top])
+        places = tuple(self._with_source(spot, _place(spot, found.camera, found.kind)) for spot in found.spots[:top])
         describer = self.matchers[found.kind].describer
         model = str(describer.card.get("name", describer.identity.name))
         return Answer(photo.name, found.status, places, thing, self.index.manifest.generation, model, timings, tuple(notes))
+
+    def _with_source(self, spot: Spot, place: Place) -> Place:
+        """The place with the imagery that answered."""
+        source = self.index.source_behind(spot.segment, spot.x, spot.y, spot.tile)
+        return place if source is None else replace(place, source=source.name, vintage=source.vintage)
 
 
 def _street_side(

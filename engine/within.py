@@ -40,4 +40,4 @@ def near(selection: Selection | None, spots: Sequence[Spot], slack_m: float) -> 
 
 def inside(selection: Selection | None, spots: Sequence[Spot]) -> list[Spot]:
     """Return the spots that lie inside."""
-    return [spot for spot in spots if selection is None or selection.holds(spot.segment, (spot.x, spot.y))[0]]
+    return [spot for spot in spots if selection is None or selection.answers(spot.segment, spot.x, spot.y, spot.tile)]

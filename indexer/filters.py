@@ -15,6 +15,7 @@ from shapely.errors import GEOSException
 from shapely.geometry import shape
 
 from crossgeo.errors import UsageError
+from crossgeo.indexer.sources_of import VINTAGE
 
 DEFAULT_RADIUS_M = 250.0
 Bounds = tuple[float, float, float, float]  # west, south, east, north in degrees
@@ -36,6 +37,7 @@ class Filters:
     bounds: Bounds | None = None  # west > east: across the antimeridian
     circle: Circle | None = None
     polygon: str | None = None  # GeoJSON geometry with sorted keys
+    vintage: str | None = None  # a year, a month, a day, or a span of them: of the imagery that shows there
 
     @classmethod
     def of(
@@ -44,10 +46,12 @@ class Filters:
         near: tuple[float, float] | None = None,
         radius_m: float | None = None,
         polygon: Mapping[str, Any] | None = None,
+        vintage: str | None = None,
     ) -> Filters:
         """Check what was given and return it; raise UsageError for what is no area on the earth.
 
-        near: lat, lon; radius_m: 250 unless given. polygon: a GeoJSON Polygon or MultiPolygon, or features of such.
+        near: lat, lon; radius_m: 250 unless given. polygon: a GeoJSON Polygon or MultiPolygon, or features of such. vintage: 2023,
+        2023-06 or 2023-06-30, or from one to another, 2021/2023-06.
         """
         if radius_m is not None and not (0.0 < radius_m < math.inf):
             raise UsageError(f"the radius must be positive metres, not {radius_m:g}")
@@ -55,8 +59,13 @@ class Filters:
             raise UsageError(f"near {near[0]:g},{near[1]:g} is not a place: it is lat,lon with lat within 90 and lon within 180 degrees")
         if bounds is not None:
             _check_bounds(bounds)
+        if vintage is not None:
+            ends = vintage.split("/")
+            shared = min(map(len, ends))
+            if len(ends) > 2 or any(VINTAGE.fullmatch(end) is None for end in ends) or ends[0][:shared] > ends[-1][:shared]:
+                raise UsageError(f"vintage {vintage!r} is no date nor a span of two; give a year, a month or a day, or 2021/2023-06")
         circle = None if near is None else Circle(*near, radius_m or DEFAULT_RADIUS_M)
-        return cls(bounds, circle, None if polygon is None else _polygon_text(_json(polygon)))
+        return cls(bounds, circle, None if polygon is None else _polygon_text(_json(polygon)), vintage)
 
     def geometries(self) -> list[Any]:
         """Return bounds and polygon as shapely geometries of lon, lat; longitudes may lie past 180 degrees."""

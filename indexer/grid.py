@@ -113,7 +113,12 @@ def select_tiles(coverage: dict[tuple[int, int], NDArray[np.bool_]], rule: TileR
     if not kept:
         return np.zeros((0, 2), np.int32)
     tiles = np.concatenate(kept)
-    return tiles[np.argsort(tile_order(tiles), kind="stable")]
+    return tiles[in_order(tiles)]
+
+
+def in_order(tiles: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return the rows of (n, 2) tiles in the order of ids."""
+    return np.argsort(tile_order(tiles), kind="stable")
 
 
 def tile_order(tiles: NDArray[np.integer[Any]]) -> NDArray[np.int64]:

@@ -22,6 +22,7 @@ from crossgeo.indexer.filters import Circle, Filters
 from crossgeo.indexer.grid import Bounds
 from crossgeo.indexer.index import GeoIndex, Segment
 from crossgeo.indexer.places import LAT_LON, edges_in
+from crossgeo.indexer.sources_of import is_of_vintage
 
 _KEPT = 8  # filters of one index, and margins of one filter
 _LEAST_MARGIN_M = 16.0  # margins are taken from a row that doubles, so that few selections serve all poses
@@ -62,6 +63,7 @@ class Selection:
             self._areas.insert(0, _Circle(filters.circle))
         self._ids: OrderedDict[float, NDArray[np.int64]] = OrderedDict()
         self._parts: dict[frozenset[int], Selection] = {}
+        self._vintage: NDArray[np.int64] | None = None
         self._lock = Lock()
 
     def of_segments(self, numbers: Iterable[int]) -> Selection:
@@ -69,7 +71,8 @@ class Selection:
         fewer = self.segments & frozenset(numbers)
         with self._lock:
             if fewer not in self._parts:
-                self._parts[fewer] = Selection(self.index, self.filters, fewer)
+                made = self._parts[fewer] = Selection(self.index, self.filters, fewer)
+                made._vintage = self._vintage
             return self._parts[fewer]
 
     def ids(self, margin_m: float = 0.0) -> NDArray[np.int64]:
@@ -84,11 +87,20 @@ class Selection:
                     own = slice(segment.first_id, segment.first_id + segment.tiles)
                     parts.append(np.flatnonzero(self.near(segment, self.index.centres[own], margin_m)) + segment.first_id)
                 found = np.concatenate(parts)
+                if self.filters.vintage is not None:
+                    found = np.intersect1d(found, self._of_vintage(), assume_unique=True)
                 found.flags.writeable = False
             self._ids[margin_m] = found
             while len(self._ids) > _KEPT:
                 self._ids.popitem(last=False)
             return found
+
+    def _of_vintage(self) -> NDArray[np.int64]:
+        """The tiles of the vintage asked for, which take reading all of the blocks' masks."""
+        if self._vintage is None:
+            assert self.filters.vintage is not None
+            self._vintage = self.index.ids_of_vintage(self.filters.vintage)
+        return self._vintage
 
     def near(self, segment: Segment, xy: ArrayLike, margin_m: float) -> NDArray[np.bool_]:
         """Say of points (n, 2) in metres of a segment whether they may lie within a margin of the area: all that do, and few others."""
@@ -98,6 +110,15 @@ class Selection:
             left = np.flatnonzero(out)
             out[left] = area.near(segment, points[left], margin_m)
         return out
+
+    def answers(self, segment: Segment, x: float, y: float, tile: int) -> bool:
+        """Say whether a place, to which a tile led, may be answered: it lies in the area, and the imagery behind it is of the vintage."""
+        if not self.holds(segment, (x, y))[0]:
+            return False
+        if self.filters.vintage is None:
+            return True
+        source = self.index.source_behind(segment, x, y, tile)
+        return source is not None and is_of_vintage(source.vintage, self.filters.vintage)
 
     def holds(self, segment: Segment, xy: ArrayLike) -> NDArray[np.bool_]:
         """Say of places (n, 2) in metres of a segment whether they lie in the area, its edge included."""

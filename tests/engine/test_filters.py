@@ -24,11 +24,8 @@ from crossgeo.geodesy import distance_m, geojson_polygon, grid_convergence_deg, 
 UTM = CRS.from_epsg(32645)
 X, Y = 363_147.0, 3_057_452.0
 HERE = to_lat_lon(UTM, X, Y)
-KNOWN: dict[str, Any] = {
-    "heading_deg": 30.0 + grid_convergence_deg(UTM, X, Y),
-    "fov_deg": 70.0,
-    "height_m": 95.0 / 2.0 / math.tan(math.radians(35.0)),
-}
+HEADING_DEG = 30.0 + grid_convergence_deg(UTM, X, Y)
+KNOWN: dict[str, Any] = {"heading_deg": HEADING_DEG, "fov_deg": 70.0, "height_m": 95.0 / 2.0 / math.tan(math.radians(35.0))}
 
 
 def square(x: float, y: float, side_m: float) -> dict[str, Any]:

@@ -251,3 +251,9 @@ def test_a_wrong_height_in_exif_does_not_hide_the_place_nor_move_the_camera(sear
     assert answer.status == "located"
     assert distance_m(answer.places[0].lat, answer.places[0].lon, *HERE) < 2.0
     assert answer.places[0].camera is None  # its height was not believed
+
+
+def test_a_place_names_the_imagery_that_answered(search: GeoSearch, ground: Any) -> None:
+    best = search.query(ground.photo(X, Y, 30.0, 95.0)).places[0]
+    assert (best.source, best.vintage) == ("ortho.tif", None)
+    assert best.to_json()["source"] == "ortho.tif"
