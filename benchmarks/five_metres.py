@@ -1,8 +1,8 @@
 """The 5 m step: cells described for every question, kept in a folder, or all in the index; to benchmarks/results/.
 
-python benchmarks/five_metres.py [town] [banepa] [--data DIR] [--work DIR] [--photos N] [--size-m M] [--seed S]
+python benchmarks/five_metres.py [town] [banepa] [--data DIR] [--work DIR] [--photos N] [--minutes M] [--size-m M] [--seed S]
 
-Every photo, of unknown heading, is asked about once under each condition in turn, so that a busy machine slows all of them alike:
+Every photo, of unknown heading and known camera, is asked about once under each condition in turn, so that a busy machine slows all of them alike:
 `none` keeps nothing between questions; `cold` fills a folder as it goes; `warm` reads that folder, where the same was asked before;
 `stride 5` searches an index whose tiles are the cells. Nothing is kept in memory.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -51,7 +52,7 @@ class Asked:
     def ask(self, truth: Truth) -> None:
         """Ask about one photo and keep the answer."""
         cpu = process_time()
-        answer = self.search.query(truth.photo)
+        answer = self.search.query(truth.photo, **truth.query)
         self.cpu_s.append(process_time() - cpu)
         self.answers.append(answer)
         self.rows.append(compare(answer, truth))
@@ -83,8 +84,8 @@ def built(sources: list[Path], out: Path, stride_m: float, describer: EgoTRDescr
     return {"tiles": manifest.tiles, "seconds": round(took_s, 1), "cpu_s": round(cpu_s, 1), "bytes": size}
 
 
-def measured(sources: list[Path], truths: list[Truth], work: Path, describer: EgoTRDescriber) -> dict[str, Any]:
-    """Build both indexes, ask every question under every condition, and compare."""
+def measured(sources: list[Path], truths: list[Truth], work: Path, describer: EgoTRDescriber, minutes: float) -> dict[str, Any]:
+    """Build both indexes, ask every question, or as many as the minutes allow, under every condition, and compare."""
     indexes = {stride_m: work / f"stride-{stride_m:g}.geo" for stride_m in STRIDES_M}
     out: dict[str, Any] = {"index": {f"{stride_m:g}": built(sources, path, stride_m, describer) for stride_m, path in indexes.items()}}
     shutil.rmtree(work / "kept", ignore_errors=True)
@@ -101,9 +102,14 @@ def measured(sources: list[Path], truths: list[Truth], work: Path, describer: Eg
             "stride 5": (5.0, kept()),
         }  # fmt: skip
         conditions = {name: Asked(stack.enter_context(opened(*how))) for name, how in ways.items()}
-        for truth in truths:
+        began = perf_counter()
+        for number, truth in enumerate(truths):
+            if perf_counter() - began > 60.0 * minutes:
+                break
             for asked in conditions.values():
                 asked.ask(truth)
+            print(f"{number + 1} of {len(truths)} photos, {perf_counter() - began:.0f} s", file=sys.stderr)
+        out["photos"] = len(conditions["none"].rows)
         out["conditions"] = {name: asked.result() for name, asked in conditions.items()}
         plain = conditions["none"].answers
         for name in ("cold", "warm"):
@@ -137,8 +143,13 @@ def town(args: argparse.Namespace) -> tuple[list[Path], list[Truth]]:
     for question in town_questions(folder):
         photo = Photo.read(question.photo)
         photo = replace(photo, exif=replace(photo.exif, heading_deg=None))
-        truths.append(Truth(photo, question.lat, question.lon, question.heading_deg))
+        truths.append(Truth(photo, question.lat, question.lon, question.heading_deg, query=camera_of(photo)))
     return [folder / "ortho.tif"], truths
+
+
+def camera_of(photo: Photo) -> dict[str, Any]:
+    """Return what the EXIF says of the camera, to be told: the search then does not try without it."""
+    return {"height_m": photo.exif.height_m, "fov_deg": photo.exif.fov_deg, "tilt_deg": photo.exif.tilt_deg}
 
 
 def banepa(args: argparse.Namespace) -> tuple[list[Path], list[Truth]]:
@@ -149,7 +160,8 @@ def banepa(args: argparse.Namespace) -> tuple[list[Path], list[Truth]]:
     for path in (data / "oam_banepa" / "tiles_z19").iterdir():
         if int(path.stem.split("-")[2]) >= HELD_OUT_ROW:  # names are OAM-x-y-z
             (folder / path.name).symlink_to(path.resolve())
-    return [folder], list(ground_truth.rendered_truths(ground_truth.banepa(data, "held-out"), args.photos, 61, camera_known=True))
+    truths = ground_truth.rendered_truths(ground_truth.banepa(data, "held-out"), args.photos, 61, camera_known=True)
+    return [folder], [replace(truth, query=camera_of(truth.photo)) for truth in truths if isinstance(truth.photo, Photo)]
 
 
 def main() -> None:
@@ -159,6 +171,7 @@ def main() -> None:
     parser.add_argument("--data")
     parser.add_argument("--work", type=Path, default=Path("runs/five_metres"))
     parser.add_argument("--photos", type=int, default=20)
+    parser.add_argument("--minutes", type=float, default=60.0, help="ask about no further photo after that")
     parser.add_argument("--size-m", type=int, default=400)
     parser.add_argument("--seed", type=int, default=ground_truth.HELD_OUT_TOWN)
     args = parser.parse_args()
@@ -168,8 +181,8 @@ def main() -> None:
             sources, truths = (town if part == "town" else banepa)(args)
             options = RuntimeOptions(build=True, say=print)  # as `geo index build` and `geo batch` do
             describer = EgoTRDescriber.load(options=options, pictures=lambda: of_imagery(sources))  # noqa: B023  (called at once)
-            result = measured(sources, truths, args.work, describer)
-            about = {"simulated": simulated, "photos": len(truths), "runtime": describer.tiles_run_on}
+            result = measured(sources, truths, args.work, describer, args.minutes)
+            about = {"simulated": simulated, "runtime": {"tiles": describer.tiles_run_on, "photos": describer.ground.branch.label}}
             record(f"five-metres-{part}", {**about, **({"seed": args.seed, "size_m": args.size_m} if part == "town" else {}), **result})
 
 

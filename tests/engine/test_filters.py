@@ -20,6 +20,9 @@ from crossgeo.engine.place import Answer
 from crossgeo.engine.search import GeoSearch
 from crossgeo.errors import UsageError
 from crossgeo.geodesy import distance_m, geojson_polygon, grid_convergence_deg, to_lat_lon
+from crossgeo.indexer.add import AddOptions, add_to_index
+from crossgeo.indexer.build import BuildOptions, build_index
+from crossgeo.indexer.index import GeoIndex
 
 UTM = CRS.from_epsg(32645)
 X, Y = 363_147.0, 3_057_452.0
@@ -137,6 +140,44 @@ def test_a_known_heading_is_filtered_zone_by_zone(any_search: GeoSearch, photo: 
     area = square(X, Y, 20.0)
     answer = any_search.query(photo, heading_deg=HEADING_DEG, polygon=area)
     assert off_m(answer) < 2.0 and lie_in(answer, area)
+
+
+@pytest.fixture(scope="module")
+def two_vintages(index_path: Path, make_describer: Any, ground: Any, write_ortho: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ground in 2021, and over its western 160 m the same, a little darker, in June 2023."""
+    folder, describer = tmp_path_factory.mktemp("vintages"), make_describer()
+    write_ortho(folder / "old.tif", ground.rgb)
+    write_ortho(folder / "new.tif", (ground.rgb[:, :320] * 0.9).astype(np.uint8))
+    how = BuildOptions(gsd_m=0.5, tile_px=96, vintage="2021")
+    build_index([folder / "old.tif"], folder / "index.geo", describer.tiles, describer.identity, how)
+    newer = AddOptions(vintage="2023-06", over=True)
+    add_to_index([folder / "new.tif"], folder / "index.geo", describer.tiles, describer.identity, newer)
+    return folder / "index.geo"
+
+
+@pytest.mark.parametrize(("x", "vintage"), [(X - 40.0, "2023-06"), (X + 60.0, "2021")])
+def test_only_imagery_of_the_vintage_answers(two_vintages: Path, make_describer: Any, ground: Any, x: float, vintage: str) -> None:
+    other = {"2021": "2023", "2023-06": "2021"}[vintage]
+    with GeoSearch(GeoIndex.open(two_vintages), make_describer()) as search:
+        photo = ground.photo(x, Y, 30.0, 70.0)
+        known = {**KNOWN, "height_m": 70.0 / 2.0 / math.tan(math.radians(35.0))}
+        for asked in (vintage, vintage[:4], "2021/2023"):
+            best = search.query(photo, vintage=asked, **known).places[0]
+            assert distance_m(best.lat, best.lon, *to_lat_lon(UTM, x, Y)) < 2.0
+            assert best.vintage == vintage
+        away = search.query(photo, top=20, vintage=other, **known)
+        assert away.places and {place.vintage for place in away.places} == {{"2021": "2023-06", "2023-06": "2021"}[vintage]}
+        assert search.query(photo, vintage="2019", **known).status == "outside_coverage"
+        near = search.query(photo, top=20, vintage=vintage, near=to_lat_lon(UTM, x, Y), radius_m=30.0, **known)
+        assert [place.vintage for place in near.places] == [vintage]
+
+
+def test_cells_of_ground_that_has_changed_are_made_again(two_vintages: Path, index_path: Path) -> None:
+    """What is kept of cells is found by the name of what is in a segment."""
+    with GeoIndex.open(two_vintages) as changed, GeoIndex.open(index_path) as plain:
+        assert changed.segments[0].crs == plain.segments[0].crs
+        assert changed.segments[0].name not in {record.name for record in changed.manifest.segments}
+        assert plain.segments[0].name == plain.manifest.segments[0].name
 
 
 def test_a_batch_asks_every_photo_with_its_filters(search: GeoSearch, photo: Photo, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from crossgeo.indexer.filters import Filters
 from crossgeo.indexer.index import GeoIndex, Segment
 from crossgeo.indexer.places import LAT_LON
 from crossgeo.indexer.select import Selection, Selector
+from crossgeo.indexer.sources_of import is_of_vintage
 
 
 @pytest.fixture(scope="module")
@@ -244,6 +245,20 @@ def test_no_tile_that_a_place_inside_needs_is_left_out(lat: float, lon: float, s
         assert np.abs(selected - place).max(axis=1).min() <= 7.5 + 1e-6
 
 
+@pytest.mark.parametrize(
+    ("vintage", "asked", "is_of"),
+    [
+        ("2023", "2023", True), ("2023-06", "2023", True), ("2023-06-30", "2023-06", True), ("2023", "2023-06", False),
+        (None, "2023", False), ("2021", "2021/2023", True), ("2023-12", "2021/2023", True), ("2024", "2021/2023", False),
+        ("2020-12-31", "2021/2023", False), ("2023-06-30", "2021/2023-06", True), ("2023-07", "2021/2023-06", False),
+        ("2023", "2021/2023-06", False), ("20", "2023", False),
+    ],
+)  # fmt: skip
+def test_a_vintage_lies_wholly_in_what_is_asked(vintage: str | None, asked: str, is_of: bool) -> None:
+    assert Filters.of(vintage=asked).vintage == asked
+    assert is_of_vintage(vintage, asked) == is_of
+
+
 GOOD = {"type": "Polygon", "coordinates": [square(27.63, 85.52, 0.01)]}
 
 
@@ -256,6 +271,10 @@ GOOD = {"type": "Polygon", "coordinates": [square(27.63, 85.52, 0.01)]}
         ({"bounds": (10.0, math.nan, 11.0, 6.0)}, "not on the earth"),
         ({"near": (91.0, 0.0)}, "not a place"),
         ({"near": (0.0, 0.0), "radius_m": 0.0}, "radius"),
+        ({"vintage": "summer"}, "no date"),
+        ({"vintage": "2023/2021"}, "no date"),
+        ({"vintage": "2023-06/2023-05-30"}, "no date"),
+        ({"vintage": "2021/2022/2023"}, "no date"),
         ({"polygon": {"type": "Point", "coordinates": [85.0, 27.0]}}, "Point"),
         ({"polygon": {"type": "Polygon", "coordinates": []}}, "three corners"),
         ({"polygon": {"type": "Polygon", "coordinates": [[[1, 1], [2, 2], [1, 1]]]}}, "three corners"),
