@@ -2,7 +2,7 @@
 
 python benchmarks/five_metres.py [town] [banepa] [--data DIR] [--work DIR] [--photos N] [--minutes M] [--size-m M] [--seed S]
 
-Every photo, of unknown heading and known camera, is asked about once under each condition in turn, so that a busy machine slows all of them alike:
+Every photo, of unknown heading and known camera, is asked about once under each condition in turn, so that a busy machine slows them alike:
 `none` keeps nothing between questions; `cold` fills a folder as it goes; `warm` reads that folder, where the same was asked before;
 `stride 5` searches an index whose tiles are the cells. Nothing is kept in memory.
 """
