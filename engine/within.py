@@ -28,7 +28,7 @@ def tiles_around(index: GeoIndex, selection: Selection | None, offsets_m: Iterab
 
 def coarse_m(index: GeoIndex) -> float:
     """Return how far a place lies from the centre of the next tile at most."""
-    return index.stride_m * math.sqrt(0.5)
+    return index.widest_stride_m * math.sqrt(0.5)
 
 
 def near(selection: Selection | None, spots: Sequence[Spot], slack_m: float) -> list[Spot]:
