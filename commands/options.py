@@ -128,10 +128,13 @@ class Asked:
         if self.radius_m is not None and around is None and not self.use_exif_position:
             raise UsageError("--radius-m is around a place; give that with --near LAT,LON, or take the photo's with --use-exif-position")
         from crossgeo.engine.batch import BatchOptions
+        from crossgeo.indexer.filters import Filters
 
+        area = parse.geojson(self.polygon)
+        Filters.of(self.bounds, around, self.radius_m, area, self.vintage)  # before any model is loaded
         return BatchOptions(
             self.top, self.heading, self.fov, self.height_m, around, self.radius_m, self.use_exif_position, self.tilt,
-            None if self.kind is None else self.kind.value, self.anyway, self.bounds, parse.geojson(self.polygon), self.vintage,
+            None if self.kind is None else self.kind.value, self.anyway, self.bounds, area, self.vintage,
         )  # fmt: skip
 
     def open(self, runtime: RuntimeOptions) -> GeoSearch:
