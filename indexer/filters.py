@@ -79,14 +79,14 @@ class Filters:
 
 
 def _check_bounds(bounds: Bounds) -> None:
-    said = ",".join(f"{value:g}" for value in bounds)
+    said = " ".join(f"{value:g}" for value in bounds)
     if len(bounds) != 4:
         raise UsageError(f"bounds {said} are not west, south, east, north")
     west, south, east, north = bounds
     if not (all(-180.0 <= lon <= 180.0 for lon in (west, east)) and all(-90.0 <= lat <= 90.0 for lat in (south, north))):
-        raise UsageError(f"bounds {said} are not on the earth: they are west,south,east,north in degrees")
+        raise UsageError(f"bounds {said} are not on the earth: they are west, south, east, north in degrees")
     if south >= north or west == east:
-        raise UsageError(f"bounds {said} hold nothing: they are west,south,east,north (west > east only across the antimeridian)")
+        raise UsageError(f"bounds {said} hold nothing: they are west, south, east, north (west > east only across the antimeridian)")
 
 
 def _json(data: Mapping[str, Any]) -> str:
