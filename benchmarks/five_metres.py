@@ -4,7 +4,8 @@ python benchmarks/five_metres.py [town] [banepa] [--data DIR] [--work DIR] [--ph
 
 Every photo, of unknown heading and known camera, is asked about once under each condition in turn, so that a busy machine slows them alike:
 `none` keeps nothing between questions; `cold` fills a folder as it goes; `warm` reads that folder, where the same was asked before;
-`stride 5` searches an index whose tiles are the cells. Nothing is kept in memory. First the step is taken alone, from rivals beside the truth, which takes minutes where the questions take an hour.
+`stride 5` searches an index whose tiles are the cells. Nothing is kept in memory. First the step is taken alone, from rivals beside the
+truth, which takes minutes where the questions take an hour; `--minutes 0` leaves it at that.
 """
 
 from __future__ import annotations
