@@ -118,6 +118,7 @@ class GeoSearch:
             street_object_weights = _STREET_OBJECTS if _STREET_OBJECTS in shipped_weights() else None
         opened = GeoIndex.open(Path(index))
         try:
+            opened.to("cpu" if runtime is None else runtime.device)
             describer = EgoTRDescriber.load(weights, runtime, lambda: of_index(opened))
             street = _street_side(describer, street_weights, runtime, lambda: of_index(opened))
             folder, for_cells = None if feature_cache is None else Path(feature_cache), feature_cache_bytes // 4

@@ -191,6 +191,13 @@ class GeoIndex:
 
     # Search
 
+    def to(self, device: str) -> None:
+        """Search on a GPU from now on, wherever a segment's descriptors fit there in float16; elsewhere all stays as it is."""
+        for every in self._vectors:
+            for vectors in every:
+                if vectors is not None:
+                    vectors.to(device)
+
     def search(self, queries: ArrayLike, k: int, ids: ArrayLike | None = None) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Return scores (inner products) and tile ids (Q, K) of the tiles most like (Q, D) unit vectors, best first, K = min(k, searched).
 

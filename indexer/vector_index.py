@@ -15,7 +15,8 @@ from crossgeo.disk import replacing
 from crossgeo.indexer.descriptor_store import DescriptorRows
 from crossgeo.indexer.files import damaged
 from crossgeo.indexer.manifest import SearchRecord
-from crossgeo.indexer.vectors import Ids, Rows, Vectors, exact, ivf, nothing, tune
+from crossgeo.indexer.vectors import Ids, Rows, Vectors, exact, ivf, nothing, on_device, tune
+from crossgeo.indexer.vectors.on_device import DeviceRows
 from crossgeo.indexer.vectors.structure import USUAL, Budget, choose_structure
 
 TIMED = 32
@@ -65,6 +66,15 @@ class VectorIndex:
         lists = (folder / "search.json").exists()
         self._search: exact.Exact | ivf.InvertedLists = ivf.InvertedLists(folder) if lists else exact.Exact(folder / "ann.faiss")
 
+        self._on_device: DeviceRows | None = None
+
+    def to(self, device: str) -> bool:
+        """Search on a GPU from now on, exactly, if the rows fit there in float16; say whether they do."""
+        if device != "cpu" and self._on_device is None and on_device.fits(len(self), self.dim, device):
+            with DescriptorRows(self._folder / "descriptors.h5") as rows:
+                self._on_device = DeviceRows(rows, device)
+        return self._on_device is not None
+
     def __len__(self) -> int:
         return len(self._search)
 
@@ -76,17 +86,18 @@ class VectorIndex:
     @property
     def is_exact(self) -> bool:
         """Whether every search finds the very best."""
-        return isinstance(self._search, exact.Exact)
+        return self._on_device is not None or isinstance(self._search, exact.Exact)
 
     def search(self, queries: Vectors, k: int) -> tuple[Vectors, Ids]:
         """Return the scores and rows (Q, min(k, n)) of the best, best first, equal scores by row."""
         k = min(k, len(self))
-        return self._search.search(np.ascontiguousarray(queries, np.float32), k) if k else nothing(len(queries))
+        return (self._on_device or self._search).search(np.ascontiguousarray(queries, np.float32), k) if k else nothing(len(queries))
 
     def search_among(self, queries: Vectors, k: int, rows: Ids) -> tuple[Vectors, Ids]:
         """Return what `search` would if only `rows` (n,) were there."""
         k = min(k, len(rows))
-        return self._search.search_among(np.ascontiguousarray(queries, np.float32), k, rows) if k else nothing(len(queries))
+        search = self._on_device or self._search
+        return search.search_among(np.ascontiguousarray(queries, np.float32), k, rows) if k else nothing(len(queries))
 
     def vectors(self, rows: Ids) -> Vectors:
         """Return the descriptors (n, D) of some rows, as they were written."""
@@ -100,7 +111,7 @@ class VectorIndex:
         wrong = damaged(self._folder / "ann.faiss", "does not hold the vectors of descriptors.h5")
         if (len(self), self.dim) != rows.shape:
             raise wrong
-        step = ivf.PIECE if self.is_exact else max(ivf.PIECE, len(self) // _PROBED)
+        step = ivf.PIECE if isinstance(self._search, exact.Exact) else max(ivf.PIECE, len(self) // _PROBED)
         for start in range(0, len(self), step):
             if not self._search.holds(start, rows.read(start, min(start + ivf.PIECE, len(self)))):
                 raise wrong

@@ -138,7 +138,9 @@ class InvertedLists:
         lists = _FAISS.SearchParametersIVF(nprobe=min(width.lists, self.lists), sel=among)
         wanted = _FAISS.IndexRefineSearchParameters(k_factor=width.candidates, base_index_params=lists)
         scores, rows = self._found.search(given, k, params=wanted)
-        scores[rows < 0] = -np.inf
+        short = np.flatnonzero((rows < 0).any(axis=1))
+        if len(short) and width.lists < self.lists:  # too little of a selection lies in those lists
+            scores[short], rows[short] = self.search(queries[short], k, Width(self.lists, width.candidates), among)
         return best(scores, rows, k)
 
     def search_among(self, queries: Vectors, k: int, rows: Ids) -> tuple[Vectors, Ids]:

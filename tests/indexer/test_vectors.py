@@ -8,9 +8,11 @@ import pytest
 from numpy.typing import NDArray
 
 from crossgeo.errors import LimitError, StoreError, UsageError
+from crossgeo.indexer import vector_index
 from crossgeo.indexer.descriptor_store import DescriptorRows, write_descriptors
 from crossgeo.indexer.vector_index import VectorIndex, write_vectors
 from crossgeo.indexer.vectors import ArrayRows, ivf, kmeans, matrix_scan, projection, tune
+from crossgeo.indexer.vectors.on_device import DeviceRows
 from crossgeo.indexer.vectors.structure import Budget, choose_structure, lists_for
 
 Rows = NDArray[np.float32]
@@ -140,7 +142,7 @@ def test_lists_find_about_what_exact_search_finds(folder: Path, rows: Rows, aske
     np.testing.assert_allclose(scores, np.take_along_axis(asked @ rows.T, found, axis=1), atol=2e-3)
     assert (np.diff(scores, axis=1) <= 0).all()
     everything = index.search(asked[:3], 10_000)
-    assert everything[0].shape == (3, 6000)
+    np.testing.assert_array_equal(np.sort(everything[1], axis=1), np.tile(np.arange(6000), (3, 1)))
 
 
 def test_wider_searches_find_more(folder: Path, rows: Rows, asked: Rows) -> None:
@@ -205,3 +207,21 @@ def test_eight_bits_re_rank_nearly_as_well(rows: Rows, asked: Rows, tmp_path: Pa
     record = write_vectors(tmp_path, ArrayRows(rows), Budget(recall=0.95, max_latency_ms=1e-6, max_memory_bytes=5e5))
     assert record is not None and "sq8" in record.structure and record.recall_at_1 >= 0.9
     assert (VectorIndex(tmp_path).search(asked, 10)[1][:, 0] == brute(asked, rows, 1)[:, 0]).mean() >= 0.9
+
+
+def test_rows_on_a_device_are_searched_exactly(folder: Path, rows: Rows, asked: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = VectorIndex(folder)
+    assert not index.to("cpu")
+    monkeypatch.setattr(vector_index.on_device, "fits", lambda *_: True)
+    monkeypatch.setattr(vector_index, "DeviceRows", lambda held, device: DeviceRows(held, "cpu"))
+    assert index.to("cuda") and index.is_exact
+    halves = rows.astype(np.float16).astype(np.float32)
+    rounded = asked.astype(np.float16).astype(np.float32)
+    scores, found = index.search(asked, 10)
+    exact = np.take_along_axis(rounded @ halves.T, brute(rounded, halves, 10), axis=1)
+    np.testing.assert_allclose(scores, exact, atol=1e-5)
+    np.testing.assert_allclose(np.take_along_axis(rounded @ halves.T, found, axis=1), exact, atol=1e-5)
+    chosen = np.arange(5, 6000, 7)
+    scores, found = index.search_among(asked, 10, chosen)
+    assert np.isin(found, chosen).all()
+    np.testing.assert_allclose(scores, np.sort(rounded @ halves[chosen].T, axis=1)[:, :-11:-1], atol=1e-5)
