@@ -55,6 +55,8 @@ def test_engines_are_timed_beside_torch(geo: Any, city: Any) -> None:
         (("--runtime", "onnx"), 2, "no such runtime; give auto or one of torch, torch-compile, openvino"),
         (("--runtime", "torch"), 2, "torch keeps no engines"),
         (("--runtime", "onnxruntime", "--precision", "int8"), 2, "onnxruntime on cpu has fp32"),
+        (("--runtime", "onnxruntime", "--precision", "fp8"), 2, "fp8 is TensorRT's, on cards of compute capability 8.9 and newer"),
+        (("--version-compatible",), 2, "--version-compatible: openvino runs engines of its own version alone; tensorrt has it"),
         (("--runtime", "tensorrt-rtx"), 11, "runs on NVIDIA's GPUs, not on cpu"),
         (("no-such-weights",), 6, "no weights are called 'no-such-weights'"),
         (("--index", "nowhere.geo"), 3, "nowhere.geo"),
