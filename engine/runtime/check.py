@@ -77,9 +77,10 @@ def _boxes_apart(half: Half, ours: Array, theirs: Array) -> NDArray[np.float32]:
 
 
 def _changed(pictures: Pixels) -> Pixels:
-    """Return pictures as another day would take them."""
-    moved = np.roll(pictures, (_SHIFT_PX, -_SHIFT_PX), axis=(1, 2)).astype(np.float32)
-    return np.asarray(np.clip(moved * 0.8 + 12.0, 0.0, 255.0), np.uint8)
+    """Return pictures as another day would take them; where there is no imagery, pure black, there is none then either."""
+    moved = np.roll(pictures, (_SHIFT_PX, -_SHIFT_PX), axis=(1, 2))
+    darker = np.clip(moved.astype(np.float32) * 0.8 + 12.0, 0.0, 255.0).astype(np.uint8)
+    return np.where(moved.any(axis=-1, keepdims=True), darker, moved)
 
 
 def _same_first(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> NDArray[np.bool_]:
