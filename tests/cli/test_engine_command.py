@@ -74,7 +74,7 @@ def test_a_batch_that_is_no_power_of_two_is_not_timed(geo: Any, city: Any) -> No
 
 
 def test_a_refused_engine_ends_with_the_code_of_a_job_that_failed_in_part(geo: Any, city: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("crossgeo.engine.runtime.check.LEAST_COSINE", 1.1)
+    monkeypatch.setattr("crossgeo.engine.runtime.check.LEAST_MAP_COSINE", 1.1)
     done = geo("engine", "build", city.weights[3])
     assert done.exit_code == 5
     assert "1 of 2 engines were refused" in done.stderr and "is asked" in done.stderr
