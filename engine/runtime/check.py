@@ -32,8 +32,9 @@ class Check:
 def check(half: Half, call: Call, pictures: Pixels, largest: int = _BATCH) -> Check:
     """Hold an engine against torch in float32 on (N, S, S, 3) uint8 RGB pictures, N at least 2.
 
-    Descriptors must have a cosine of 0.999 with torch's and maps one of 0.998, each picture; photos like the pictures, darker and moved a little, must
-    find the same of them first; boxes must lie within 1 px at the median. Values that are no numbers are refused wherever they stand.
+    Descriptors must have a cosine of 0.999 with torch's and maps one of 0.998, each picture; photos like the pictures, darker and moved a
+    little, must find the same of them first; boxes must lie within 1 px at the median. Values that are no numbers are refused wherever
+    they stand.
     """
     inputs = half.examples(pictures)
     wanted, found = _torch(half, inputs), _engine(half, call, inputs, largest)
