@@ -1,24 +1,22 @@
-"""`geo index`: make an index of imagery, look at it, check it."""
+"""`geo index`: make an index of imagery, look at it, change it, check it."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from crossgeo.commands import console, outputs
+from crossgeo.commands import console, index_plan, outputs
+from crossgeo.commands import index_life as life
+from crossgeo.commands.index_options import About, IndexPath, Json, Searching
+from crossgeo.commands.index_summary import summary
 from crossgeo.commands.options import Weights, spread
 from crossgeo.commands.run_options import Running
 from crossgeo.errors import StoreError, UsageError
 
-if TYPE_CHECKING:
-    from crossgeo.indexer.index import Segment
-
-app = typer.Typer(no_args_is_help=True, help="Make an index of your imagery, look at it, check it.")
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-IndexPath = Annotated[Path, typer.Argument(metavar="INDEX", envvar="GEO_INDEX", help="The index.")]
+app = typer.Typer(no_args_is_help=True, help="Make an index of your imagery, look at it, change it, check it.")
 
 
 @app.command()
@@ -32,8 +30,12 @@ def build(
     crs: Annotated[str | None, typer.Option(help="One metric CRS for all, like EPSG:32645; else each place gets its UTM zone.")] = None,
     source_crs: Annotated[str | None, typer.Option(help="CRS of sources that name none.")] = None,
     min_valid: Annotated[float, typer.Option(min=0.0, max=1.0, help="Leave out a tile with less imagery than this share.")] = 0.15,
+    min_contrast: Annotated[float | None, typer.Option(min=0.0, max=255.0, help="Leave out tiles that show less, like water.")] = None,
+    sparse_below: Annotated[float | None, typer.Option(min=0.0, max=255.0, help="Twice the stride where tiles show less.")] = None,
     weights: Weights = "egotr-s-drone",
     *,
+    about: About,
+    searching: Searching,
     running: Running,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an index that is there.")] = False,
     json: Json = False,
@@ -51,7 +53,8 @@ def build(
         raise UsageError(f"--tile-m {tile_m:g}: {weights} reads tiles of {view.extent_m:g} m; leave --tile-m out or give other --weights")
     options = BuildOptions(
         gsd_m=gsd_m, tile_m=view.extent_m, stride_m=stride_m, tile_px=view.size_px, min_valid=min_valid, crs=crs, source_crs=source_crs,
-        overwrite=overwrite,
+        overwrite=overwrite, vintage=about.vintage, licence=about.licence, masks=about.masks(), keep=about.keep, budget=searching.budget(),
+        min_contrast=min_contrast, sparse_below=sparse_below,
     )  # fmt: skip
     with console.Stages() as stages:
         build_index(sources, out, describer.tiles, describer.identity, options, progress=lambda at: stages(at.stage, at.done, at.total))
@@ -75,53 +78,52 @@ def info(index: IndexPath, json: Json = False) -> None:
         ("model", f"{model['name']}, weights {model['sha256'][:12]}, view {model['view']}"),
         ("tiles", f"{found['tiles']}, {found['tile_m']:g} m wide every {found['stride_m']:g} m, pixels of {found['gsd_m']:g} m"),
     ]
+    rows += [("search", line) for line in found["search"]]
+    if found["removed_tiles"]:
+        rows.append(("removed", f"{found['removed_tiles']} tiles, whose room `geo index compact` gives back"))
     for segment in found["segments"]:
         south, west, north, east = segment["bounds_lat_lon"]
         rows.append(("ground", f"{south:.6f}, {west:.6f} to {north:.6f}, {east:.6f} in {segment['crs']}, {segment['tiles']} tiles"))
     for source in found["sources"]:
-        rows.append(("source", f"{source['name']} ({source['kind']}, {source['crs']}, pixels of {source['gsd_m']:.3g} m)"))
+        about = [source["kind"], source["crs"], f"pixels of {source['gsd_m']:.3g} m"]
+        about += [f"taken {source['vintage']}"] if source["vintage"] else []
+        about += [f"licence {source['licence']}"] if source["licence"] else []
+        about += ["partly masked"] if source["masked"] else []
+        rows.append(("source", f"{source['name']} ({', '.join(about)})"))
+    for kept in found["generations"]:
+        if not kept["current"]:
+            rows.append(("kept", f"generation {kept['generation']}, {kept['tiles']} tiles, made {kept['created']}"))
     rows.append(("content", found["manifest_sha256"]))
     console.print_rows(rows)
 
 
 @app.command()
-def verify(index: IndexPath, json: Json = False) -> None:
+def verify(
+    index: IndexPath,
+    repair: Annotated[bool, typer.Option("--repair", help="Make again what can be made from files that are whole.")] = False,
+    json: Json = False,
+) -> None:
     """Read every file of an index and compare it with its checksum."""
+    from crossgeo.indexer.repair import repair_index
     from crossgeo.indexer.verify import verify_index
 
+    mended = repair_index(index) if repair else []
     problems = verify_index(index)
     if json:
-        console.print_json({"index": str(index), "problems": problems})
+        console.print_json({"index": str(index), "problems": problems, "repaired": mended})
     else:
+        for line in mended:
+            console.say(line)
         for problem in problems:
             print(problem)
     if problems:
-        raise StoreError(f"{index}: {len(problems)} problem{'s' * (len(problems) > 1)} found; build it again from its imagery")
+        what = "which cannot be made from the rest" if repair else "some of which --repair may mend"
+        raise StoreError(
+            f"{index}: {len(problems)} problem{'s' * (len(problems) > 1)} found, {what}; "
+            "restore the files, go back with `geo index rollback`, or build it again from its imagery"
+        )
     console.say(f"{index}: whole")
 
 
-def summary(path: Path) -> dict[str, Any]:
-    """Return what `geo index info --json` prints."""
-    from crossgeo.indexer.index import GeoIndex
-
-    with GeoIndex.open(path) as index:
-        manifest = index.manifest
-        return {
-            "path": str(path),
-            "generation": manifest.generation,
-            "created": manifest.created,
-            "manifest_sha256": manifest.hash,
-            "model": {"name": manifest.identity.name, "sha256": manifest.identity.sha256, "view": manifest.identity.view},
-            "tiles": len(index),
-            "tile_m": index.tile_m,
-            "stride_m": index.stride_m,
-            "gsd_m": index.gsd_m,
-            "segments": [_segment(segment) for segment in index.segments],
-            "sources": [{"name": s.name, "kind": s.kind, "crs": s.crs, "gsd_m": s.gsd_m} for s in manifest.sources],
-            "bytes": sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
-        }
-
-
-def _segment(segment: Segment) -> dict[str, Any]:
-    bounds = [round(edge, 7) for edge in segment.bounds_lat_lon]
-    return {"name": segment.name, "crs": segment.crs.to_string(), "tiles": segment.tiles, "bounds_lat_lon": bounds}
+for command in (index_plan.plan, life.add, life.remove, life.compact, life.merge, life.rollback, life.export):
+    app.command()(command)

@@ -245,7 +245,7 @@ class GeoSearch:
         camera = camera_of(picture, heading_deg, fov_deg, height_m, tilt_deg, kind)
         kinds = self._kinds(picture, camera)
         # A circle between the centres of tiles still lies on imagery, so it is never taken smaller than the stride.
-        reach_m = max(radius_m or DEFAULT_NEAR_RADIUS_M, self.index.stride_m)
+        reach_m = max(radius_m or DEFAULT_NEAR_RADIUS_M, self.index.widest_stride_m)
         ids = self.index.ids_near(*near, reach_m) if near is not None else None
         if len(self.index) == 0 or (ids is not None and len(ids) == 0):
             nowhere = _Found(camera, [], "outside_coverage", kinds[0])
@@ -352,10 +352,18 @@ class GeoSearch:
         self, photo: Photo, found: _Found, top: int, thing: FoundObject | None, notes: list[str], timings: dict[str, float]
     ) -> Answer:
         timings["total"] = sum(timings.values())
-        places = tuple(_place(spot, found.camera, found.kind) for spot in found.spots[:top])
+        places = tuple(self._with_source(spot, _place(spot, found.camera, found.kind)) for spot in found.spots[:top])
         describer = self.matchers[found.kind].describer
         model = str(describer.card.get("name", describer.identity.name))
         return Answer(photo.name, found.status, places, thing, self.index.manifest.generation, model, timings, tuple(notes))
+
+    def _with_source(self, spot: Spot, place: Place) -> Place:
+        """The place with the imagery that answered: what shows there, or past its rim at the centre of the tile that led there."""
+        source = self.index.source_at(spot.segment, spot.x, spot.y)
+        if source is None:
+            x, y = self.index.centres[spot.tile]
+            source = self.index.source_at(spot.segment, float(x), float(y))
+        return place if source is None else replace(place, source=source.name, vintage=source.vintage)
 
 
 def _street_side(

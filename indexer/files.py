@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from crossgeo.disk import fault, guarded, named, sync
+from crossgeo.disk import fault, guarded, named, replacing, sync
 from crossgeo.errors import InputError, LimitError, StoreError
 
 _PIECE_BYTES = 1 << 20
@@ -33,7 +33,7 @@ def need_room(path: Path, size_bytes: int) -> None:
 
 def damaged(path: Path, what: str) -> StoreError:
     """Return the error for a file of an index that is not what it should be; `what` follows its name."""
-    return StoreError(f"{path} {what}; restore the file or build the index again with --overwrite")
+    return StoreError(f"{path} {what}; restore the file, try `geo index verify --repair`, or build the index again with --overwrite")
 
 
 def what_is(path: Path) -> Literal["file", "folder"] | None:
@@ -92,6 +92,13 @@ def move_folder(source: Path, target: Path) -> None:
         sync(target.parent)
         sync(source.parent)
         fault(f"{target.parent.name}: moved in")
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file, whole or not at all; raise LimitError where the disk is full."""
+    with replacing(target) as temporary:
+        need_room(target, source.stat().st_size)
+        shutil.copyfile(source, temporary)
 
 
 def remove(path: Path) -> None:

@@ -5,6 +5,7 @@ A tile id is global over the index's segments; a position is (segment, x, y) in 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,14 +16,17 @@ from numpy.typing import ArrayLike, NDArray
 from pyproj import CRS
 
 from crossgeo import geodesy
-from crossgeo.errors import GeoError, MismatchError, StoreError, UsageError
-from crossgeo.indexer.block_store import BlockStore, Mask, Pixels
-from crossgeo.indexer.descriptor_store import read_tiles
-from crossgeo.indexer.files import damaged
+from crossgeo.errors import GeoError, StoreError, UsageError
+from crossgeo.indexer.block_store import Mask, Pixels
+from crossgeo.indexer.contrast import SPARSE
 from crossgeo.indexer.grid import BLOCK_PX, Bounds, Window
-from crossgeo.indexer.manifest import Manifest, ModelIdentity, SegmentRecord, check_file, read_manifest, segment_path
+from crossgeo.indexer.ground import Ground
+from crossgeo.indexer.manifest import Manifest, ModelIdentity, SegmentRecord, SourceRecord, check_model, read_manifest
+from crossgeo.indexer.parts import Part, Zone, zones_of
 from crossgeo.indexer.places import LAT_LON, carry_bounds
-from crossgeo.indexer.vector_index import VectorIndex, best
+from crossgeo.indexer.sources_of import first_over, is_of_vintage, shown_layers, sources_of
+from crossgeo.indexer.vector_index import VectorIndex
+from crossgeo.indexer.vectors import best
 from crossgeo.indexer.windows import BlockCache, read_window, read_windows, windows_at
 
 _EARTH_RADIUS_M = 6_371_008.8
@@ -31,7 +35,7 @@ _ATTEMPTS = 5
 
 @dataclass(frozen=True)
 class Segment:
-    """A part of an index with its own metric CRS; `index.segments[number]`."""
+    """The part of an index in one metric CRS, however many folders it lies in; `index.segments[number]`."""
 
     number: int
     name: str
@@ -52,17 +56,21 @@ class GeoIndex:
         self.tile_m = manifest.grid.tile_m
         self.stride_m = manifest.grid.stride_m
         self.tile_px = manifest.grid.tile_px
-        self._blocks: list[BlockStore] = []
-        self._vectors: list[VectorIndex] = []
+        self._parts: list[Part] = []
         self._cache = BlockCache()
         segments, centres = [], []
+        self._zones: list[Zone] = []
+        self._vectors: list[list[VectorIndex | None]] = []
+        self._grounds: list[Ground] = []
+        self._every: list[list[tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]]] = []
+        self._layer_sources: dict[tuple[int, int], list[SourceRecord]] = {}
         try:
             first_id = 0
-            for number, record in enumerate(manifest.segments):
-                tiles = self._open_segment(record)
-                segments.append(_segment(number, record, first_id))
-                centres.append(tiles.astype(np.float64) * self.stride_m)
-                first_id += record.tiles
+            for number, records in enumerate(zones_of(manifest)):
+                zone = self._open_zone(records)
+                segments.append(_segment(number, zone, first_id))
+                centres.append(zone.tiles.astype(np.float64) * self.stride_m)
+                first_id += len(zone)
         except BaseException:
             self.close()
             raise
@@ -70,17 +78,17 @@ class GeoIndex:
         self.centres: NDArray[np.float64] = np.concatenate(centres)
         self.segment_numbers: NDArray[np.int32] = np.repeat(np.arange(len(segments), dtype=np.int32), [s.tiles for s in segments])
 
-    def _open_segment(self, record: SegmentRecord) -> NDArray[np.int32]:
-        folder = segment_path(self.path, record.name)
-        for name, file in record.files.items():
-            check_file(folder / name, file)  # before any library believes a byte of it
-        tiles = read_tiles(folder / "descriptors.h5")
-        vectors = VectorIndex(folder / "ann.faiss")
-        if tiles.shape != (record.tiles, 2) or (len(vectors), vectors.dim) != (record.tiles, self.manifest.dim):
-            raise damaged(folder, f"does not hold the {record.tiles} tiles of the manifest")
-        self._vectors.append(vectors)
-        self._blocks.append(BlockStore(folder / "blocks.lmdb"))
-        return tiles
+    def _open_zone(self, records: list[SegmentRecord]) -> Zone:
+        parts = []
+        for record in records:
+            parts.append(Part.open(self.path, record))
+            self._parts.append(parts[-1])
+        zone = Zone.of(parts)
+        self._zones.append(zone)
+        self._vectors.append([part.vectors() if len(part.live) else None for part in zone.parts])
+        self._grounds.append(zone.ground())
+        self._every.append([_every(zone, number) for number in range(len(zone.parts))])
+        return zone
 
     @classmethod
     def open(cls, path: str | Path) -> GeoIndex:
@@ -100,9 +108,9 @@ class GeoIndex:
 
     def close(self) -> None:
         """Let go of the files."""
-        for store in self._blocks:
-            store.close()
-        self._blocks = []
+        for part in self._parts:
+            part.close()
+        self._parts = []
 
     def __enter__(self) -> GeoIndex:
         return self
@@ -118,15 +126,14 @@ class GeoIndex:
         """The number of the generation that is open."""
         return self.manifest.generation
 
+    @property
+    def widest_stride_m(self) -> float:
+        """From one tile to the next where ground is dull, and tiles are therefore fewer; elsewhere it is `stride_m`."""
+        return self.stride_m * (1 if self.manifest.grid.sparse_below is None else SPARSE)
+
     def check_model(self, identity: ModelIdentity) -> None:
         """Raise MismatchError unless a model is the one that described this index's tiles, weights and view alike."""
-        mine = self.manifest.identity
-        if identity != mine:
-            what = "set of weights" if identity.sha256 != mine.sha256 else "view" if identity.view != mine.view else "name"
-            raise MismatchError(
-                f"{self.path} was built with {mine.name} (weights {mine.sha256[:12]}, view {mine.view[:12]}), not with {identity.name} "
-                f"(weights {identity.sha256[:12]}, view {identity.view[:12]}): another {what}; query with its own model or build it again"
-            )
+        check_model(self.path, self.manifest, identity)
 
     # Places
 
@@ -182,26 +189,41 @@ class GeoIndex:
             raise UsageError(f"queries have shape {vectors.shape}, but this index's descriptors have length {self.manifest.dim}")
         if k < 1:
             raise UsageError(f"k is {k}; ask for at least one tile")
-        found = [self._search_segment(s, vectors, k, None if ids is None else np.unique(np.asarray(ids, np.int64))) for s in self.segments]
+        wanted = None if ids is None else np.unique(np.asarray(ids, np.int64))
+        found = [one for s in self.segments for one in self._search_segment(s, vectors, k, wanted)]
         return best(np.concatenate([f[0] for f in found], axis=1), np.concatenate([f[1] for f in found], axis=1), k)
 
     def _search_segment(
         self, s: Segment, queries: NDArray[np.float32], k: int, ids: NDArray[np.int64] | None
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        if ids is None:
-            scores, rows = self._vectors[s.number].search(queries, k)
-        else:
-            mine = ids[(ids >= s.first_id) & (ids < s.first_id + s.tiles)] - s.first_id
-            scores, rows = self._vectors[s.number].search_among(queries, k, mine)
-        return scores, rows + s.first_id
+    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
+        zone = self._zones[s.number]
+        mine = None if ids is None else ids[(ids >= s.first_id) & (ids < s.first_id + s.tiles)] - s.first_id
+        for number, vectors in enumerate(self._vectors[s.number]):
+            if vectors is None:
+                continue
+            own, rows = zone.rows(number, mine) if mine is not None else self._every[s.number][number]
+            if rows is None:
+                scores, found = vectors.search(queries, k)
+            else:
+                scores, found = vectors.search_among(queries, k, rows)
+            if own is not None and own is not rows:
+                found = own[found if rows is None else np.searchsorted(rows, found)]
+            yield scores, found + s.first_id
 
     def descriptors(self, ids: ArrayLike) -> NDArray[np.float32]:
         """Return the (n, D) descriptors of tiles (n,)."""
         wanted = np.asarray(ids, np.int64)
         out = np.empty((len(wanted), self.manifest.dim), np.float32)
         for s in self.segments:
-            mine = self.segment_numbers[wanted] == s.number
-            out[mine] = self._vectors[s.number].vectors(wanted[mine] - s.first_id)
+            zone = self._zones[s.number]
+            for number, vectors in enumerate(self._vectors[s.number]):
+                mine = np.flatnonzero(self.segment_numbers[wanted] == s.number)
+                local = wanted[mine] - s.first_id
+                if zone.part_of is not None and zone.row_of is not None:
+                    here = zone.part_of[local] == number
+                    mine, local = mine[here], zone.row_of[local[here]]
+                if vectors is not None and len(mine):
+                    out[mine] = vectors.vectors(local)
         return out
 
     # Imagery
@@ -230,16 +252,70 @@ class GeoIndex:
             return False
         return block[1] is None or bool(block[1][at.row % BLOCK_PX, at.col % BLOCK_PX])
 
-    def _store(self, segment: Segment) -> BlockStore:
-        if not self._blocks:
+    def source_at(self, segment: Segment, x: float, y: float) -> SourceRecord | None:
+        """Return the source whose imagery shows at (x, y); None where there is none.
+
+        Of several sources of one build, it is the first in whose bounds the place lies.
+        """
+        at = Window.at(x, y, self.gsd_m, self.gsd_m)
+        ground = self._store(segment)
+        number = int(ground.layers_at(np.asarray([at.col]), np.asarray([at.row]))[0])
+        return None if number < 0 else first_over(self._sources(segment, number), segment.crs, x, y)
+
+    def sources_of(self, segment: Segment, ids: NDArray[np.int64]) -> list[SourceRecord | None]:
+        """Return the source of each of a segment's tiles (n,): what it shows at its centre, or most of; None for what lies in no bounds."""
+        ground, centres = self._store(segment), self.centres[ids]
+        shown = shown_layers(ground, centres, self.tile_m, self.gsd_m)
+        return [
+            None if number < 0 else first_over(self._sources(segment, number), segment.crs, float(x), float(y))
+            for number, (x, y) in zip(shown.tolist(), centres, strict=True)
+        ]
+
+    def ids_of_vintage(self, vintage: str) -> NDArray[np.int64]:
+        """Return the ids of the tiles whose ground is of a year, month or day: 2023 is also 2023-06.
+
+        What a tile shows at its centre counts; where it shows nothing there, what it shows most of.
+        """
+        found = [np.zeros(0, np.int64)]
+        for segment in self.segments:
+            ground = self._store(segment)
+            asked = [any(is_of_vintage(s.vintage, vintage) for s in self._sources(segment, number)) for number in range(len(ground.layers))]
+            if not any(asked):
+                continue
+            mine = np.arange(segment.first_id, segment.first_id + segment.tiles, dtype=np.int64)
+            if not all(asked):
+                shown = shown_layers(ground, self.centres[mine], self.tile_m, self.gsd_m)
+                mine = mine[(shown >= 0) & np.asarray(asked)[shown]]
+            found.append(mine)
+        return np.concatenate(found)
+
+    def _sources(self, segment: Segment, number: int) -> list[SourceRecord]:
+        """Return the sources of the layer at that place of a segment's ground, which share a vintage and a licence."""
+        key = segment.number, number
+        if key not in self._layer_sources:
+            layer = self._grounds[segment.number].layers[number].number
+            self._layer_sources[key] = sources_of(self.manifest, self._zones[segment.number].parts[0].record.crs, layer)
+        return self._layer_sources[key]
+
+    def _store(self, segment: Segment) -> Ground:
+        if not self._parts:
             raise UsageError(f"{self.path} is closed; open it again to read imagery")
-        return self._blocks[segment.number]
+        return self._grounds[segment.number]
 
 
-def _segment(number: int, record: SegmentRecord, first_id: int) -> Segment:
+def _every(zone: Zone, part: int) -> tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]:
+    """Return the ids and the rows of a part's tiles; rows are None where all of them are there: then the whole part is searched."""
+    ids, rows = zone.rows(part, None)
+    return ids, None if rows is None or len(rows) == len(zone.parts[part].tiles) else rows
+
+
+def _segment(number: int, zone: Zone, first_id: int) -> Segment:
+    record = zone.parts[0].record
     try:
         crs = geodesy.parse_crs(record.crs)
     except GeoError as error:
         raise StoreError(f"segment {record.name}: {error}") from error
-    west, south, east, north = carry_bounds(record.bounds, crs, LAT_LON)
-    return Segment(number, record.name, crs, record.bounds, (south, west, north, east), first_id, record.tiles)
+    edges = np.asarray([part.record.bounds for part in zone.parts if part.store is not None])
+    bounds = float(edges[:, 0].min()), float(edges[:, 1].min()), float(edges[:, 2].max()), float(edges[:, 3].max())
+    west, south, east, north = carry_bounds(bounds, crs, LAT_LON)
+    return Segment(number, zone.name(), crs, bounds, (south, west, north, east), first_id, len(zone))

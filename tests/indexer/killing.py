@@ -22,7 +22,7 @@ from forking import forked
 from numpy.typing import NDArray
 
 from crossgeo import disk
-from crossgeo.indexer import area
+from crossgeo.indexer import area, described
 from crossgeo.indexer.build import BuildOptions, build_index
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.indexer.manifest import ModelIdentity
@@ -93,7 +93,7 @@ def tried(number: int, point: int | None, after_s: float | None, over: bool) -> 
 
 def main() -> None:
     """Kill at points spread over a whole build, then at random moments until enough of those have come before the build's end."""
-    area.BLOCKS_PER_PIECE, area.BATCHES_PER_PIECE = 2, 2
+    area.BLOCKS_PER_PIECE, described.BATCHES_PER_PIECE = 2, 2
     began = time.monotonic()
     wanted = forked(lambda: build(OUT / "unbroken.geo"))[1]
     longest_s = time.monotonic() - began
