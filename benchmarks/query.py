@@ -57,8 +57,8 @@ def main() -> None:
         index, tiles = build(folder)
         questions = [question for question in town_questions(folder / "town") if question.point is not None]
         ways = {
-            name: opened.enter_context(GeoSearch.open(index, runtime=options))
-            for name, options in runtimes(args, folder / "engines").items()
+            name: opened.enter_context(GeoSearch.open(index, street_weights=None, runtime=options))
+            for name, options in runtimes(args).items()
         }
         taken = {name: asked_in_turn(ways, questions, known, args.device) for name, known in CONDITIONS.items()}
         process = one_process(index, folder, asked(questions[0], known=False))
@@ -77,13 +77,13 @@ def main() -> None:
     )
 
 
-def runtimes(args: argparse.Namespace, engines: Path) -> dict[str, RuntimeOptions]:
-    """Return what runs here by name, the peer first, each in the precision that it takes by itself."""
+def runtimes(args: argparse.Namespace) -> dict[str, RuntimeOptions]:
+    """Return what runs here by name, the peer first, each in its own precision; engines are kept where `geo` keeps them."""
     names = [name for name in args.only or NAMES if backend(name).missing(args.device) is None]
     if args.device == "cpu" and not args.slow:
         names = [name for name in names if name != "torch-compile"]
     plain = RuntimeOptions(runtime="torch", precision="fp32", device=args.device)
-    return {PEER: plain} | {name: RuntimeOptions(runtime=name, device=args.device, folder=engines) for name in names}
+    return {PEER: plain} | {name: RuntimeOptions(runtime=name, device=args.device) for name in names}
 
 
 def build(folder: Path) -> tuple[Path, int]:
@@ -114,6 +114,7 @@ def asked_in_turn(ways: Mapping[str, GeoSearch], questions: Sequence[Question], 
     for number, question in enumerate(questions):
         jpeg, told = asked(question, known=known)
         order = list(ways)[number % len(ways) :] + list(ways)[: number % len(ways)]
+        print(f"photo {number} of {len(questions) - 1}", file=sys.stderr, flush=True)
         for name in order:
             began = clock()
             answer = ways[name].query(jpeg, **told)
