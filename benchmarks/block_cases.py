@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from kernel_case import Builder, Case, against, compiled, draws, half_of
@@ -15,6 +15,9 @@ from crossgeo.kernels import convnext_block as ops
 from crossgeo.kernels.convnext_block import BlockWeights
 from crossgeo.models.convnextv2 import Block, ConvNeXtV2
 from crossgeo.models.cost import count_macs
+
+if TYPE_CHECKING:
+    from crossgeo.kernels.triton.convnext_block import Tile
 
 STAGES = {96: 256, 192: 128, 384: 64, 768: 32}  # channels and side of the grid, for a window of 1024 px
 ROUGH = {torch.bfloat16: 2e-2, torch.float16: 3e-3}
@@ -30,6 +33,11 @@ def block_weights(channels: int, device: str, dtype: torch.dtype) -> BlockWeight
 
 def _sizes(batch: int, channels: int, side: int, tiny: bool) -> tuple[int, int, int]:
     return (1, 12, 3) if tiny else (batch, channels, side)
+
+
+def _by_tile(product: Callable[[Tile], Any], tiles: list[Tile]) -> dict[str, Callable[[], Any]]:
+    """Return a product with each way of cutting it, by name."""
+    return {f"triton {t.pixels} x {t.outputs} x {t.channels}, {t.warps} warps, {t.stages} stages": partial(product, t) for t in tiles}
 
 
 def block_case(batch: int, channels: int, side: int, device: str, tiny: bool) -> Case:
@@ -95,14 +103,13 @@ def expand_case(batch: int, channels: int, side: int, device: str, tiny: bool) -
         hidden, partial_sums = expand(*given, tile=tile)
         return hidden, summed(partial_sums)
 
+    tiles = [Tile(64, 64, 32, 4, 4), Tile(128, 64, 32, 4, 3), Tile(128, 64, 64, 4, 3), Tile(128, 128, 32, 8, 3), Tile(128, 128, 64, 8, 3)]
     ways: dict[str, Callable[[], Any]] = {
         "triton": lambda: ops.expand(*given, backend="triton"),
         "torch": lambda: ops.expand_definition(*given),
         "torch.compile": partial(compiled(ops.expand_definition, device), *given),
+        **_by_tile(tiled, tiles[:1] if tiny else tiles),
     }
-    tiles = [Tile(64, 64, 32, 4, 4), Tile(128, 64, 32, 4, 3), Tile(128, 64, 64, 4, 3), Tile(128, 128, 32, 8, 3), Tile(128, 128, 64, 8, 3)]
-    for t in tiles[:1] if tiny else tiles:
-        ways[f"triton {t.pixels} x {t.outputs} x {t.channels}, {t.warps} warps, {t.stages} stages"] = partial(tiled, t)
     hidden_error = against(lambda: ops.expand_definition(*(tensor.double() for tensor in given))[0])
     sums_error = against(lambda: ops.expand_definition(*(tensor.double() for tensor in given))[1])
     return Case(
@@ -125,14 +132,17 @@ def contract_case(batch: int, channels: int, side: int, device: str, tiny: bool)
     hidden, residual = draws(device, (batch, side, side, 4 * channels), (batch, side, side, channels), dtype=dtype, seed=2)
     (scale,) = draws(device, (batch, 4 * channels), seed=3)
     given = (hidden, scale, w.response_bias, w.contract, w.contract_bias, residual)
+
+    def tiled(tile: Tile) -> Tensor:
+        return contract(*given, tile=tile)
+
+    tiles = [Tile(64, 64, 64, 4, 4), Tile(128, 64, 64, 4, 3), Tile(128, 128, 32, 8, 3), Tile(128, 128, 64, 4, 3), Tile(64, 128, 64, 4, 3)]
     ways: dict[str, Callable[[], Any]] = {
         "triton": lambda: ops.contract(*given, backend="triton"),
         "torch": lambda: ops.contract_definition(*given),
         "torch.compile": partial(compiled(ops.contract_definition, device), *given),
+        **_by_tile(tiled, tiles[:1] if tiny else tiles),
     }
-    tiles = [Tile(64, 64, 64, 4, 4), Tile(128, 64, 64, 4, 3), Tile(128, 128, 32, 8, 3), Tile(128, 128, 64, 4, 3), Tile(64, 128, 64, 4, 3)]
-    for t in tiles[:1] if tiny else tiles:
-        ways[f"triton {t.pixels} x {t.outputs} x {t.channels}, {t.warps} warps, {t.stages} stages"] = partial(contract, *given, tile=t)
     return Case(
         f"{batch} x {side} x {side} pixels, {4 * channels} to {channels} channels, {dtype}",
         ways,

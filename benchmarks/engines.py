@@ -148,7 +148,8 @@ def main() -> None:
         "rounds": ARGS.rounds,
         "default": f"{default.backend} {default.precision}",
     }
-    record("engines" if ARGS.device == "cpu" else "engines-gpu", {**about, "versions_of_runtimes": versions(), "cases": rows})
+    name = "engines-gpu" if ARGS.device != "cpu" else "engines-slow" if ARGS.slow else "engines"
+    record(name, {**about, "versions_of_runtimes": versions(), "cases": rows})
 
 
 def versions() -> dict[str, str]:
@@ -163,7 +164,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", nargs="+", choices=list(CASES))
-    parser.add_argument("--slow", action="store_true", help="torch-compile on a processor, too, which takes minutes to warm")
+    parser.add_argument(
+        "--slow", action="store_true", help="torch-compile on a processor, too, which takes minutes to warm; kept as engines-slow.json"
+    )
     return parser.parse_args()
 
 

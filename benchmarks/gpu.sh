@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 python=${PYTHON:-python}
 minutes=${MINUTES:-8}
-what=${*:-kernels engines street drone ablations}
+what=${*:-kernels engines query street drone ablations}
 for part in $what; do
   case $part in
     kernels)
@@ -14,6 +14,9 @@ for part in $what; do
       ;;
     engines)
       $python engines.py --device cuda --rounds 30
+      ;;
+    query)
+      $python query.py --device cuda --photos 24
       ;;
     street)
       $python train_street.py egotr --device cuda --workers 12 --minutes "$minutes" --start-from egotr-s-street --out ../runs/egotr-street-gpu
@@ -30,7 +33,7 @@ for part in $what; do
       $python ablations.py attengeo --device cuda --steps 1500 --work ../runs/ablations
       ;;
     *)
-      echo "gpu.sh: no part is called $part; there are kernels, engines, street, drone, ablations" >&2
+      echo "gpu.sh: no part is called $part; there are kernels, engines, query, street, drone, ablations" >&2
       exit 2
       ;;
   esac

@@ -40,7 +40,7 @@ def engines(told: dict[str, Any], path: Path) -> None:
 
 def main() -> None:
     """Draw every picture whose results are there."""
-    for name in ("engines", "engines-gpu"):
+    for name in ("engines", "engines-slow", "engines-gpu"):
         source = RESULTS / f"{name}.json"
         if source.exists():
             engines(json.loads(source.read_text()), IMAGES / f"performance-{name}.png")

@@ -13,7 +13,10 @@ def device_of(asked: str) -> str:
     """Return torch's name of the device asked for, `auto` being a GPU if there is one; raise UsageError for one that is not to be had."""
     import torch
 
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    from crossgeo.engine.runtime.torch import no_gpu
+
+    why_not = no_gpu()
+    gpus = torch.cuda.device_count() if why_not is None else 0
     if asked == "auto":
         return "cuda" if gpus else "cpu"
     if asked == "cpu":
@@ -22,7 +25,7 @@ def device_of(asked: str) -> str:
     if named is None:
         raise UsageError(f"--device {asked}: no such device; give cpu, cuda, cuda:1 or auto")
     if int(named[1] or 0) >= gpus:
-        here = f"GPUs are counted from 0 to {gpus - 1} here" if gpus else "torch finds no GPU here"
+        here = why_not or f"GPUs are counted from 0 to {gpus - 1} here"
         raise UsageError(f"--device {asked}: {here}; give cpu or auto")
     try:
         torch.zeros(1, device=asked)

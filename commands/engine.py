@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,18 +21,21 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Compile models for this machine; list, compare and remove what is compiled.")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Names = Annotated[list[str] | None, typer.Argument(metavar="[WEIGHTS]...", help="By name or file; without any, those that are shipped.")]
+Compatible = Annotated[bool, typer.Option("--version-compatible", help="Engines that later versions of the runtime run, too (tensorrt).")]
 Ground = Annotated[Path | None, typer.Option("--index", help="Check engines on tiles of this index; else on a simulated town's.")]
 
 
 @app.command()
 @spread
-def build(weights: Names = None, index: Ground = None, *, running: Running, json: Json = False) -> None:
+def build(
+    weights: Names = None, index: Ground = None, version_compatible: Compatible = False, *, running: Running, json: Json = False
+) -> None:
     """Compile weights for this machine and check what comes out against torch; what is there already stays."""
     from crossgeo.engine.runtime.backends import IN_PROCESS
     from crossgeo.engine.runtime.choose import build as build_engine
     from crossgeo.engine.runtime.choose import choose
 
-    options = running.options(build=True)
+    options = replace(running.options(build=True), compatible=version_compatible)
     chosen = choose(options)
     if chosen.backend in IN_PROCESS:
         raise UsageError(f"--runtime {chosen.backend} keeps no engines; give openvino, onnxruntime, tensorrt or tensorrt-rtx")
@@ -76,7 +80,8 @@ def list_(json: Json = False) -> None:
     console.print_rows(
         [
             (row.get("title", "damaged"), row["problem"] if "problem" in row else
-             f"{row['backend']} {row['version']} {row['precision']}, batches to {row['batch']}, {row['device']}; "
+             f"{row['backend']} {row['version']}{' and later' * row['compatible']} {row['precision']}, "
+             f"batches to {row['batch']}, {row['device']}; "
              f"{'REFUSED: ' + '; '.join(row['refused']) if row['refused'] else _figures(row)}; {row['bytes'] / 1e6:.1f} MB, {row['built']}")
             for row in found
         ]
@@ -132,7 +137,7 @@ def clean(
         if all_ or isinstance(record, StoreError) or record.refused or record.code != code_digest():
             return True
         try:
-            return record.key.version != backend(record.key.backend).version()
+            return record.key.version != backend(record.key.backend, record.key.compatible).version()
         except (PackageNotFoundError, UsageError):
             return True
 
@@ -178,8 +183,9 @@ def _halves(weights: list[str] | None) -> list[Half]:
 def _told(record: Record) -> dict[str, Any]:
     key = record.key
     return {
-        "title": record.title, "backend": key.backend, "version": key.version, "precision": key.precision, "batch": key.largest,
-        "device": key.device, "figures": record.figures, "refused": list(record.refused), "bytes": record.size_bytes, "built": record.built,
+        "title": record.title, "backend": key.backend, "version": key.version, "compatible": key.compatible, "precision": key.precision,
+        "batch": key.largest, "device": key.device, "figures": record.figures, "refused": list(record.refused), "bytes": record.size_bytes,
+        "built": record.built,
     }  # fmt: skip
 
 

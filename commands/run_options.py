@@ -21,7 +21,9 @@ class Running:
     """What `geo query`, `geo batch`, `geo index build` and `geo engine` ask alike."""
 
     runtime: Annotated[str, typer.Option(envvar="GEO_RUNTIME", help=f"One of {RUNTIMES}.", rich_help_panel=RUNNING)] = "auto"
-    precision: Annotated[str, typer.Option(help="auto, fp32, bf16, fp16 or int8, as the runtime has it.", rich_help_panel=RUNNING)] = "auto"
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16, fp16, fp8 or int8, as the runtime has it.", rich_help_panel=RUNNING)] = (
+        "auto"
+    )
     device: Annotated[str, typer.Option(help=devices.HELP, rich_help_panel=RUNNING)] = "auto"
 
     def options(self, build: bool) -> RuntimeOptions:

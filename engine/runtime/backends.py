@@ -40,16 +40,22 @@ class Built(Backend, Protocol):
 IN_PROCESS = ("torch", "torch-compile")
 BUILT = ("openvino", "onnxruntime", "tensorrt", "tensorrt-rtx")
 NAMES = (*IN_PROCESS, *BUILT)
+COMPATIBLE = ("tensorrt",)  # later versions of which run engines of earlier ones, if these are built for it
 _WHERE = {
     "torch": ("torch", None), "torch-compile": ("torch_compile", None), "openvino": ("openvino", None),
     "onnxruntime": ("onnxruntime", None), "tensorrt": ("tensorrt", "TENSORRT"), "tensorrt-rtx": ("tensorrt", "TENSORRT_RTX"),
 }  # fmt: skip
 
 
-def backend(name: str) -> Backend:
-    """Return a back end by name; raise UsageError for one that there is not."""
+def backend(name: str, compatible: bool = False) -> Backend:
+    """Return a back end by name; `compatible`: in the form whose engines later versions run, too.
+
+    Raises UsageError for one that there is not.
+    """
     if name not in _WHERE:
         raise UsageError(f"--runtime {name}: no such runtime; give auto or one of {', '.join(NAMES)}")
-    module, attribute = _WHERE[name]
+    if compatible and name not in COMPATIBLE:
+        raise UsageError(f"--version-compatible: {name} runs engines of its own version alone; {', '.join(COMPATIBLE)} has it")
+    module, attribute = _WHERE[name] if not compatible else ("tensorrt", "TENSORRT_COMPATIBLE")
     found = importlib.import_module(f"crossgeo.engine.runtime.{module}")
     return cast(Backend, found if attribute is None else getattr(found, attribute))

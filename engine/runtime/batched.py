@@ -17,6 +17,10 @@ class OutOfMemory(Exception):
     """A back end's device has no memory for a batch."""
 
 
+class UnreadableError(EngineError):
+    """A back end cannot make anything of an engine's file: it is of another card or version, or none."""
+
+
 def batches(count: int, largest: int) -> Iterator[slice]:
     """Cut `count` rows into batches of `largest` and then of halving sizes, so that kernels see few shapes and nothing is padded.
 

@@ -12,7 +12,8 @@ from crossgeo.engine.runtime import Array
 from crossgeo.engine.runtime.batched import Call
 from crossgeo.engine.runtime.half import Half, Pixels
 
-LEAST_COSINE = 0.999
+LEAST_COSINE = 0.999  # of descriptors
+LEAST_MAP_COSINE = 0.998  # torch's own bf16 comes to 0.9987 with the shipped weights, which an engine must not be refused for
 MOST_BOX_PX = 1.0  # at the median
 _NEAR_TIE = 1e-3  # of cosine: which of two such tiles comes first is chance in torch, too
 _NEAR_LOGIT = 0.1  # a tenth in confidence
@@ -31,8 +32,9 @@ class Check:
 def check(half: Half, call: Call, pictures: Pixels, largest: int = _BATCH) -> Check:
     """Hold an engine against torch in float32 on (N, S, S, 3) uint8 RGB pictures, N at least 2.
 
-    Descriptors and maps must have a cosine of 0.999 with torch's, each picture; photos like the pictures, darker and moved a little, must
-    find the same of them first; boxes must lie within 1 px at the median. Values that are no numbers are refused wherever they stand.
+    Descriptors must have a cosine of 0.999 with torch's and maps one of 0.998, each picture; photos like the pictures, darker and moved a
+    little, must find the same of them first; boxes must lie within 1 px at the median. Values that are no numbers are refused wherever
+    they stand.
     """
     inputs = half.examples(pictures)
     wanted, found = _torch(half, inputs), _engine(half, call, inputs, largest)
@@ -51,11 +53,12 @@ def check(half: Half, call: Call, pictures: Pixels, largest: int = _BATCH) -> Ch
     for name, ours, theirs in zip(half.outputs, wanted, found, strict=True):
         least = float(_cosines(ours, theirs).min())
         figures[f"{name}_cosine_least"] = least
-        if least < LEAST_COSINE:
-            problems.append(f"{name} have a cosine of {least:.5f} with torch's, and {LEAST_COSINE} is asked")
+        asked = LEAST_COSINE if name == "descriptors" else LEAST_MAP_COSINE
+        if least < asked:
+            problems.append(f"{name} have a cosine of {least:.5f} with torch's, and {asked} is asked")
     if half.judge == "descriptors":
-        asked = half.examples(_changed(pictures))
-        photos = _torch(half, asked)[0], _engine(half, call, asked, largest)[0]
+        moved = half.examples(_changed(pictures))
+        photos = _torch(half, moved)[0], _engine(half, call, moved, largest)[0]
         same = _same_first(photos[0] @ wanted[0].T, photos[1] @ found[0].T)
         figures["same_first"] = float(same.mean())
         if not same.all():
@@ -77,9 +80,10 @@ def _boxes_apart(half: Half, ours: Array, theirs: Array) -> NDArray[np.float32]:
 
 
 def _changed(pictures: Pixels) -> Pixels:
-    """Return pictures as another day would take them."""
-    moved = np.roll(pictures, (_SHIFT_PX, -_SHIFT_PX), axis=(1, 2)).astype(np.float32)
-    return np.asarray(np.clip(moved * 0.8 + 12.0, 0.0, 255.0), np.uint8)
+    """Return pictures as another day would take them; where there is no imagery, pure black, there is none then either."""
+    moved = np.roll(pictures, (_SHIFT_PX, -_SHIFT_PX), axis=(1, 2))
+    darker = np.clip(moved.astype(np.float32) * 0.8 + 12.0, 0.0, 255.0).astype(np.uint8)
+    return np.where(moved.any(axis=-1, keepdims=True), darker, moved)
 
 
 def _same_first(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -12,8 +12,8 @@ import torch
 
 from crossgeo import processor
 from crossgeo.engine.runtime import Runtime
-from crossgeo.engine.runtime.backends import IN_PROCESS, Backend, Built, InProcess, backend
-from crossgeo.engine.runtime.batched import Batched
+from crossgeo.engine.runtime.backends import COMPATIBLE, IN_PROCESS, Backend, Built, InProcess, backend
+from crossgeo.engine.runtime.batched import Batched, Call, UnreadableError
 from crossgeo.engine.runtime.check import check
 from crossgeo.engine.runtime.half import Half, Pixels
 from crossgeo.engine.runtime.store import EngineStore, Key, Record, refusal
@@ -30,6 +30,7 @@ class RuntimeOptions:
     runtime: str = AUTO
     precision: str = AUTO
     device: str = "cpu"  # torch's name
+    compatible: bool = False  # True: engines are built so that later versions of the back end run them, too
     batch: int = 16  # a power of two
     build: bool = False  # True: `auto` builds engines that are not there, where otherwise it takes torch
     folder: Path | None = None  # of the engines, the user's own unless given
@@ -43,6 +44,7 @@ class Chosen:
     backend: str
     precision: str
     why: str
+    compatible: bool = False
 
 
 def choose(options: RuntimeOptions) -> Chosen:
@@ -51,12 +53,12 @@ def choose(options: RuntimeOptions) -> Chosen:
     Raises UsageError for a runtime or a precision that there is not, EngineError for one that cannot run here.
     """
     if options.runtime != AUTO:
-        found = backend(options.runtime)
+        found = backend(options.runtime, options.compatible)
         if (why_not := found.missing(options.device)) is not None:
             raise EngineError(f"--runtime {options.runtime}: {why_not}; or take --runtime auto")
-        return Chosen(options.runtime, _precision(found, options), "asked for")
+        return Chosen(options.runtime, _precision(found, options), "asked for", options.compatible)
     name, why = _quickest(options.device)
-    return Chosen(name, _precision(backend(name), options), why)
+    return Chosen(name, _precision(backend(name, options.compatible), options), why, options.compatible)
 
 
 def runtimes(halves: Sequence[Half], options: RuntimeOptions, pictures: Callable[[], Pixels] | None = None) -> list[Runtime]:
@@ -69,16 +71,16 @@ def runtimes(halves: Sequence[Half], options: RuntimeOptions, pictures: Callable
     if chosen.backend in IN_PROCESS:
         return [_in_process(half, chosen, options) for half in halves]
     builds = options.build or options.runtime != AUTO
-    engines: list[Record | None] = []
+    engines: list[Call | None] = []
     for half in halves:
         try:
-            engines.append(build(half, chosen, options, pictures) if builds else _find(half, chosen, options))
+            engines.append(_loaded(half, chosen, options, pictures, builds))
         except EngineError as error:
             if options.runtime != AUTO:
                 raise
             _say(options, f"{error}; going on with torch")
             engines.append(None)
-    return [_opened(half, chosen, options, record) for half, record in zip(halves, engines, strict=True)]
+    return [_opened(half, chosen, options, call) for half, call in zip(halves, engines, strict=True)]
 
 
 def build(half: Half, chosen: Chosen, options: RuntimeOptions, pictures: Callable[[], Pixels] | None) -> Record:
@@ -86,20 +88,24 @@ def build(half: Half, chosen: Chosen, options: RuntimeOptions, pictures: Callabl
 
     Raises EngineError where it cannot be built or was refused by its check, LimitError for a full disk.
     """
-    made, key = cast(Built, backend(chosen.backend)), key_of(half, chosen, options)
+    if (there := _find(half, chosen, options)) is not None:
+        return there
+    made, key, store = _built(chosen), key_of(half, chosen, options), EngineStore(options.folder)
     seen: list[Pixels] = []
 
     def make(folder: Path) -> tuple[dict[str, float], tuple[str, ...]]:
         if pictures is None:
             raise EngineError(f"{half.title}: an engine is built with pictures to check it with; run `geo engine build`")
-        _say(options, f"{half.title}: building an engine for {chosen.backend} {chosen.precision}, once")
+        others = [f"{one.backend} {one.version} on {one.device}" for one in store.others(key)]
+        anew = f"; those that are here are of another version or device: {', '.join(others)}" if others else ""
+        _say(options, f"{half.title}: building an engine for {chosen.backend} {chosen.precision}, once{anew}")
         seen.append(pictures())
         made.build(half, folder, chosen.precision, half.largest(MOST_BATCH), options.device, seen[0])
         call = made.load(folder, half, chosen.precision, options.device)
         found = check(half, call, seen[0], half.largest(options.batch))
         return found.figures, found.problems
 
-    record = EngineStore(options.folder).make(key, half.title, make, options.say)
+    record = store.make(key, half.title, make, options.say)
     if record.refused:
         raise refusal(record)
     return record
@@ -110,10 +116,11 @@ def key_of(half: Half, chosen: Chosen, options: RuntimeOptions) -> Key:
     return Key(
         half.digest,
         chosen.backend,
-        backend(chosen.backend).version(),
+        backend(chosen.backend, chosen.compatible).version(),
         chosen.precision,
         half.largest(MOST_BATCH),
         device_label(options.device),
+        chosen.compatible,
     )
 
 
@@ -140,23 +147,50 @@ def _precision(found: Backend, options: RuntimeOptions) -> str:
     if options.precision == AUTO:
         return served[0]
     if options.precision not in served:
-        raise UsageError(f"--precision {options.precision}: {found.NAME} on {options.device} has {', '.join(served)}")
+        cards = "; fp8 is TensorRT's, on cards of compute capability 8.9 and newer" if options.precision == "fp8" else ""
+        raise UsageError(f"--precision {options.precision}: {found.NAME} on {options.device} has {', '.join(served)}{cards}")
     return options.precision
 
 
 def _find(half: Half, chosen: Chosen, options: RuntimeOptions) -> Record | None:
-    record = EngineStore(options.folder).find(key_of(half, chosen, options), options.say)
-    return None if record is None or record.refused else record
+    """Return the engine that is there: one of this very version, or one that this version runs, too."""
+    store = EngineStore(options.folder)
+    ways = [chosen] if chosen.compatible or chosen.backend not in COMPATIBLE else [chosen, replace(chosen, compatible=True)]
+    for way in ways:
+        record = store.find(key_of(half, way, options), options.say)
+        if record is not None and not record.refused:
+            return record
+    return None
 
 
-def _opened(half: Half, chosen: Chosen, options: RuntimeOptions, record: Record | None) -> Runtime:
-    if record is None:
+def _loaded(half: Half, chosen: Chosen, options: RuntimeOptions, pictures: Callable[[], Pixels] | None, builds: bool) -> Call | None:
+    """Return a call of an engine; None where there is none and none is built. One that cannot be read makes room for a new one, once."""
+    for last in (False, True):
+        record = build(half, chosen, options, pictures) if builds else _find(half, chosen, options)
+        if record is None:
+            return None
+        store = EngineStore(options.folder)
+        made = _built(replace(chosen, compatible=record.key.compatible))
+        try:
+            return made.load(store.path(record.key), half, chosen.precision, options.device)
+        except UnreadableError as error:
+            if last:
+                raise
+            store.discard(record.key)
+            _say(options, f"{error}; it is built again" if builds else f"{error}; it is removed, and geo engine build makes it anew")
+    raise AssertionError("the second turn returns or raises")
+
+
+def _opened(half: Half, chosen: Chosen, options: RuntimeOptions, call: Call | None) -> Runtime:
+    if call is None:
         served = backend("torch").precisions(options.device)
         precision = options.precision if options.precision in served else served[0]
         return _in_process(half, Chosen("torch", precision, "no engine"), options)
-    folder = EngineStore(options.folder).path(record.key)
-    call = cast(Built, backend(chosen.backend)).load(folder, half, chosen.precision, options.device)
     return Batched(call, f"{chosen.backend} {chosen.precision} on {options.device}", half.largest(options.batch), options.say)
+
+
+def _built(chosen: Chosen) -> Built:
+    return cast(Built, backend(chosen.backend, chosen.compatible))
 
 
 def _in_process(half: Half, chosen: Chosen, options: RuntimeOptions) -> Runtime:

@@ -16,7 +16,7 @@ from crossgeo.errors import EngineError
 from crossgeo.models.fold_convnext import fold_blocks
 
 OPSET = 23
-_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16, "fp8": torch.float16}
 _LARGEST = 4096
 _BATCH = 3  # of the example; not 1, which an export would take for a constant
 _SIZES = {"height": 10 * STEP_PX, "width": 12 * STEP_PX}
@@ -39,8 +39,11 @@ def export_onnx(half: Half, path: Path, types: str = "fp32") -> None:
     """Write a half as ONNX for any batch; raise EngineError where torch cannot.
 
     `types` other than fp32 are for strongly typed runtimes; sums of squares and norms stay in float32 there, as the modules have them.
+    fp8 is fp16 with all linear layers left as products, which `fp8.quantise` takes on.
     """
-    module: nn.Module = fold_blocks(copy.deepcopy(half.module).eval())
+    module: nn.Module = copy.deepcopy(half.module).eval()
+    if types != "fp8":
+        module = fold_blocks(module)
     if types != "fp32":
         module = _Typed(module, _DTYPES[types])
     batch = torch.export.Dim("batch", min=1, max=_LARGEST)

@@ -43,7 +43,7 @@ class Half:
     outputs: tuple[str, ...]
     model: tuple[str, str]  # name and SHA-256 of the weights
     view: str  # digest
-    examples: Callable[[Pixels], tuple[Array, ...]]  # (N, S, S, 3) uint8 RGB pictures of the ground, north up, as N inputs
+    examples: Callable[[Pixels], tuple[Array, ...]]  # (N, S, S, 3) uint8 RGB pictures, north up, as N inputs; pure black is no imagery
     judge: Judge
     decode: Callable[[Array], tuple[NDArray[np.float32], NDArray[np.float32]]] | None = None
     """Of halves that give boxes: raw predictions to all boxes (N, K, 4) xyxy px and their logits of confidence (N, K)."""

@@ -130,7 +130,7 @@ def of_windows(network: ObjectNetwork, model: tuple[str, str], digest: str) -> H
     windows = Slot("windows", (3, side, side), "uint8")
 
     def examples(pictures: Pixels) -> tuple[Array, ...]:
-        given = _sized(pictures, (side, side))
+        given = _sized(_filled(pictures, network.config.mean), (side, side))
         rng = np.random.default_rng(0)
         return (given, rng.uniform(0.0, side, (len(given), 4)).astype(np.float32)) if sighted else (given,)
 
@@ -148,7 +148,7 @@ def of_clicks(network: ObjectNetwork, model: tuple[str, str], digest: str) -> Ha
 
     def examples(pictures: Pixels) -> tuple[Array, ...]:
         """A click into a picture, with the features of the same ground."""
-        photos = _sized(pictures, (side, side))
+        photos = _sized(_filled(pictures, config.mean), (side, side))
         clicks = np.random.default_rng(1).uniform(0.25 * side, 0.75 * side, (len(photos), 2)).astype(np.float32)
         with torch.inference_mode():
             features = network.encode_reference(*(torch.from_numpy(rows) for rows in windows.examples(pictures))).grid
@@ -170,6 +170,12 @@ def _sized(pictures: Pixels, hw: tuple[int, int]) -> Pixels:
 
 
 def _normalised(pictures: Pixels, view: DroneView | StreetView, hw: tuple[int, int]) -> NDArray[np.float32]:
-    sized = _sized(pictures, hw).transpose(0, 2, 3, 1)
-    seen = np.ones(sized.shape[:3], np.bool_)
-    return cast(NDArray[np.float32], view.normalise(np.ascontiguousarray(sized), seen).numpy())
+    """Bring pictures to a network as tiles come to it: where there is no imagery stands the mean."""
+    sized = np.ascontiguousarray(_sized(_filled(pictures, view.mean), hw).transpose(0, 2, 3, 1))
+    return cast(NDArray[np.float32], view.normalise(sized, None).numpy())
+
+
+def _filled(pictures: Pixels, mean: tuple[float, float, float]) -> Pixels:
+    """Return pictures whose pixels of pure black, which is no imagery, hold a model's mean colour, as it sees rims of imagery."""
+    seen = pictures.any(axis=-1, keepdims=True)
+    return np.where(seen, pictures, np.round(255.0 * np.array(mean)).astype(np.uint8))

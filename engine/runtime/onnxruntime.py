@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from crossgeo.engine.runtime import Array
-from crossgeo.engine.runtime.batched import Call, OutOfMemory
+from crossgeo.engine.runtime.batched import Call, OutOfMemory, UnreadableError
 from crossgeo.engine.runtime.export import export_onnx
 from crossgeo.engine.runtime.half import Half, Pixels
 from crossgeo.errors import EngineError
@@ -65,7 +65,7 @@ def load(folder: Path, half: Half, precision: str, device: str) -> Call:
     try:
         session = runtime.InferenceSession(folder / _FILE, options, providers=providers)
     except Exception as error:  # its errors have no common class that it exports
-        raise EngineError(f"{folder}: ONNX Runtime cannot load the engine: {str(error).splitlines()[0]}") from error
+        raise UnreadableError(f"{folder}: ONNX Runtime cannot load the engine: {str(error).splitlines()[0]}") from error
     if device.startswith("cuda") and session.get_providers()[0] != "CUDAExecutionProvider":
         raise EngineError(f"ONNX Runtime did not start on {device}: CUDA or cuDNN of another version; take --runtime torch")
 

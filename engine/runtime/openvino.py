@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from crossgeo.engine.runtime import Array
-from crossgeo.engine.runtime.batched import Call
+from crossgeo.engine.runtime.batched import Call, UnreadableError
 from crossgeo.engine.runtime.export import export_onnx
 from crossgeo.engine.runtime.half import Half, Pixels
 from crossgeo.errors import EngineError
@@ -73,7 +73,7 @@ def load(folder: Path, half: Half, precision: str, device: str) -> Call:
     try:
         compiled = _core().compile_model(folder / _FILE, "CPU", config)
     except RuntimeError as error:
-        raise EngineError(f"{folder}: OpenVINO cannot load the engine: {str(error).splitlines()[0]}") from error
+        raise UnreadableError(f"{folder}: OpenVINO cannot load the engine: {str(error).splitlines()[0]}") from error
     own = threading.local()
 
     def call(inputs: tuple[Array, ...]) -> tuple[Array, ...]:

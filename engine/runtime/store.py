@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -41,6 +41,7 @@ class Key:
     precision: str
     largest: int  # batch
     device: str  # name and what it can do
+    compatible: bool = False  # later versions of the back end run it, too; `version` is then the major one
 
     @property
     def digest(self) -> str:
@@ -66,17 +67,23 @@ class Record:
         """Read an engine's record and compare its files; raises StoreError where one is missing or damaged, or the record is none."""
         path = folder / _RECORD
         try:
-            told = json.loads(path.read_text())
-            if told["format"] != FORMAT:
-                raise StoreError(f"{path}: of format {told['format']}, and this version knows {FORMAT}")
-            told.pop("format")
-            record = cls(**{**told, "key": Key(**told["key"]), "refused": tuple(told["refused"])})
+            record = cls.told(folder)
             for name, digest in record.files.items():
                 if disk.sha256_of(folder / name) != digest:
                     raise StoreError(f"{folder / name}: does not match its checksum")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{path}: no whole engine ({error})") from error
         return record
+
+    @classmethod
+    def told(cls, folder: Path) -> Record:
+        """Read an engine's record without looking at its files; raises StoreError for another format, OSError and others for none."""
+        path = folder / _RECORD
+        told = json.loads(path.read_text())
+        if told["format"] != FORMAT:
+            raise StoreError(f"{path}: of format {told['format']}, and this version knows {FORMAT}")
+        told.pop("format")
+        return cls(**{**told, "key": Key(**told["key"]), "refused": tuple(told["refused"])})
 
 
 class EngineStore:
@@ -99,8 +106,18 @@ class EngineStore:
         except StoreError as error:
             if say is not None:
                 say(f"{error}; it is built again")
-            shutil.rmtree(path, ignore_errors=True)
+            self.discard(key)
             return None
+
+    def others(self, key: Key) -> list[Key]:
+        """Return the keys of engines that differ in the back end's version or the device alone, whose files need not be whole."""
+        found = []
+        for path in sorted(self.folder.glob(f"*/{_RECORD}")):
+            try:
+                found.append(Record.told(path.parent).key)
+            except (OSError, ValueError, KeyError, TypeError, StoreError):
+                continue
+        return [one for one in found if one != key and replace(one, version=key.version, device=key.device) == key]
 
     def make(
         self, key: Key, title: str, build: Callable[[Path], tuple[dict[str, float], tuple[str, ...]]], say: Callable[[str], None] | None
@@ -134,6 +151,10 @@ class EngineStore:
             finally:
                 shutil.rmtree(part, ignore_errors=True)
             return record
+
+    def discard(self, key: Key) -> None:
+        """Remove an engine, which need not be there."""
+        shutil.rmtree(self.path(key), ignore_errors=True)
 
     def records(self) -> Iterator[tuple[Path, Record | StoreError]]:
         """Yield the folders of all engines with their records, or what is wrong with them."""

@@ -1,13 +1,14 @@
 """TensorRT and TensorRT-RTX behind one module: strongly typed engines with profiles for batches of 1 to the largest.
 
-TensorRT-RTX builds without a GPU; TensorRT needs the card that the engine is for. Both run on torch's CUDA tensors.
+TensorRT-RTX builds without a GPU; TensorRT needs the card that the engine is for. Both run on torch's CUDA tensors. TensorRT alone can
+build engines that later versions run, too: TensorRT-RTX knows the flag, but comes without the lean runtime that such an engine carries.
 """
 
 from __future__ import annotations
 
 import importlib
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
@@ -16,15 +17,18 @@ from typing import Any
 
 from crossgeo import disk
 from crossgeo.engine.runtime import Array
-from crossgeo.engine.runtime.batched import Call, OutOfMemory
+from crossgeo.engine.runtime.batched import Call, OutOfMemory, UnreadableError
 from crossgeo.engine.runtime.export import export_onnx
+from crossgeo.engine.runtime.fp8 import quantise
 from crossgeo.engine.runtime.half import MOST_PX, STEP_PX, Half, Pixels
+from crossgeo.engine.runtime.torch import no_gpu
 from crossgeo.errors import EngineError
 
 _FILE, _TIMINGS = "engine.plan", "timing.cache"
 _TYPICAL = 16  # batch that kernels are chosen for, where the profile goes farther
 _SIDES = {"min": 2, "opt": 16, "max": MOST_PX // STEP_PX}  # of images whose sizes vary, in steps: from 32 px
 _WORKSPACE_BYTES = 4 << 30
+_FP8_FROM = (8, 9)  # compute capability: Ada, Hopper, Blackwell
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,14 @@ class Flavour:
     refused: tuple[tuple[int, int], ...]  # compute capabilities
     lowest: tuple[int, int]
     builds_without_gpu: bool
+    fp8_cards: tuple[str, ...] = ()  # what fp8 is built for where no card is at hand, as the package names them
+    compatible: bool = False  # its engines run with later versions, too
 
     def version(self) -> str:
-        """Return the package's version."""
+        """Return the package's version; the major one alone where engines are of any that has it."""
         for package in self.packages:
             try:
-                return installed(package)
+                return installed(package).split(".")[0] if self.compatible else installed(package)
             except PackageNotFoundError:
                 continue
         raise PackageNotFoundError(self.packages[0])
@@ -75,8 +81,8 @@ class Flavour:
             return f"{self.NAME} runs on NVIDIA's GPUs, not on {device}"
         if absent := self.absent():
             return absent
-        if not torch.cuda.is_available():
-            return f"{self.NAME} needs a GPU with its driver to run, and torch finds none"
+        if why_not := no_gpu():
+            return f"{self.NAME} needs a GPU with its driver to run: {why_not}"
         return self.unfit(*torch.cuda.get_device_capability(device))
 
     def unfit(self, major: int, minor: int) -> str | None:
@@ -89,8 +95,14 @@ class Flavour:
         return None
 
     def precisions(self, device: str) -> tuple[str, ...]:
-        """Return the precisions, the one that `auto` takes first."""
-        return ("fp16", "bf16", "fp32")
+        """Return the precisions of a card, the one that `auto` takes first."""
+        import torch
+
+        return self.precisions_of(*torch.cuda.get_device_capability(device))
+
+    def precisions_of(self, major: int, minor: int) -> tuple[str, ...]:
+        """Return the precisions of a compute capability; fp8 is of Ada (8.9), Hopper (9.0) and what came later."""
+        return ("fp16", "bf16", "fp32", "fp8") if (major, minor) >= _FP8_FROM else ("fp16", "bf16", "fp32")
 
     def build(self, half: Half, folder: Path, precision: str, largest: int, device: str, pictures: Pixels) -> None:
         """Write an engine into a folder; raise EngineError with TensorRT's own words where it cannot be made."""
@@ -98,6 +110,8 @@ class Flavour:
             raise EngineError(absent)
         trt, path = self.module(), folder / "model.onnx"
         export_onnx(half, path, precision)
+        if precision == "fp8":
+            quantise(path, half, pictures)
         words = _words(trt)
         words.said.clear()
         builder = trt.Builder(words)
@@ -110,6 +124,12 @@ class Flavour:
         config = builder.create_builder_config()
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, _WORKSPACE_BYTES)
         config.add_optimization_profile(_profile(builder, half, largest))
+        if self.compatible:
+            config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+        if precision == "fp8" and self.fp8_cards:  # else it builds for all cards that it knows, and some have no such numbers
+            config.num_compute_capabilities = len(self.fp8_cards)
+            for number, card in enumerate(self.fp8_cards):
+                config.set_compute_capability(getattr(trt.ComputeCapability, card), number)
         timings = self._timings(trt, config, folder)
         plan = builder.build_serialized_network(network, config)
         path.unlink()
@@ -120,15 +140,17 @@ class Flavour:
             disk.write(folder.parent / f"{self.NAME}-{_TIMINGS}", bytes(timings.serialize()), durable=False)
 
     def load(self, folder: Path, half: Half, precision: str, device: str) -> Call:
-        """Return a call of the engine in a folder; raise EngineError for an engine of another card or version."""
+        """Return a call of the engine in a folder; raise UnreadableError for an engine of another card or version."""
         import torch
 
         trt = self.module()
         words = _words(trt)
+        words.said.clear()
         runtime = trt.Runtime(words)
+        runtime.engine_host_code_allowed = self.compatible  # it carries the lean runtime of the version that built it
         engine = runtime.deserialize_cuda_engine((folder / _FILE).read_bytes())
         if engine is None:
-            raise EngineError(f"{folder}: {self.NAME} cannot load the engine: {'; '.join(words.said[-2:])}")
+            raise UnreadableError(f"{folder}: {self.NAME} cannot load the engine: {'; '.join(words.said[-2:]) or 'it does not say why'}")
         at, own = torch.device(device), threading.local()
 
         def call(inputs: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -172,8 +194,9 @@ TENSORRT = Flavour(
 TENSORRT_RTX = Flavour(
     "tensorrt-rtx", "NVIDIA's cards of 8.0 to 8.9 and 12.0; not Turing (7.5), not Hopper (9.0)",
     ("tensorrt-rtx", "tensorrt-rtx-cu13-bindings", "tensorrt-rtx-cu12-bindings"), ("tensorrt_rtx", "tensorrt_rtx_bindings"),
-    "tensorrt-rtx", ((7, 5), (9, 0)), (8, 0), builds_without_gpu=True,
+    "tensorrt-rtx", ((7, 5), (9, 0)), (8, 0), builds_without_gpu=True, fp8_cards=("SM89", "SM120"),
 )  # fmt: skip
+TENSORRT_COMPATIBLE = replace(TENSORRT, compatible=True)
 
 
 def _profile(builder: Any, half: Half, largest: int) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,20 @@ def version() -> str:
 
 def missing(device: str) -> str | None:
     """Say why torch cannot run on a device; None where it can."""
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        return f"torch {version()} finds no GPU or no driver here"
-    return None
+    return no_gpu() if device.startswith("cuda") else None
+
+
+def no_gpu() -> str | None:
+    """Say why torch has no GPU here, a driver that is too old told from none; None where it has one."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        if torch.cuda.is_available():
+            return None
+    if torch.version.cuda is None and torch.version.hip is None:
+        return f"torch {version()} is built without CUDA; install one that is built with it"
+    if any("driver on your system is too old" in str(one.message) for one in said):
+        return f"the GPU's driver is too old for torch {version()}, which is built for CUDA {torch.version.cuda}; install a newer driver"
+    return f"torch {version()} finds no GPU or no driver here"
 
 
 def precisions(device: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from torch import nn
 
 from crossgeo.engine.runtime import Array
 from crossgeo.engine.runtime.batched import Call, OutOfMemory
-from crossgeo.engine.runtime.torch import laid, made_ready, precisions, to_arrays, version
+from crossgeo.engine.runtime.torch import laid, made_ready, no_gpu, precisions, to_arrays, version
 from crossgeo.errors import EngineError
 
 NAME = "torch-compile"
@@ -21,8 +21,8 @@ __all__ = ["NAME", "SERVES", "load", "missing", "precisions", "version"]
 def missing(device: str) -> str | None:
     """Say why torch.compile cannot run on a device; None where it can."""
     if device.startswith("cuda"):
-        if not torch.cuda.is_available():
-            return f"torch {version()} finds no GPU or no driver here"
+        if why_not := no_gpu():
+            return why_not
         major, minor = torch.cuda.get_device_capability(device)
         return None if major >= 7 else f"Triton needs a GPU of compute capability 7.0 or newer, and this one has {major}.{minor}"
     return None if any(shutil.which(name) for name in ("g++", "clang++", "c++")) else "torch.compile needs a C++ compiler; install g++"

@@ -55,6 +55,8 @@ def test_engines_are_timed_beside_torch(geo: Any, city: Any) -> None:
         (("--runtime", "onnx"), 2, "no such runtime; give auto or one of torch, torch-compile, openvino"),
         (("--runtime", "torch"), 2, "torch keeps no engines"),
         (("--runtime", "onnxruntime", "--precision", "int8"), 2, "onnxruntime on cpu has fp32"),
+        (("--runtime", "onnxruntime", "--precision", "fp8"), 2, "fp8 is TensorRT's, on cards of compute capability 8.9 and newer"),
+        (("--version-compatible",), 2, "--version-compatible: openvino runs engines of its own version alone; tensorrt has it"),
         (("--runtime", "tensorrt-rtx"), 11, "runs on NVIDIA's GPUs, not on cpu"),
         (("no-such-weights",), 6, "no weights are called 'no-such-weights'"),
         (("--index", "nowhere.geo"), 3, "nowhere.geo"),
@@ -72,7 +74,7 @@ def test_a_batch_that_is_no_power_of_two_is_not_timed(geo: Any, city: Any) -> No
 
 
 def test_a_refused_engine_ends_with_the_code_of_a_job_that_failed_in_part(geo: Any, city: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("crossgeo.engine.runtime.check.LEAST_COSINE", 1.1)
+    monkeypatch.setattr("crossgeo.engine.runtime.check.LEAST_MAP_COSINE", 1.1)
     done = geo("engine", "build", city.weights[3])
     assert done.exit_code == 5
     assert "1 of 2 engines were refused" in done.stderr and "is asked" in done.stderr

@@ -32,10 +32,15 @@ def test_egotr_says_the_same_with_one_kernel_for_attention(changes: dict[str, in
     assert (_on("triton", folded)(images) - expected).abs().max() < 1e-5
 
 
+def _cvcam(seed: int, iterations: int, device: str) -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
+    """Return the blocks with features of two photos, 3 x 5 cells, and of their windows, 7 x 4."""
+    torch.manual_seed(seed)
+    model = CVCAM(32, 2, 12, iterations=iterations).eval().to(device)
+    return model, torch.randn(2, 32, 3, 5, device=device), torch.randn(2, 32, 7, 4, device=device)
+
+
 def test_cvcam_says_the_same_with_positions_added_behind_the_projections(device: str) -> None:
-    torch.manual_seed(1)
-    model = CVCAM(32, 2, 12, iterations=2).eval().to(device)
-    query, reference = torch.randn(2, 32, 3, 5, device=device), torch.randn(2, 32, 7, 4, device=device)
+    model, query, reference = _cvcam(1, 2, device)
     with torch.no_grad():
         expected = _on("torch", model)(query, reference)
         given = _on("triton", model)(query, reference)
@@ -43,9 +48,7 @@ def test_cvcam_says_the_same_with_positions_added_behind_the_projections(device:
 
 
 def test_cvcam_says_the_same_under_autocast(device: str) -> None:
-    torch.manual_seed(2)
-    model = CVCAM(32, 2, 12, iterations=1).eval().to(device)
-    query, reference = torch.randn(2, 32, 3, 5, device=device), torch.randn(2, 32, 7, 4, device=device)
+    model, query, reference = _cvcam(2, 1, device)
     with torch.no_grad():
         expected = _on("torch", model)(query, reference)
         with torch.autocast(device, torch.float16):
