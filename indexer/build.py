@@ -140,7 +140,7 @@ def _check_out(out: Path) -> None:
     if there == "file":
         raise UsageError(f"{out} is a file; choose another --out")
     with guarded(out):
-        if there == "folder" and any(out.iterdir()) and not (out / "LOCK").exists() and not has_index(out):
+        if there == "folder" and files.listing(out) and not (out / "LOCK").exists() and not has_index(out):
             raise UsageError(f"{out} is a folder of other things; choose another --out")
 
 
@@ -253,7 +253,7 @@ class _Counter:
 
 
 def _commit(out: Path, wanted: _Wanted, segments: Sequence[SegmentRecord]) -> Manifest:
-    generation = 1 + max((_generation(p) for p in out.glob("manifest-*.json")), default=0) if has_index(out) else 1
+    generation = 1 + max((_generation(p) for p in files.listing(out) if p.match("manifest-*.json")), default=0) if has_index(out) else 1
     created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     manifest = Manifest(generation, created, wanted.identity, wanted.grid, wanted.sources, tuple(segments))
     write_manifest(out, manifest)
@@ -268,11 +268,11 @@ def _generation(path: Path) -> int:
 def _tidy(out: Path, manifest: Manifest) -> None:
     """Remove what only older generations and the work of this one needed; readers that have them open keep them."""
     files.remove(out / "work")
-    for path in out.glob("manifest-*.json*"):
-        if path != manifest_path(out, manifest.generation):
+    for path in files.listing(out):
+        if path.match("manifest-*.json*") and path != manifest_path(out, manifest.generation):
             files.remove(path)
     kept = {s.name for s in manifest.segments}
-    for path in (out / "segments").iterdir():
+    for path in files.listing(out / "segments"):
         if path.name not in kept:
             files.remove(path)
     files.remove(out / "CURRENT.tmp")

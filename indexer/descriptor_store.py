@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from crossgeo.indexer.files import damaged, failed_write, need_room
+from crossgeo.indexer.files import check_readable, damaged, failed_write, need_room
 
 _ROWS_PER_CHUNK = 256
 _VERSION = 1
@@ -42,6 +42,7 @@ def read_descriptors(path: Path) -> NDArray[np.float32]:
 
 
 def _read(path: Path, name: str) -> NDArray[np.generic]:
+    check_readable(path)
     try:
         with h5py.File(path, "r") as file:
             if file.attrs["version"] != _VERSION:

@@ -44,7 +44,7 @@ class Journal:
         if not self.folder.exists():
             files.make_folder(self.folder)
             disk.write(path, canonical(plan))
-        for litter in self.folder.rglob("*.tmp"):
+        for litter in files.below(self.folder, ".tmp"):
             files.remove(litter)
 
     def get(self, name: str) -> bytes | None:
@@ -53,7 +53,7 @@ class Journal:
         with disk.guarded(path):
             if not path.is_file():
                 return None
-            data = path.read_bytes()
+            data = disk.read(path)
         payload, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
         if hashlib.sha256(payload).digest() == digest:
             return payload
@@ -82,9 +82,12 @@ class Journal:
 
 def _read_json(path: Path) -> dict[str, Any] | None:
     try:
-        data = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None  # the plan is written first and whole: without one, nothing was begun
+        with disk.guarded(path):
+            if not path.is_file():
+                return None  # the plan is written first and whole: without one, nothing was begun
+            data = json.loads(disk.read(path))
+    except ValueError:
+        return None
     return data if isinstance(data, dict) else None
 
 

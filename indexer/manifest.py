@@ -150,9 +150,11 @@ def read_manifest(index: Path) -> Manifest:
     name, expected = _read_current(index)
     path = index / name
     try:
-        data = path.read_bytes()
+        data = disk.read(path)
+    except FileNotFoundError as error:
+        raise files.damaged(path, "is named by CURRENT, but is not there") from error
     except OSError as error:
-        raise files.damaged(path, f"is named by CURRENT, but cannot be read: {error.strerror}") from error
+        raise files.unreadable(path, error) from error
     if hashlib.sha256(data).hexdigest() != expected:
         raise files.damaged(path, "does not match the checksum in CURRENT: one of the two is damaged")
     try:
@@ -163,7 +165,7 @@ def read_manifest(index: Path) -> Manifest:
 
 def has_index(index: Path) -> bool:
     """Say whether a folder holds a finished index."""
-    return (index / "CURRENT").exists()
+    return files.what_is(index / "CURRENT") is not None
 
 
 def _read_current(index: Path) -> tuple[str, str]:
@@ -173,15 +175,15 @@ def _read_current(index: Path) -> tuple[str, str]:
         what = "is a file, not an index" if there else "is not there"
         raise InputError(f"{index} {what}; give the folder that `geo index build IMAGERY --out ...` made")
     try:
-        text = pointer.read_bytes().decode("ascii", errors="replace")
+        text = disk.read(pointer).decode("ascii", errors="replace")
     except FileNotFoundError as error:
-        if (index / "segments").is_dir() and any((index / "segments").iterdir()) and not (index / "work").exists():
+        if (index / "segments").is_dir() and files.listing(index / "segments") and not (index / "work").exists():
             raise files.damaged(pointer, "is missing, but there are segments") from error
         if (index / "work").exists():
             raise InputError(f"{index} holds an unfinished build; run the same `geo index build` again to finish it") from error
         raise InputError(f"{index} is not an index: it has no CURRENT; make one: `geo index build IMAGERY --out {index}`") from error
     except OSError as error:
-        raise InputError(f"{pointer}: {error.strerror}; give the folder that `geo index build` made") from error
+        raise files.unreadable(pointer, error) from error
     match = _CURRENT.fullmatch(text)
     if match is None:
         raise files.damaged(pointer, "is damaged")
@@ -225,11 +227,12 @@ def _bounds(values: list[float]) -> Bounds:
 
 
 def check_file(path: Path, record: FileRecord) -> None:
-    """Raise StoreError, naming the file, unless it has the size and the checksum of its record."""
+    """Raise StoreError, naming the file, unless it has the size and the checksum of its record; LimitError where it may not be damaged."""
     try:
+        disk.called("look", path)
         size = path.stat().st_size
     except OSError as error:
-        raise files.damaged(path, f"cannot be read: {error.strerror}") from error
+        raise files.unreadable(path, error) from error
     if size != record.bytes:
         raise files.damaged(path, f"is {size} bytes long, the manifest says {record.bytes}")
     found = files.checksum(path)

@@ -12,7 +12,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from crossgeo.indexer.files import damaged, failed_write, need_room
+from crossgeo.indexer.files import check_readable, damaged, failed_write, need_room
 
 _PIECE = 65536  # rows compared at once when only some are searched
 
@@ -41,6 +41,7 @@ class VectorIndex:
     """
 
     def __init__(self, path: Path) -> None:
+        check_readable(path)
         size = path.stat().st_size
         faiss.set_deserialization_vector_byte_limit(size)  # no vector in the file is longer than the file
         faiss.set_deserialization_loop_limit(1 << 20)
