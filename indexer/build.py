@@ -13,7 +13,7 @@ from affine import Affine
 from pyproj import CRS
 
 from crossgeo import geodesy
-from crossgeo.disk import guarded
+from crossgeo.disk import guarded, sync
 from crossgeo.errors import GeoError, InputError, UsageError
 from crossgeo.indexer import files
 from crossgeo.indexer.area import Area, Describe, is_whole
@@ -267,6 +267,8 @@ def _generation(path: Path) -> int:
 
 def _tidy(out: Path, manifest: Manifest) -> None:
     """Remove what only older generations and the work of this one needed; readers that have them open keep them."""
+    with guarded(out):
+        sync(out)  # a run that was broken off right after its commit may not have done it, and what goes now is all there was before
     files.remove(out / "work")
     for path in files.listing(out):
         if path.match("manifest-*.json*") and path != manifest_path(out, manifest.generation):
