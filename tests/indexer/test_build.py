@@ -6,7 +6,6 @@ import dataclasses
 import fcntl
 import math
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import pytest
 from affine import Affine
 
 from crossgeo import disk
-from crossgeo.errors import GeoError, InputError, LimitError, LockedError, StoreError, UsageError, WeightsError
+from crossgeo.errors import InputError, LockedError, StoreError, UsageError, WeightsError
 from crossgeo.indexer import area
 from crossgeo.indexer import index as index_module
 from crossgeo.indexer.build import BuildOptions, Progress, build_index
@@ -248,37 +247,3 @@ def test_descriptors_that_are_none_are_refused(tmp_path: Path, identity: Any, op
 def test_options_out_of_range_are_refused(options: BuildOptions, name: str, value: float) -> None:
     with pytest.raises(UsageError, match=name):
         dataclasses.replace(options, **{name: value})
-
-
-def test_any_failing_write_leaves_the_old_generation_and_the_next_run_ends_alike(
-    build: Any, tmp_path: Path, write_raster: Any, paint: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Fail write n with a full disk, for every n (SQLite's way)."""
-    ortho = write_raster(tmp_path / "a.tif", paint(140, 140))
-    old = build([ortho], "old.geo", stride_m=30.0)
-    wanted = build([ortho], "new.geo")
-    points: list[str] = []
-    monkeypatch.setattr(disk, "FAULT", points.append)
-    shutil.copytree(tmp_path / "old.geo", tmp_path / "count.geo")
-    build([ortho], "count.geo", overwrite=True)
-    assert len(points) > 20
-    for n in range(len(points)):
-        left = [n]
-
-        def fail(point: str, left: list[int] = left) -> None:
-            left[0] -= 1
-            if left[0] < 0:
-                raise OSError(28, "No space left on device")
-
-        out = tmp_path / f"{n}.geo"
-        shutil.copytree(tmp_path / "old.geo", out)
-        monkeypatch.setattr(disk, "FAULT", fail)
-        with pytest.raises(GeoError) as caught:
-            build([ortho], out.name, overwrite=True)
-        monkeypatch.setattr(disk, "FAULT", None)
-        assert isinstance(caught.value, LimitError), points[n]
-        with GeoIndex.open(out) as index:
-            assert index.manifest.hash in (old.hash, wanted.hash)
-        assert not list(out.rglob("*.tmp"))
-        assert build([ortho], out.name, overwrite=True).hash == wanted.hash
-        shutil.rmtree(out)
