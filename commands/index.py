@@ -1,24 +1,21 @@
-"""`geo index`: make an index of imagery, look at it, check it."""
+"""`geo index`: make an index of imagery, look at it, change it, check it."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from crossgeo.commands import console, outputs
+from crossgeo.commands import console, index_life, outputs
+from crossgeo.commands.index_options import About, IndexPath, Json
+from crossgeo.commands.index_summary import summary
 from crossgeo.commands.options import Weights, spread
 from crossgeo.commands.run_options import Running
 from crossgeo.errors import StoreError, UsageError
 
-if TYPE_CHECKING:
-    from crossgeo.indexer.index import Segment
-
-app = typer.Typer(no_args_is_help=True, help="Make an index of your imagery, look at it, check it.")
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-IndexPath = Annotated[Path, typer.Argument(metavar="INDEX", envvar="GEO_INDEX", help="The index.")]
+app = typer.Typer(no_args_is_help=True, help="Make an index of your imagery, look at it, change it, check it.")
 
 
 @app.command()
@@ -34,6 +31,7 @@ def build(
     min_valid: Annotated[float, typer.Option(min=0.0, max=1.0, help="Leave out a tile with less imagery than this share.")] = 0.15,
     weights: Weights = "egotr-s-drone",
     *,
+    about: About,
     running: Running,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an index that is there.")] = False,
     json: Json = False,
@@ -51,7 +49,7 @@ def build(
         raise UsageError(f"--tile-m {tile_m:g}: {weights} reads tiles of {view.extent_m:g} m; leave --tile-m out or give other --weights")
     options = BuildOptions(
         gsd_m=gsd_m, tile_m=view.extent_m, stride_m=stride_m, tile_px=view.size_px, min_valid=min_valid, crs=crs, source_crs=source_crs,
-        overwrite=overwrite,
+        overwrite=overwrite, vintage=about.vintage, licence=about.licence, masks=about.masks(), keep=about.keep,
     )  # fmt: skip
     with console.Stages() as stages:
         build_index(sources, out, describer.tiles, describer.identity, options, progress=lambda at: stages(at.stage, at.done, at.total))
@@ -100,28 +98,5 @@ def verify(index: IndexPath, json: Json = False) -> None:
     console.say(f"{index}: whole")
 
 
-def summary(path: Path) -> dict[str, Any]:
-    """Return what `geo index info --json` prints."""
-    from crossgeo.indexer.index import GeoIndex
-
-    with GeoIndex.open(path) as index:
-        manifest = index.manifest
-        return {
-            "path": str(path),
-            "generation": manifest.generation,
-            "created": manifest.created,
-            "manifest_sha256": manifest.hash,
-            "model": {"name": manifest.identity.name, "sha256": manifest.identity.sha256, "view": manifest.identity.view},
-            "tiles": len(index),
-            "tile_m": index.tile_m,
-            "stride_m": index.stride_m,
-            "gsd_m": index.gsd_m,
-            "segments": [_segment(segment) for segment in index.segments],
-            "sources": [{"name": s.name, "kind": s.kind, "crs": s.crs, "gsd_m": s.gsd_m} for s in manifest.sources],
-            "bytes": sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
-        }
-
-
-def _segment(segment: Segment) -> dict[str, Any]:
-    bounds = [round(edge, 7) for edge in segment.bounds_lat_lon]
-    return {"name": segment.name, "crs": segment.crs.to_string(), "tiles": segment.tiles, "bounds_lat_lon": bounds}
+for command in (index_life.add, index_life.remove, index_life.rollback):
+    app.command()(command)

@@ -7,12 +7,10 @@ the caller's own thread, in order.
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -22,43 +20,50 @@ from pyproj import CRS
 
 from crossgeo import geodesy
 from crossgeo.disk import replacing
-from crossgeo.errors import InputError, StoreError, WeightsError
+from crossgeo.errors import InputError, StoreError
 from crossgeo.indexer import files, grid
 from crossgeo.indexer.ahead import ahead
-from crossgeo.indexer.block_store import BlockStore, Pixels, block_cells, encode_block, write_blocks
-from crossgeo.indexer.descriptor_store import write_descriptors
+from crossgeo.indexer.block_store import BlockStore, Mask, block_cells, encode_block, write_blocks
+from crossgeo.indexer.described import Describe, Step, describe_tiles
 from crossgeo.indexer.grid import BLOCK_PX, Bounds
+from crossgeo.indexer.ground import Ground, Layer, pixels_of, seen
 from crossgeo.indexer.journal import Journal
-from crossgeo.indexer.manifest import (
-    SEGMENT_FILES,
-    FileRecord,
-    GridRecord,
-    SegmentRecord,
-    canonical,
-    check_file,
-    parse_segment,
-    segment_path,
-)
+from crossgeo.indexer.manifest import IMAGERY_FILE, FileRecord, GridRecord, SegmentRecord, parse_segment, plain, segment_path
 from crossgeo.indexer.places import carry_bounds, crs_text
+from crossgeo.indexer.region import Region, mask_cells
+from crossgeo.indexer.segment_files import file_record, is_whole, matches, move_in, seal, write_tiles
 from crossgeo.indexer.source import Source, fill
-from crossgeo.indexer.vector_index import write_vectors
-from crossgeo.indexer.windows import BlockCache, read_windows, windows_at
+from crossgeo.indexer.tiles import changed_tiles, choose_tiles
 
 BLOCKS_PER_PIECE = 64
-BATCHES_PER_PIECE = 8
 _RECORD = struct.Struct("<iiI")
 
-Describe = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""(B, P, P, 3) uint8 RGB tiles -> (B, D) float32 unit vectors."""
-Step = Callable[[int], None]
-"""Called with how many more blocks or tiles are done."""
+
+@dataclass(frozen=True)
+class Between:
+    """The imagery of an index that is there already, over and under the layer that is being made."""
+
+    layer: int
+    above: tuple[Layer, ...] = ()
+    below: tuple[Layer, ...] = field(default=())
 
 
 class Area:
     """The sources of one metric CRS on their way to a segment of `index`; earlier sources lie over later ones."""
 
-    def __init__(self, number: int, index: Path, journal: Journal, crs: CRS, sources: Sequence[Source], numbers: GridRecord) -> None:
+    def __init__(
+        self,
+        number: int,
+        index: Path,
+        journal: Journal,
+        crs: CRS,
+        sources: Sequence[Source],
+        numbers: GridRecord,
+        masks: Sequence[Region] = (),
+        between: Between | None = None,
+    ) -> None:
         self.crs = crs
+        self._between = between
         self._index = index
         self._journal = journal
         self._name = f"area-{number}"
@@ -68,6 +73,7 @@ class Area:
         self._parts = [metric_parts(s, crs) for s in sources]
         self._boxes = np.asarray([[*p[:, :2].min(axis=0), *p[:, 2:].max(axis=0)] for p in self._parts])  # (sources, 4)
         self.blocks = grid.blocks_over(np.concatenate(self._parts), numbers.gsd_m)
+        self._masked: Mapping[tuple[int, int], Mask] = mask_cells(masks, crs, numbers.gsd_m, self.blocks)
         self.tiles: NDArray[np.int32] = np.zeros((0, 2), np.int32)
         self._bounds: Bounds = (0.0, 0.0, 0.0, 0.0)
         self._block_count = 0
@@ -81,28 +87,31 @@ class Area:
         if is_whole(segment_path(self._index, record.name), record):
             return record
         if is_whole(self._folder, record):
-            return self._move_in(record)
+            move_in(self._index, self._folder, record)
+            return record
         return None
 
     # Blocks
 
     def cut_blocks(self, step: Step) -> None:
         """Resample the sources to blocks in the work folder's LMDB file, and choose the tiles; raise InputError where there are none."""
-        path = self._folder / "blocks.lmdb"
+        path = self._folder / IMAGERY_FILE
         known = self._journal.get_json(f"{self._name}/blocks.json")
-        if known is None or not _matches(path, FileRecord(**known)):
+        if known is None or not matches(path, FileRecord(**known)):
             self._write_blocks(path, step)
-            self._journal.put_json(f"{self._name}/blocks.json", asdict(_record(path)))
+            self._journal.put_json(f"{self._name}/blocks.json", asdict(file_record(path)))
         else:
             step(len(self.blocks))
         self._journal.drop(f"{self._name}/blocks")
         with BlockStore(path) as store:
             coverage = {block: block_cells(value) for block, value in store.items()}
-        self._block_count = len(coverage)
-        g = self._grid
-        self.tiles = grid.select_tiles(coverage, grid.TileRule(g.gsd_m, g.tile_m, g.stride_m, g.min_valid, g.centre_valid))
-        self._bounds = _covered(coverage, g.gsd_m)
-        if len(self.tiles) == 0:
+            self._block_count, self._bounds = len(coverage), covered(coverage, self._grid.gsd_m)
+            ground = self._ground(store)
+            if self._between is None:
+                self.tiles = choose_tiles(ground, coverage, self._grid)
+            else:
+                self.tiles = changed_tiles(ground, seen(Layer(store), self._between.above), self._grid)
+        if self._block_count == 0 or (len(self.tiles) == 0 and self._between is None):
             raise InputError(self._no_tiles())
 
     def _no_tiles(self) -> str:
@@ -153,6 +162,8 @@ class Area:
             if valid.all():
                 break
             fill(rgb, valid, *self._sources[number].read(self.crs, bounds, (BLOCK_PX, BLOCK_PX)))
+        if block in self._masked:
+            valid &= ~pixels_of(self._masked[block])
         if not valid.any():
             return b""
         value = encode_block(rgb, valid, self._grid.jpeg_quality)
@@ -175,56 +186,24 @@ class Area:
     # Descriptors
 
     def describe(self, describe: Describe, batch: int, model: str, step: Step) -> SegmentRecord:
-        """Describe the tiles in batches of a fixed order, write the segment's files, move it into place and return its record."""
-        per_piece = batch * BATCHES_PER_PIECE
-        pieces = [self.tiles[at : at + per_piece] for at in range(0, len(self.tiles), per_piece)]
-        payloads = (self._journal.get(self._piece_name("descriptors", number)) for number in range(len(pieces)))
-        kept = {number: payload for number, payload in enumerate(payloads) if payload is not None}
-        todo = (some for number, tiles in enumerate(pieces) if number not in kept for some in _batches(tiles, batch))
-        found: list[NDArray[np.float32]] = []
-        with BlockStore(self._folder / "blocks.lmdb") as store, ahead(partial(self._read, store, BlockCache()), todo) as read:
-            for number, tiles in enumerate(pieces):
-                if number in kept:
-                    vectors = np.frombuffer(kept[number], np.float32).reshape(len(tiles), -1)
-                    step(len(tiles))
-                else:
-                    batches = islice(read, -(-len(tiles) // batch))
-                    vectors = np.concatenate([_described(describe, rgb, model, step) for rgb in batches])
-                    self._journal.put(self._piece_name("descriptors", number), vectors.tobytes())
-                found.append(vectors)
-        return self._finish(np.concatenate(found))
-
-    def _read(self, store: BlockStore, cache: BlockCache, tiles: NDArray[np.int32]) -> Pixels:
-        g = self._grid
-        return read_windows(store, cache, windows_at(tiles * np.float64(g.stride_m), g.tile_m, g.gsd_m), g.tile_px)[0]
-
-    def _finish(self, descriptors: NDArray[np.float32]) -> SegmentRecord:
-        with replacing(self._folder / "descriptors.h5") as temporary:
-            write_descriptors(temporary, descriptors, self.tiles)
-        with replacing(self._folder / "ann.faiss") as temporary:
-            write_vectors(temporary, descriptors)
-        found = {name: _record(self._folder / name) for name in SEGMENT_FILES}
-        name = "s-" + hashlib.sha256(canonical({n: f.sha256 for n, f in found.items()})).hexdigest()[:16]
-        dim = int(descriptors.shape[1])
-        record = SegmentRecord(name, crs_text(self.crs), self._bounds, self._block_count, len(self.tiles), dim, found)
-        self._journal.put_json(f"{self._name}/segment.json", asdict(record))
-        return self._move_in(record)
-
-    def _move_in(self, record: SegmentRecord) -> SegmentRecord:
-        target = segment_path(self._index, record.name)
-        files.make_folder(target.parent)
-        if not is_whole(target, record):
-            files.remove(target)
-            files.move_folder(self._folder, target)
+        """Describe the tiles, write the segment's files, move it into place and return its record."""
+        dim = 0
+        if len(self.tiles):
+            with BlockStore(self._folder / IMAGERY_FILE) as store:
+                ground, pieces = self._ground(store), f"{self._name}/descriptors"
+                found = describe_tiles(self._journal, pieces, ground, self.tiles, self._grid, describe, batch, model, step)
+            write_tiles(self._folder, found, self.tiles)
+            dim = found.shape[1]
+        layer = 0 if self._between is None else self._between.layer
+        record = seal(self._folder, crs_text(self.crs), self._bounds, self._block_count, len(self.tiles), dim, layer)
+        self._journal.put_json(f"{self._name}/segment.json", plain(record))
+        move_in(self._index, self._folder, record)
         return record
 
-
-def _described(describe: Describe, rgb: Pixels, model: str, step: Step) -> NDArray[np.float32]:
-    vectors = np.ascontiguousarray(describe(rgb), np.float32)
-    if vectors.ndim != 2 or len(vectors) != len(rgb) or not np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-2):
-        raise WeightsError(f"model {model} gives no finite unit vectors (shape {vectors.shape}); its weights are damaged")
-    step(len(rgb))
-    return vectors
+    def _ground(self, store: BlockStore) -> Ground:
+        if self._between is None:
+            return Ground([Layer(store)])
+        return Ground([*self._between.above, Layer(store), *self._between.below])
 
 
 def metric_parts(source: Source, crs: CRS) -> NDArray[np.float64]:
@@ -238,29 +217,7 @@ def metric_parts(source: Source, crs: CRS) -> NDArray[np.float64]:
     return np.stack([x.min(axis=1), y.min(axis=1), x.max(axis=1), y.max(axis=1)], axis=1)
 
 
-def is_whole(folder: Path, record: SegmentRecord) -> bool:
-    """Say whether a folder holds a segment's files as its record has them."""
-    return all(_matches(folder / name, file) for name, file in record.files.items())
-
-
-def _matches(path: Path, record: FileRecord) -> bool:
-    try:
-        check_file(path, record)
-    except StoreError:
-        return False
-    return True
-
-
-def _record(path: Path) -> FileRecord:
-    return FileRecord(path.stat().st_size, files.checksum(path))
-
-
-def _batches(tiles: NDArray[np.int32], batch: int) -> Iterator[NDArray[np.int32]]:
-    for at in range(0, len(tiles), batch):
-        yield tiles[at : at + batch]
-
-
-def _covered(coverage: dict[tuple[int, int], NDArray[np.bool_]], gsd_m: float) -> Bounds:
+def covered(coverage: dict[tuple[int, int], NDArray[np.bool_]], gsd_m: float) -> Bounds:
     """Return the bounds in metres of the valid cells; a point where there are none."""
     cols, rows = [], []
     for (bx, by), cells in coverage.items():

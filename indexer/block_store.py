@@ -28,12 +28,13 @@ _VERSION = 1
 
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
+Decoded = tuple[Pixels, Mask | None]
+"""(256, 256, 3) RGB, 0 where invalid, and (256, 256) valid; None: all is."""
 
 
 def encode_block(rgb: Pixels, valid: Mask, quality: int) -> bytes:
     """Return the bytes of a block of (256, 256, 3) RGB and (256, 256) valid, at least one of them."""
-    share = valid.reshape(CELLS, CELL_PX, CELLS, CELL_PX).sum(axis=(1, 3))  # (16, 16) valid pixels of each cell
-    cells = np.packbits(share >= CELL_PX * CELL_PX / 2).tobytes()
+    cells = np.packbits(cells_of(valid)).tobytes()
     mask = b""
     if not valid.all():
         mask = zlib.compress(np.packbits(valid).tobytes(), 9)
@@ -57,10 +58,26 @@ def decode_block(value: bytes) -> tuple[Pixels, Mask | None]:
     rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
     if mask_bytes == 0:
         return rgb, None
-    packed = zlib.decompress(value[_HEAD.size : _HEAD.size + mask_bytes])
-    valid = np.unpackbits(np.frombuffer(packed, np.uint8)).reshape(BLOCK_PX, BLOCK_PX).astype(bool)
+    valid = _unpacked(value, mask_bytes)
     rgb[~valid] = 0
     return rgb, valid
+
+
+def block_valid(value: bytes) -> Mask:
+    """Return which of a block's (256, 256) pixels are valid, without decoding them."""
+    mask_bytes = _HEAD.unpack_from(value)[1]
+    return _unpacked(value, mask_bytes) if mask_bytes else np.ones((BLOCK_PX, BLOCK_PX), bool)
+
+
+def _unpacked(value: bytes, mask_bytes: int) -> Mask:
+    packed = zlib.decompress(value[_HEAD.size : _HEAD.size + mask_bytes])
+    return np.unpackbits(np.frombuffer(packed, np.uint8)).reshape(BLOCK_PX, BLOCK_PX).astype(bool)
+
+
+def cells_of(valid: Mask) -> Mask:
+    """Return the (16, 16) cells of which at least half of the (256, 256) pixels are valid."""
+    share: Mask = valid.reshape(CELLS, CELL_PX, CELLS, CELL_PX).sum(axis=(1, 3)) >= CELL_PX * CELL_PX / 2
+    return share
 
 
 def block_cells(value: bytes) -> Mask:
@@ -135,6 +152,19 @@ class BlockStore:
 
     def __contains__(self, block: tuple[int, int]) -> bool:
         return self[block] is not None
+
+    def read(self, bx: int, by: int) -> Decoded | None:
+        """Return a block decoded (see `decode_block`), None where there is none; raise StoreError where it is damaged."""
+        value = self[bx, by]
+        try:
+            return None if value is None else decode_block(value)
+        except (ValueError, zlib.error) as error:
+            raise damaged(self.path, f"has a damaged block ({bx}, {by}): {error}") from error
+
+    def blocks(self) -> list[tuple[int, int]]:
+        """Return the blocks (bx, by) that it holds, by row, then by column."""
+        with self._environment.begin() as transaction:
+            return [key_block(key) for key in transaction.cursor().iternext(keys=True, values=False)]
 
     def items(self) -> Iterator[tuple[tuple[int, int], bytes]]:
         """Yield every block ((bx, by), value) by row, then by column."""

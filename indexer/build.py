@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ from affine import Affine
 from pyproj import CRS
 
 from crossgeo import geodesy
-from crossgeo.disk import guarded, sync
+from crossgeo.disk import guarded
 from crossgeo.errors import GeoError, InputError, UsageError
 from crossgeo.indexer import files
-from crossgeo.indexer.area import Area, Describe, is_whole
+from crossgeo.indexer.area import Area
+from crossgeo.indexer.described import Describe
+from crossgeo.indexer.generations import KEEP, check_files, commit, tidy
 from crossgeo.indexer.imagery import open_sources
-from crossgeo.indexer.journal import Journal
+from crossgeo.indexer.journal import Journal, begun_command
 from crossgeo.indexer.lock import locked
 from crossgeo.indexer.manifest import (
     GridRecord,
@@ -26,18 +29,19 @@ from crossgeo.indexer.manifest import (
     ModelIdentity,
     SegmentRecord,
     SourceRecord,
-    check_file,
     has_index,
-    manifest_path,
+    plain,
     read_manifest,
     segment_path,
-    write_manifest,
 )
 from crossgeo.indexer.places import crs_text, ground_m
+from crossgeo.indexer.region import Region
+from crossgeo.indexer.segment_files import is_whole
 from crossgeo.indexer.source import Source
 
 _MAX_STRETCH = 0.01  # of lengths, that a metric CRS may have where imagery lies
 _MAX_BLOCKS = 20_000_000
+_VINTAGE = re.compile(r"\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?")
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,10 @@ class BuildOptions:
     jpeg_quality: int = 90  # of blocks
     max_coarser: float = 4.0  # a source with pixels more than this many times gsd_m is refused
     overwrite: bool = False  # replace a finished index or another command's unfinished one
+    vintage: str | None = None  # when the imagery was taken: 2023, 2023-06 or 2023-06-30
+    licence: str | None = None
+    masks: tuple[Region, ...] = ()  # ground that is not to be indexed
+    keep: int = KEEP  # how many generations before this one stay
 
     def __post_init__(self) -> None:
         checks = {
@@ -67,10 +75,18 @@ class BuildOptions:
             "batch": self.batch >= 1,
             "jpeg_quality": 1 <= self.jpeg_quality <= 100,
             "max_coarser": self.max_coarser > 0.0,
+            "keep": self.keep >= 0,
         }
         for name, fine in checks.items():
             if not fine:
                 raise UsageError(f"{name} = {getattr(self, name)} is out of range (gsd_m = {self.gsd_m}); see `geo index build --help`")
+        check_vintage(self.vintage)
+
+
+def check_vintage(vintage: str | None) -> None:
+    """Raise UsageError unless it is a year, a month or a day."""
+    if vintage is not None and _VINTAGE.fullmatch(vintage) is None:
+        raise UsageError(f"vintage {vintage!r} is no date; give a year, a month or a day, like 2023, 2023-06 or 2023-06-30")
 
 
 @dataclass(frozen=True)
@@ -104,15 +120,17 @@ def build_index(
         raise InputError("no imagery given; name GeoTIFFs or folders of tiles")
     sources = open_sources(source_paths, options.source_crs)
     try:
-        areas = _group(sources, options)
-        wanted = _wanted(sources, identity, options)
+        areas = group(sources, options)
+        wanted = _Wanted(identity, grid_of(options), source_records(sources, options))
         files.make_folder(out)
         with locked(out):
             done = _already_there(out, wanted, overwrite=options.overwrite)
             if done is None:
                 segments = _make_segments(out, areas, wanted, describe, options, progress)
-                done = _commit(out, wanted, segments)
-            _tidy(out, done)
+                done = commit(out, wanted.identity, wanted.grid, wanted.sources, segments, _current(out))
+                tidy(out, done, options.keep, ["work"])
+            else:
+                tidy(out, done, options.keep, [] if begun_command(out) == "add" else ["work"])  # a kill may have come before this
             return done
     finally:
         for source in sources:
@@ -128,11 +146,19 @@ class _Wanted:
     sources: tuple[SourceRecord, ...]
 
 
-def _wanted(sources: Sequence[Source], identity: ModelIdentity, o: BuildOptions) -> _Wanted:
-    records = tuple(SourceRecord(s.path.resolve().name, s.kind, crs_text(s.crs), s.bounds, s.gsd_m, s.fingerprint()) for s in sources)
+def source_records(sources: Sequence[Source], o: BuildOptions, layer: int = 0) -> tuple[SourceRecord, ...]:
+    """Return what a manifest says of sources."""
+    mask = hashlib.sha256("".join(region.digest() for region in o.masks).encode()).hexdigest() if o.masks else None
+    return tuple(
+        SourceRecord(s.path.resolve().name, s.kind, crs_text(s.crs), s.bounds, s.gsd_m, s.fingerprint(), o.vintage, o.licence, mask, layer)
+        for s in sources
+    )
+
+
+def grid_of(o: BuildOptions) -> GridRecord:
+    """Return the numbers that fix the pixels of blocks and tiles."""
     crs = None if o.crs is None else crs_text(geodesy.parse_crs(o.crs))
-    numbers = GridRecord(o.gsd_m, o.tile_m, o.stride_m, o.tile_px, o.min_valid, o.centre_valid, o.jpeg_quality, crs)
-    return _Wanted(identity, numbers, records)
+    return GridRecord(o.gsd_m, o.tile_m, o.stride_m, o.tile_px, o.min_valid, o.centre_valid, o.jpeg_quality, crs)
 
 
 def _check_out(out: Path) -> None:
@@ -144,7 +170,7 @@ def _check_out(out: Path) -> None:
             raise UsageError(f"{out} is a folder of other things; choose another --out")
 
 
-def _group(sources: Sequence[Source], o: BuildOptions) -> dict[str, list[Source]]:
+def group(sources: Sequence[Source], o: BuildOptions) -> dict[str, list[Source]]:
     """Return the sources by the metric CRS (its text) of the segment they go to; raise InputError for one that cannot be used."""
     groups: dict[str, list[Source]] = {}
     one = None if o.crs is None else geodesy.parse_crs(o.crs)
@@ -198,10 +224,16 @@ def _already_there(out: Path, wanted: _Wanted, *, overwrite: bool) -> Manifest |
         raise UsageError(f"{out} holds another index (imagery, options or model differ); pass --overwrite, or choose another --out")
     if overwrite and not all(is_whole(segment_path(out, s.name), s) for s in manifest.segments):
         return None
-    for segment in manifest.segments:
-        for name, record in segment.files.items():
-            check_file(segment_path(out, segment.name) / name, record)
+    check_files(out, manifest)
     return manifest
+
+
+def _current(out: Path) -> int | None:
+    """Return the generation that a build replaces; None where there is none that can be read."""
+    try:
+        return read_manifest(out).generation
+    except GeoError:
+        return None
 
 
 def _make_segments(
@@ -215,31 +247,41 @@ def _make_segments(
     plan: dict[str, Any] = {
         "format": 1,
         "model": asdict(wanted.identity),
-        "options": {**asdict(wanted.grid), "batch": options.batch},
-        "sources": [asdict(s) for s in wanted.sources],
+        "options": {**plain(wanted.grid), "batch": options.batch},
+        "sources": [plain(s) for s in wanted.sources],
     }
     journal = Journal(out, plan, restart=options.overwrite)
-    areas = [Area(n, out, journal, geodesy.parse_crs(crs), sources, wanted.grid) for n, (crs, sources) in enumerate(groups.items())]
+    areas = [
+        Area(n, out, journal, geodesy.parse_crs(crs), sources, wanted.grid, options.masks)
+        for n, (crs, sources) in enumerate(groups.items())
+    ]
+    return make_areas(areas, describe, options.batch, wanted.identity.name, progress)
+
+
+def make_areas(
+    areas: Sequence[Area], describe: Describe, batch: int, model: str, progress: Callable[[Progress], None] | None
+) -> list[SegmentRecord]:
+    """Cut, describe and move in all areas, telling how far it is; raise InputError for more ground than an index may hold."""
     count = sum(len(a.blocks) for a in areas)
     if count > _MAX_BLOCKS:
         raise InputError(f"the imagery spans {count} blocks, more than {_MAX_BLOCKS}; use a larger --gsd-m or fewer sources")
     found = {n: record for n, a in enumerate(areas) if (record := a.finished()) is not None}
-    imagery = _Counter("imagery", count, progress)
+    imagery = Counter("imagery", count, progress)
     for n, area in enumerate(areas):
         if n in found:
             imagery.step(len(area.blocks))
         else:
             area.cut_blocks(imagery.step)
-    tiles = _Counter("describe", sum(found[n].tiles if n in found else len(a.tiles) for n, a in enumerate(areas)), progress)
+    tiles = Counter("describe", sum(found[n].tiles if n in found else len(a.tiles) for n, a in enumerate(areas)), progress)
     for n, area in enumerate(areas):
         if n in found:
             tiles.step(found[n].tiles)
         else:
-            found[n] = area.describe(describe, options.batch, wanted.identity.name, tiles.step)
+            found[n] = area.describe(describe, batch, model, tiles.step)
     return [found[n] for n in range(len(areas))]
 
 
-class _Counter:
+class Counter:
     """Tells a stage's progress."""
 
     def __init__(self, stage: str, total: int, progress: Callable[[Progress], None] | None) -> None:
@@ -250,31 +292,3 @@ class _Counter:
         self._done += more
         if self._progress is not None:
             self._progress(Progress(self._stage, self._done, self._total))
-
-
-def _commit(out: Path, wanted: _Wanted, segments: Sequence[SegmentRecord]) -> Manifest:
-    generation = 1 + max((_generation(p) for p in files.listing(out) if p.match("manifest-*.json")), default=0) if has_index(out) else 1
-    created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    manifest = Manifest(generation, created, wanted.identity, wanted.grid, wanted.sources, tuple(segments))
-    write_manifest(out, manifest)
-    return manifest
-
-
-def _generation(path: Path) -> int:
-    number = path.stem.removeprefix("manifest-")
-    return int(number) if number.isdigit() else 0
-
-
-def _tidy(out: Path, manifest: Manifest) -> None:
-    """Remove what only older generations and the work of this one needed; readers that have them open keep them."""
-    with guarded(out):
-        sync(out)  # a run that was broken off right after its commit may not have done it, and what goes now is all there was before
-    files.remove(out / "work")
-    for path in files.listing(out):
-        if path.match("manifest-*.json*") and path != manifest_path(out, manifest.generation):
-            files.remove(path)
-    kept = {s.name for s in manifest.segments}
-    for path in files.listing(out / "segments"):
-        if path.name not in kept:
-            files.remove(path)
-    files.remove(out / "CURRENT.tmp")

@@ -46,6 +46,14 @@ def unreadable(path: Path, error: OSError) -> GeoError:
     return damaged(path, f"cannot be read: {error.strerror or error}")
 
 
+def read(path: Path) -> bytes:
+    """Return the bytes of a file of an index; raise what `unreadable` says where it does not give them."""
+    try:
+        return disk.read(path)
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
 def check_readable(path: Path) -> None:
     """Raise what `unreadable` says of a file that does not open: libraries call a lack of file handles damage."""
     try:
@@ -128,6 +136,13 @@ def remove(path: Path) -> None:
             disk.remove_tree(path)
         else:
             disk.unlink(path)
+
+
+def keep_names(folder: Path) -> None:
+    """See to it that what stands in a folder is there after a power cut, too; no folder is fine."""
+    with guarded(folder):
+        if folder.is_dir():
+            sync(folder)
 
 
 def listing(folder: Path) -> list[Path]:

@@ -112,8 +112,13 @@ def select_tiles(coverage: dict[tuple[int, int], NDArray[np.bool_]], rule: TileR
     if not kept:
         return np.zeros((0, 2), np.int32)
     tiles = np.concatenate(kept)
+    return tiles[in_order(tiles)]
+
+
+def in_order(tiles: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return the rows of (n, 2) tiles in the order of ids: by patches, in a patch from the north and then from the west."""
     south, east = -tiles[:, 1], tiles[:, 0]
-    return tiles[np.lexsort((east, south, east // PATCH_TILES, south // PATCH_TILES))]
+    return np.lexsort((east, south, east // PATCH_TILES, south // PATCH_TILES))
 
 
 def _tile_rows(block_rows: list[int], rule: TileRule) -> Iterator[tuple[int, tuple[int, int], int]]:

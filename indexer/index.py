@@ -5,6 +5,7 @@ A tile id is global over the index's segments; a position is (segment, x, y) in 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,13 +16,14 @@ from numpy.typing import ArrayLike, NDArray
 from pyproj import CRS
 
 from crossgeo import geodesy
-from crossgeo.errors import GeoError, MismatchError, StoreError, UsageError
-from crossgeo.indexer.block_store import BlockStore, Mask, Pixels
-from crossgeo.indexer.descriptor_store import read_tiles
-from crossgeo.indexer.files import damaged
+from crossgeo.errors import GeoError, StoreError, UsageError
+from crossgeo.indexer.block_store import Mask, Pixels
 from crossgeo.indexer.grid import BLOCK_PX, Bounds, Window
-from crossgeo.indexer.manifest import Manifest, ModelIdentity, SegmentRecord, check_file, read_manifest, segment_path
+from crossgeo.indexer.ground import Ground
+from crossgeo.indexer.manifest import Manifest, ModelIdentity, SegmentRecord, SourceRecord, check_model, read_manifest
+from crossgeo.indexer.parts import Part, Zone, zones_of
 from crossgeo.indexer.places import LAT_LON, carry_bounds
+from crossgeo.indexer.sources_of import source_of
 from crossgeo.indexer.vector_index import VectorIndex, best
 from crossgeo.indexer.windows import BlockCache, read_window, read_windows, windows_at
 
@@ -31,7 +33,7 @@ _ATTEMPTS = 5
 
 @dataclass(frozen=True)
 class Segment:
-    """A part of an index with its own metric CRS; `index.segments[number]`."""
+    """The part of an index in one metric CRS, however many folders it lies in; `index.segments[number]`."""
 
     number: int
     name: str
@@ -52,17 +54,19 @@ class GeoIndex:
         self.tile_m = manifest.grid.tile_m
         self.stride_m = manifest.grid.stride_m
         self.tile_px = manifest.grid.tile_px
-        self._blocks: list[BlockStore] = []
-        self._vectors: list[VectorIndex] = []
+        self._parts: list[Part] = []
         self._cache = BlockCache()
         segments, centres = [], []
+        self._zones: list[Zone] = []
+        self._vectors: list[list[VectorIndex | None]] = []
+        self._grounds: list[Ground] = []
         try:
             first_id = 0
-            for number, record in enumerate(manifest.segments):
-                tiles = self._open_segment(record)
-                segments.append(_segment(number, record, first_id))
-                centres.append(tiles.astype(np.float64) * self.stride_m)
-                first_id += record.tiles
+            for number, records in enumerate(zones_of(manifest)):
+                zone = self._open_zone(records)
+                segments.append(_segment(number, zone, first_id))
+                centres.append(zone.tiles.astype(np.float64) * self.stride_m)
+                first_id += len(zone)
         except BaseException:
             self.close()
             raise
@@ -70,17 +74,16 @@ class GeoIndex:
         self.centres: NDArray[np.float64] = np.concatenate(centres)
         self.segment_numbers: NDArray[np.int32] = np.repeat(np.arange(len(segments), dtype=np.int32), [s.tiles for s in segments])
 
-    def _open_segment(self, record: SegmentRecord) -> NDArray[np.int32]:
-        folder = segment_path(self.path, record.name)
-        for name, file in record.files.items():
-            check_file(folder / name, file)  # before any library believes a byte of it
-        tiles = read_tiles(folder / "descriptors.h5")
-        vectors = VectorIndex(folder / "ann.faiss")
-        if tiles.shape != (record.tiles, 2) or (len(vectors), vectors.dim) != (record.tiles, self.manifest.dim):
-            raise damaged(folder, f"does not hold the {record.tiles} tiles of the manifest")
-        self._vectors.append(vectors)
-        self._blocks.append(BlockStore(folder / "blocks.lmdb"))
-        return tiles
+    def _open_zone(self, records: list[SegmentRecord]) -> Zone:
+        parts = []
+        for record in records:
+            parts.append(Part.open(self.path, record))
+            self._parts.append(parts[-1])
+        zone = Zone.of(parts)
+        self._zones.append(zone)
+        self._vectors.append([part.vectors() if len(part.live) else None for part in zone.parts])
+        self._grounds.append(zone.ground())
+        return zone
 
     @classmethod
     def open(cls, path: str | Path) -> GeoIndex:
@@ -100,9 +103,9 @@ class GeoIndex:
 
     def close(self) -> None:
         """Let go of the files."""
-        for store in self._blocks:
-            store.close()
-        self._blocks = []
+        for part in self._parts:
+            part.close()
+        self._parts = []
 
     def __enter__(self) -> GeoIndex:
         return self
@@ -120,13 +123,7 @@ class GeoIndex:
 
     def check_model(self, identity: ModelIdentity) -> None:
         """Raise MismatchError unless a model is the one that described this index's tiles, weights and view alike."""
-        mine = self.manifest.identity
-        if identity != mine:
-            what = "set of weights" if identity.sha256 != mine.sha256 else "view" if identity.view != mine.view else "name"
-            raise MismatchError(
-                f"{self.path} was built with {mine.name} (weights {mine.sha256[:12]}, view {mine.view[:12]}), not with {identity.name} "
-                f"(weights {identity.sha256[:12]}, view {identity.view[:12]}): another {what}; query with its own model or build it again"
-            )
+        check_model(self.path, self.manifest, identity)
 
     # Places
 
@@ -182,26 +179,41 @@ class GeoIndex:
             raise UsageError(f"queries have shape {vectors.shape}, but this index's descriptors have length {self.manifest.dim}")
         if k < 1:
             raise UsageError(f"k is {k}; ask for at least one tile")
-        found = [self._search_segment(s, vectors, k, None if ids is None else np.unique(np.asarray(ids, np.int64))) for s in self.segments]
+        wanted = None if ids is None else np.unique(np.asarray(ids, np.int64))
+        found = [one for s in self.segments for one in self._search_segment(s, vectors, k, wanted)]
         return best(np.concatenate([f[0] for f in found], axis=1), np.concatenate([f[1] for f in found], axis=1), k)
 
     def _search_segment(
         self, s: Segment, queries: NDArray[np.float32], k: int, ids: NDArray[np.int64] | None
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        if ids is None:
-            scores, rows = self._vectors[s.number].search(queries, k)
-        else:
-            mine = ids[(ids >= s.first_id) & (ids < s.first_id + s.tiles)] - s.first_id
-            scores, rows = self._vectors[s.number].search_among(queries, k, mine)
-        return scores, rows + s.first_id
+    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
+        zone = self._zones[s.number]
+        mine = None if ids is None else ids[(ids >= s.first_id) & (ids < s.first_id + s.tiles)] - s.first_id
+        for number, vectors in enumerate(self._vectors[s.number]):
+            if vectors is None:
+                continue
+            own, rows = zone.rows(number, mine)
+            if own is None or rows is None:
+                scores, found = vectors.search(queries, k)
+            else:
+                scores, found = vectors.search_among(queries, k, rows)
+                if own is not rows:
+                    found = own[np.searchsorted(rows, found)]
+            yield scores, found + s.first_id
 
     def descriptors(self, ids: ArrayLike) -> NDArray[np.float32]:
         """Return the (n, D) descriptors of tiles (n,)."""
         wanted = np.asarray(ids, np.int64)
         out = np.empty((len(wanted), self.manifest.dim), np.float32)
         for s in self.segments:
-            mine = self.segment_numbers[wanted] == s.number
-            out[mine] = self._vectors[s.number].vectors(wanted[mine] - s.first_id)
+            zone = self._zones[s.number]
+            for number, vectors in enumerate(self._vectors[s.number]):
+                mine = np.flatnonzero(self.segment_numbers[wanted] == s.number)
+                local = wanted[mine] - s.first_id
+                if zone.part_of is not None and zone.row_of is not None:
+                    here = zone.part_of[local] == number
+                    mine, local = mine[here], zone.row_of[local[here]]
+                if vectors is not None and len(mine):
+                    out[mine] = vectors.vectors(local)
         return out
 
     # Imagery
@@ -230,16 +242,29 @@ class GeoIndex:
             return False
         return block[1] is None or bool(block[1][at.row % BLOCK_PX, at.col % BLOCK_PX])
 
-    def _store(self, segment: Segment) -> BlockStore:
-        if not self._blocks:
+    def source_at(self, segment: Segment, x: float, y: float) -> SourceRecord | None:
+        """Return the source whose imagery shows at (x, y); None where there is none.
+
+        Of several sources of one build, it is the first in whose bounds the place lies.
+        """
+        at = Window.at(x, y, self.gsd_m, self.gsd_m)
+        ground = self._store(segment)
+        number = ground.layer_at(at.col, at.row)
+        return None if number is None else source_of(self.manifest, segment.crs, ground.layers[number].number, x, y)
+
+    def _store(self, segment: Segment) -> Ground:
+        if not self._parts:
             raise UsageError(f"{self.path} is closed; open it again to read imagery")
-        return self._blocks[segment.number]
+        return self._grounds[segment.number]
 
 
-def _segment(number: int, record: SegmentRecord, first_id: int) -> Segment:
+def _segment(number: int, zone: Zone, first_id: int) -> Segment:
+    record = zone.parts[0].record
     try:
         crs = geodesy.parse_crs(record.crs)
     except GeoError as error:
         raise StoreError(f"segment {record.name}: {error}") from error
-    west, south, east, north = carry_bounds(record.bounds, crs, LAT_LON)
-    return Segment(number, record.name, crs, record.bounds, (south, west, north, east), first_id, record.tiles)
+    edges = np.asarray([part.record.bounds for part in zone.parts if part.store is not None])
+    bounds = float(edges[:, 0].min()), float(edges[:, 1].min()), float(edges[:, 2].max()), float(edges[:, 3].max())
+    west, south, east, north = carry_bounds(bounds, crs, LAT_LON)
+    return Segment(number, zone.name(), crs, bounds, (south, west, north, east), first_id, len(zone))

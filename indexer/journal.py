@@ -22,21 +22,22 @@ _DIGEST_BYTES = 32
 class Journal:
     """The folder `work/` of an index while it is being built; its writer holds the index's lock."""
 
-    def __init__(self, index: Path, plan: dict[str, Any], *, restart: bool) -> None:
+    def __init__(self, index: Path, plan: dict[str, Any], *, restart: bool, folder: str = "work", option: str = "--overwrite") -> None:
         """Go on with the work that was begun for `plan`, or begin it.
 
-        With `restart` work begun for another plan is thrown away; without it, it raises UsageError saying what differs.
+        With `restart` work begun for another plan is thrown away; without it, it raises UsageError saying what differs and naming the
+        `option` that restarts. Work on a generation of the index that was changed meanwhile (`plan["index"]`) is begun again.
         """
         plan = json.loads(canonical(plan))
-        self.folder = index / "work"
+        self.folder = index / folder
         path = self.folder / "plan.json"
         if self.folder.exists():
             begun = _read_json(path)
             if begun is not None and canonical(begun) != canonical(plan):
-                if not restart:
+                if not restart and {**begun, "index": None} != {**plan, "index": None}:
                     raise UsageError(
-                        f"{index} holds an unfinished build of another command ({_difference(begun, plan)}); "
-                        "run that one again, choose another --out, or pass --overwrite"
+                        f"{index} holds an unfinished {begun.get('command', 'build')} of another command ({_difference(begun, plan)}); "
+                        f"run that one again, choose another index, or pass {option}"
                     )
                 begun = None
             if begun is None:
@@ -78,6 +79,12 @@ class Journal:
     def drop(self, name: str) -> None:
         """Forget a piece or a folder of pieces."""
         files.remove(self.folder / name)
+
+
+def begun_command(index: Path) -> str:
+    """Return which command has unfinished work in an index: build or add; "" where there is none."""
+    plan = _read_json(index / "work" / "plan.json")
+    return "" if plan is None else str(plan.get("command", "build"))
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,8 +19,14 @@ from crossgeo.indexer.grid import Bounds
 
 FORMAT = "crossgeo-index"
 VERSION = 1
-SEGMENT_FILES = ("ann.faiss", "blocks.lmdb", "descriptors.h5")
+IMAGERY_FILE = "blocks.lmdb"
+TILES_FILE = "descriptors.h5"
+SEARCH_FILE = "ann.faiss"
+FEATURES = frozenset(
+    {"layers", "removed", "vintage", "mask", "detail"}
+)  # what a reader must understand to answer rightly (docs/formats.md)
 _CURRENT = re.compile(r"(manifest-(\d{6,})\.json) ([0-9a-f]{64})\n")
+_MANIFEST = re.compile(r"(manifest-(\d{6,})\.json)")
 _SEGMENT_NAME = re.compile(r"s-[0-9a-f]{16}")
 
 
@@ -42,8 +48,17 @@ class FileRecord:
 
 
 @dataclass(frozen=True)
+class RemovedRecord:
+    """What of a segment is removed, in `removed/`: how many of its tiles, and the file that says which, and which imagery."""
+
+    tiles: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
 class SegmentRecord:
-    """One folder under `segments/`: the imagery and descriptors of the sources of one metric CRS."""
+    """One folder under `segments/`: the imagery and descriptors of the sources of one metric CRS, or either of the two."""
 
     name: str
     crs: str  # EPSG:..., or WKT where it has no code
@@ -52,6 +67,13 @@ class SegmentRecord:
     tiles: int
     dim: int  # D, the length of a descriptor
     files: dict[str, FileRecord]
+    layer: int = 0  # its imagery lies over that of higher layers in the same CRS
+    removed: RemovedRecord | None = None
+
+    @property
+    def live_tiles(self) -> int:
+        """How many of its tiles are not removed."""
+        return self.tiles - (0 if self.removed is None else self.removed.tiles)
 
 
 @dataclass(frozen=True)
@@ -64,6 +86,10 @@ class SourceRecord:
     bounds: Bounds
     gsd_m: float
     fingerprint: str
+    vintage: str | None = None  # when it was taken: 2023, 2023-06 or 2023-06-30
+    licence: str | None = None
+    mask: str | None = None  # a hash of the ground that was left out of it
+    layer: int = 0  # the layer of its segment
 
 
 @dataclass(frozen=True)
@@ -82,7 +108,7 @@ class GridRecord:
 
 @dataclass(frozen=True)
 class Manifest:
-    """One generation; `hash` is over all but `generation` and `created`, so equal builds have equal hashes wherever they ran."""
+    """One generation; `hash` is over the content alone, so equal builds have equal hashes wherever they ran."""
 
     generation: int
     created: str  # UTC, ISO 8601
@@ -90,6 +116,7 @@ class Manifest:
     grid: GridRecord
     sources: tuple[SourceRecord, ...]
     segments: tuple[SegmentRecord, ...]
+    previous: int | None = None  # the generation that it was made from, or replaced
 
     @property
     def hash(self) -> str:
@@ -99,18 +126,41 @@ class Manifest:
     @property
     def dim(self) -> int:
         """D, the length of a descriptor."""
-        return self.segments[0].dim
+        return next(s.dim for s in self.segments if s.tiles)
 
     @property
     def tiles(self) -> int:
-        """How many tiles its segments hold together."""
-        return sum(s.tiles for s in self.segments)
+        """How many tiles its segments hold together, without those that are removed."""
+        return sum(s.live_tiles for s in self.segments)
+
+    def features(self) -> list[str]:
+        """Return the names of what a reader must understand to answer rightly from it."""
+        found = set()
+        if any(s.layer or set(s.files) != {IMAGERY_FILE, TILES_FILE, SEARCH_FILE} for s in self.segments):
+            found.add("layers")
+        if any(s.removed for s in self.segments):
+            found.add("removed")
+        if any(s.vintage is not None or s.licence is not None for s in self.sources):
+            found.add("vintage")
+        if any(s.mask is not None for s in self.sources):
+            found.add("mask")
+        return sorted(found)
 
     def content(self) -> dict[str, Any]:
         """Return the hashed part as plain data."""
-        content = asdict(self)
-        del content["generation"], content["created"]
-        return content
+        return {
+            "identity": asdict(self.identity),
+            "grid": plain(self.grid),
+            "sources": [plain(s) for s in self.sources],
+            "segments": [plain(s) for s in self.segments],
+        }
+
+
+def plain(record: SegmentRecord | SourceRecord | GridRecord) -> dict[str, Any]:
+    """Return a record as plain data, without what is as in an index of the first days: its hash stays what it was."""
+    defaults = {f.name: f.default for f in fields(record) if f.default is not MISSING}
+    data = asdict(record)
+    return {name: value for name, value in data.items() if name not in defaults or value != defaults[name]}
 
 
 def canonical(data: Any) -> bytes:
@@ -134,33 +184,45 @@ def write_manifest(index: Path, manifest: Manifest) -> None:
     document = {
         "format": FORMAT,
         "version": VERSION,
-        "features": [],
+        "features": manifest.features(),
         "generation": manifest.generation,
+        "previous": manifest.previous,
         "created": manifest.created,
         "hash": manifest.hash,
         "content": manifest.content(),
     }
     data = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
     disk.write(path, data)
-    disk.write(index / "CURRENT", f"{path.name} {hashlib.sha256(data).hexdigest()}\n".encode())
+    point_to(index, path, data)
 
 
 def read_manifest(index: Path) -> Manifest:
     """Read the current generation; raise InputError where there is no index, StoreError for damage, MismatchError for a newer format."""
     name, expected = _read_current(index)
     path = index / name
-    try:
-        data = disk.read(path)
-    except FileNotFoundError as error:
-        raise files.damaged(path, "is named by CURRENT, but is not there") from error
-    except OSError as error:
-        raise files.unreadable(path, error) from error
+    data = files.read(path)
     if hashlib.sha256(data).hexdigest() != expected:
         raise files.damaged(path, "does not match the checksum in CURRENT: one of the two is damaged")
+    return parse_manifest(path, data)
+
+
+def parse_manifest(path: Path, data: bytes) -> Manifest:
+    """Read the bytes of a manifest file; raise StoreError where they are none that is whole, MismatchError for a newer format."""
     try:
         return _parse(path, json.loads(data))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise files.damaged(path, f"is not a manifest of this format ({error!r})") from error
+
+
+def generations(index: Path) -> dict[int, Path]:
+    """Return the manifests that lie in an index by generation, the oldest first; whether they are whole is not looked at."""
+    found = {int(match[2]): path for path in files.listing(index) if (match := _MANIFEST.fullmatch(path.name))}
+    return dict(sorted(found.items()))
+
+
+def point_to(index: Path, path: Path, data: bytes) -> None:
+    """Make a manifest that lies on disk, whose bytes are `data`, the current one; this is the commit."""
+    disk.write(index / "CURRENT", f"{path.name} {hashlib.sha256(data).hexdigest()}\n".encode())
 
 
 def has_index(index: Path) -> bool:
@@ -193,9 +255,9 @@ def _read_current(index: Path) -> tuple[str, str]:
 def _parse(path: Path, document: dict[str, Any]) -> Manifest:
     if document["format"] != FORMAT:
         raise files.damaged(path, "is not the manifest of an index")
-    if document["version"] != VERSION or document["features"]:
+    if document["version"] != VERSION or not set(document["features"]) <= FEATURES:
         found = f"version {document['version']} with features {document['features']}"
-        raise MismatchError(f"{path} has {found}; this program reads version {VERSION} without any: update it")
+        raise MismatchError(f"{path} has {found}; this program reads version {VERSION} with {sorted(FEATURES)}: update it")
     content = document["content"]
     manifest = Manifest(
         generation=int(document["generation"]),
@@ -204,8 +266,9 @@ def _parse(path: Path, document: dict[str, Any]) -> Manifest:
         grid=GridRecord(**content["grid"]),
         sources=tuple(SourceRecord(**{**s, "bounds": _bounds(s["bounds"])}) for s in content["sources"]),
         segments=tuple(parse_segment(s) for s in content["segments"]),
+        previous=document.get("previous"),
     )
-    if len({s.dim for s in manifest.segments}) != 1:
+    if len({s.dim for s in manifest.segments if s.tiles}) != 1:
         raise ValueError("segments of several descriptor lengths")
     if manifest.hash != document["hash"]:
         raise files.damaged(path, "has content of another hash than it names")
@@ -214,9 +277,18 @@ def _parse(path: Path, document: dict[str, Any]) -> Manifest:
 
 def parse_segment(data: dict[str, Any]) -> SegmentRecord:
     """Read a segment's record from plain data; raise KeyError, TypeError or ValueError where it is none."""
-    record = SegmentRecord(**{**data, "bounds": _bounds(data["bounds"]), "files": {n: FileRecord(**f) for n, f in data["files"].items()}})
-    if _SEGMENT_NAME.fullmatch(record.name) is None or set(record.files) != set(SEGMENT_FILES):
+    removed = data.get("removed")
+    read: dict[str, Any] = {
+        "bounds": _bounds(data["bounds"]),
+        "files": {n: FileRecord(**f) for n, f in data["files"].items()},
+        "removed": None if removed is None else RemovedRecord(**removed),
+    }
+    record = SegmentRecord(**{**data, **read})
+    parts = {IMAGERY_FILE} & record.files.keys(), {TILES_FILE, SEARCH_FILE} & record.files.keys()
+    if _SEGMENT_NAME.fullmatch(record.name) is None or not any(parts) or len(parts[1]) == 1 or any("/" in name for name in record.files):
         raise ValueError(f"segment {record.name}")
+    if (record.tiles > 0) != bool(parts[1]) or (record.blocks > 0) != bool(parts[0]):
+        raise ValueError(f"segment {record.name} without what it counts")
     return record
 
 
@@ -238,3 +310,14 @@ def check_file(path: Path, record: FileRecord) -> None:
     found = files.checksum(path)
     if found != record.sha256:
         raise files.damaged(path, f"has checksum {found[:12]}, the manifest says {record.sha256[:12]}")
+
+
+def check_model(path: Path, manifest: Manifest, identity: ModelIdentity) -> None:
+    """Raise MismatchError, saying what differs, unless a model is the one that described an index's tiles."""
+    mine = manifest.identity
+    if identity != mine:
+        what = "set of weights" if identity.sha256 != mine.sha256 else "view" if identity.view != mine.view else "name"
+        raise MismatchError(
+            f"{path} was built with {mine.name} (weights {mine.sha256[:12]}, view {mine.view[:12]}), not with {identity.name} "
+            f"(weights {identity.sha256[:12]}, view {identity.view[:12]}): another {what}; use its own model or build it again"
+        )

@@ -1,8 +1,9 @@
-"""Checking a whole index: every file against the manifest, and the segment's three files against each other."""
+"""Checking a whole index: every file against the manifest, and a segment's files against each other."""
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,16 @@ import numpy as np
 from crossgeo.errors import StoreError
 from crossgeo.indexer.block_store import BlockStore, decode_block
 from crossgeo.indexer.descriptor_store import read_descriptors, read_tiles
-from crossgeo.indexer.manifest import SegmentRecord, check_file, read_manifest, segment_path
+from crossgeo.indexer.manifest import (
+    IMAGERY_FILE,
+    SEARCH_FILE,
+    TILES_FILE,
+    SegmentRecord,
+    check_file,
+    read_manifest,
+    segment_path,
+)
+from crossgeo.indexer.removed import read_removed
 from crossgeo.indexer.vector_index import VectorIndex
 
 
@@ -26,37 +36,47 @@ def verify_index(path: str | Path) -> list[str]:
         return [str(error)]
     problems: list[str] = []
     for segment in manifest.segments:
-        problems += _verify_segment(segment_path(index, segment.name), segment, manifest.dim)
+        problems += _verify_segment(index, segment)
     return problems
 
 
-def _verify_segment(folder: Path, segment: SegmentRecord, dim: int) -> list[str]:
+def _verify_segment(index: Path, segment: SegmentRecord) -> list[str]:
+    folder = segment_path(index, segment.name)
     problems = []
     for name, record in sorted(segment.files.items()):
         try:
             check_file(folder / name, record)
         except StoreError as error:
             problems.append(str(error))
-    return problems or _verify_content(folder, segment, dim)  # no library opens a file that is not what was written
-
-
-def _verify_content(folder: Path, segment: SegmentRecord, dim: int) -> list[str]:
-    problems = []
     try:
-        descriptors, tiles = read_descriptors(folder / "descriptors.h5"), read_tiles(folder / "descriptors.h5")
-        if descriptors.shape != (segment.tiles, dim) or tiles.shape != (segment.tiles, 2):
-            problems.append(f"{folder / 'descriptors.h5'} does not hold the {segment.tiles} tiles of the manifest")
-        vectors = VectorIndex(folder / "ann.faiss")
-        if len(vectors) != segment.tiles or not np.array_equal(vectors.vectors(np.arange(len(vectors))), descriptors):
-            problems.append(f"{folder / 'ann.faiss'} does not hold the vectors of descriptors.h5")
+        read_removed(index, segment)
     except StoreError as error:
         problems.append(str(error))
-    with BlockStore(folder / "blocks.lmdb") as store:
+    if problems:
+        return problems  # no library opens a file that is not what was written
+    return [*(_verify_tiles(folder, segment) if TILES_FILE in segment.files else ()), *_verify_imagery(folder, segment)]
+
+
+def _verify_tiles(folder: Path, segment: SegmentRecord) -> Iterator[str]:
+    try:
+        descriptors, tiles = read_descriptors(folder / TILES_FILE), read_tiles(folder / TILES_FILE)
+        if descriptors.shape != (segment.tiles, segment.dim) or tiles.shape != (segment.tiles, 2):
+            yield f"{folder / TILES_FILE} does not hold the {segment.tiles} tiles of the manifest"
+        vectors = VectorIndex(folder / SEARCH_FILE)
+        if len(vectors) != segment.tiles or not np.array_equal(vectors.vectors(np.arange(len(vectors))), descriptors):
+            yield f"{folder / SEARCH_FILE} does not hold the vectors of {TILES_FILE}"
+    except StoreError as error:
+        yield str(error)
+
+
+def _verify_imagery(folder: Path, segment: SegmentRecord) -> Iterator[str]:
+    if IMAGERY_FILE not in segment.files:
+        return
+    with BlockStore(folder / IMAGERY_FILE) as store:
         if len(store) != segment.blocks:
-            problems.append(f"{store.path} holds {len(store)} blocks, the manifest says {segment.blocks}")
+            yield f"{store.path} holds {len(store)} blocks, the manifest says {segment.blocks}"
         for (bx, by), value in store.items():
             try:
                 decode_block(value)
             except (ValueError, zlib.error) as error:
-                problems.append(f"{store.path}: block ({bx}, {by}) does not decode: {error}")
-    return problems
+                yield f"{store.path}: block ({bx}, {by}) does not decode: {error}"

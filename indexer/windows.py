@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import zlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from threading import Lock
+from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from crossgeo.indexer.block_store import BlockStore, Mask, Pixels, decode_block
-from crossgeo.indexer.files import damaged
+from crossgeo.indexer.block_store import Decoded, Mask, Pixels
 from crossgeo.indexer.grid import BLOCK_PX, Window
 
 _MOSAIC_PX = 8192 * 8192  # the most that is read in one piece
+
+
+class Blocks(Protocol):
+    """Where blocks come from: one store, or the layers of `ground.Ground`."""
+
+    def read(self, bx: int, by: int) -> Decoded | None:
+        """Return a decoded block, None where there is none; raise StoreError where it is damaged."""
+        ...
 
 
 class BlockCache:
@@ -25,20 +32,16 @@ class BlockCache:
         self._limit_bytes = limit_bytes
         self._bytes = 0
         self._lock = Lock()
-        self._blocks: OrderedDict[tuple[int, int, int], tuple[Pixels, Mask | None] | None] = OrderedDict()
+        self._blocks: OrderedDict[tuple[int, int, int], Decoded | None] = OrderedDict()
 
-    def get(self, store: BlockStore, bx: int, by: int) -> tuple[Pixels, Mask | None] | None:
-        """Return a decoded block (see `decode_block`), None where there is none; raise StoreError where it is damaged."""
+    def get(self, store: Blocks, bx: int, by: int) -> Decoded | None:
+        """Return what `store.read` does."""
         key = (id(store), bx, by)
         with self._lock:
             if key in self._blocks:
                 self._blocks.move_to_end(key)
                 return self._blocks[key]
-        value = store[bx, by]
-        try:
-            block = None if value is None else decode_block(value)
-        except (ValueError, zlib.error) as error:
-            raise damaged(store.path, f"has a damaged block ({bx}, {by}): {error}") from error
+        block = store.read(bx, by)
         with self._lock:
             if key not in self._blocks:
                 self._blocks[key] = block
@@ -48,13 +51,13 @@ class BlockCache:
         return block
 
 
-def _size_bytes(block: tuple[Pixels, Mask | None] | None) -> int:
+def _size_bytes(block: Decoded | None) -> int:
     if block is None:
         return 64
     return block[0].nbytes + (0 if block[1] is None else block[1].nbytes)
 
 
-def read_mosaic(store: BlockStore, cache: BlockCache, col: int, row: int, width: int, height: int) -> tuple[Pixels, Mask]:
+def read_mosaic(store: Blocks, cache: BlockCache, col: int, row: int, width: int, height: int) -> tuple[Pixels, Mask]:
     """Return whole pixels of a segment: (height, width, 3) RGB, 0 where invalid, and (height, width) valid."""
     rgb = np.zeros((height, width, 3), np.uint8)
     valid = np.zeros((height, width), bool)
@@ -91,12 +94,12 @@ def scale(rgb: Pixels, valid: Mask, size_px: int) -> tuple[Pixels, Mask]:
     return out, kept
 
 
-def read_window(store: BlockStore, cache: BlockCache, window: Window, size_px: int) -> tuple[Pixels, Mask]:
+def read_window(store: Blocks, cache: BlockCache, window: Window, size_px: int) -> tuple[Pixels, Mask]:
     """Return a window at `size_px`: (size_px, size_px, 3) RGB, north up, 0 where invalid, and its mask."""
     return scale(*read_mosaic(store, cache, window.col, window.row, window.px, window.px), size_px)
 
 
-def read_windows(store: BlockStore, cache: BlockCache, windows: Sequence[Window], size_px: int) -> tuple[Pixels, Mask]:
+def read_windows(store: Blocks, cache: BlockCache, windows: Sequence[Window], size_px: int) -> tuple[Pixels, Mask]:
     """Return (n, size_px, size_px, 3) RGB and (n, size_px, size_px) valid: `read_window` of each, read as one mosaic where they overlap."""
     rgb = np.zeros((len(windows), size_px, size_px, 3), np.uint8)
     valid = np.zeros((len(windows), size_px, size_px), bool)

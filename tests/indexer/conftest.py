@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 
 from crossgeo.indexer.build import BuildOptions, build_index
+from crossgeo.indexer.index import GeoIndex
 from crossgeo.indexer.manifest import ModelIdentity
 
 WEST_M, NORTH_M = 353400.0, 3058000.0  # in UTM 45 N
@@ -101,3 +102,30 @@ def made_index(tmp_path_factory: pytest.TempPathFactory, ortho: Path, far_ortho:
     out = tmp_path_factory.mktemp("made") / "made.geo"
     build_index([ortho, far_ortho], out, describe, identity, options)
     return out
+
+
+def assert_equal_answers(one: Path, two: Path, levels: int = 0) -> None:
+    """Assert that two indexes have the same tiles under the same ids, descriptors and imagery, to some levels of grey at seams."""
+    with GeoIndex.open(one) as a, GeoIndex.open(two) as b:
+        assert [(s.crs, s.first_id, s.tiles) for s in a.segments] == [(s.crs, s.first_id, s.tiles) for s in b.segments]
+        np.testing.assert_array_equal(a.centres, b.centres)
+        ids = np.arange(len(a))
+        np.testing.assert_allclose(a.descriptors(ids), b.descriptors(ids), atol=1e-6 if levels == 0 else 0.05)
+        for n, segment in enumerate(a.segments):
+            centres = a.centres[segment.first_id : segment.first_id + segment.tiles]
+            rgb_a, valid_a = a.read_windows(segment, centres, 60.0, 120)
+            rgb_b, valid_b = b.read_windows(b.segments[n], centres, 60.0, 120)
+            np.testing.assert_array_equal(valid_a, valid_b)
+            assert np.abs(rgb_a.astype(int) - rgb_b).max() <= levels
+        if levels == 0:
+            queries = np.random.default_rng(0).normal(size=(7, a.manifest.dim)).astype(np.float32)
+            for some in (None, ids[::3]):
+                found = [i.search(queries, 9, ids=some) for i in (a, b)]
+                np.testing.assert_array_equal(found[0][1], found[1][1])
+                np.testing.assert_allclose(found[0][0], found[1][0], atol=1e-5)
+
+
+@pytest.fixture(scope="session")
+def same_answers() -> Callable[..., None]:
+    """Return `assert_equal_answers`."""
+    return assert_equal_answers

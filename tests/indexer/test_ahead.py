@@ -15,6 +15,7 @@ from PIL import Image
 
 from crossgeo.errors import InputError
 from crossgeo.indexer import area
+from crossgeo.indexer import described as describing
 from crossgeo.indexer.ahead import ahead
 from crossgeo.indexer.build import build_index
 from crossgeo.indexer.xyz import XyzSource
@@ -99,7 +100,7 @@ def test_tiles_are_read_while_a_batch_is_described(
     tmp_path: Path, wide: Path, describe: Any, identity: Any, options: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read, described, further = 0, 0, threading.Condition()
-    reads = area.read_windows
+    reads = describing.read_windows
 
     def count(*args: Any) -> Any:
         nonlocal read
@@ -117,7 +118,7 @@ def test_tiles_are_read_while_a_batch_is_described(
                 assert further.wait_for(lambda: read > 2, WAIT_S), "nothing is read before a batch is described"
         return describe(tiles)
 
-    monkeypatch.setattr(area, "read_windows", count)
+    monkeypatch.setattr(describing, "read_windows", count)
     manifest = build_index([wide], tmp_path / "a.geo", waiting, identity, options)
     assert described == read == -(-manifest.tiles // options.batch) > 10
 
@@ -138,7 +139,7 @@ def test_a_build_that_fails_or_is_interrupted_in_either_stage_goes_on(
     tmp_path: Path, wide: Path, describe: Any, identity: Any, options: Any, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
     monkeypatch.setattr(area, "BLOCKS_PER_PIECE", 2)
-    monkeypatch.setattr(area, "BATCHES_PER_PIECE", 2)
+    monkeypatch.setattr(describing, "BATCHES_PER_PIECE", 2)
     wanted = build_index([wide], tmp_path / "wanted.geo", describe, identity, options).hash
     for error in (InputError("a bad tile"), KeyboardInterrupt()):
         calls, out = [0], tmp_path / f"{type(error).__name__}.geo"

@@ -15,8 +15,7 @@ from affine import Affine
 
 from crossgeo import disk
 from crossgeo.errors import InputError, LockedError, StoreError, UsageError, WeightsError
-from crossgeo.indexer import area
-from crossgeo.indexer import index as index_module
+from crossgeo.indexer import area, described, parts
 from crossgeo.indexer.build import BuildOptions, Progress, build_index
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.indexer.manifest import ModelIdentity, check_file
@@ -43,7 +42,7 @@ def test_equal_builds_are_equal_byte_for_byte(build: Any, tmp_path: Path, ortho:
 def test_the_size_of_pieces_and_batches_changes_nothing(build: Any, ortho: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = build([ortho], "one.geo")
     monkeypatch.setattr(area, "BLOCKS_PER_PIECE", 1)
-    monkeypatch.setattr(area, "BATCHES_PER_PIECE", 1)
+    monkeypatch.setattr(described, "BATCHES_PER_PIECE", 1)
     assert build([ortho], "two.geo", batch=5).hash == one.hash
 
 
@@ -97,10 +96,10 @@ def test_a_reader_that_a_new_generation_overtakes_opens_the_new_one(
 
     def overtaken(path: Path, record: Any) -> None:
         if not new:
-            new.append(build([ortho], stride_m=30.0, overwrite=True))  # its files are gone before they are read
+            new.append(build([ortho], stride_m=30.0, overwrite=True, keep=0))  # its files are gone before they are read
         check_file(path, record)
 
-    monkeypatch.setattr(index_module, "check_file", overtaken)
+    monkeypatch.setattr(parts, "check_file", overtaken)
     with GeoIndex.open(tmp_path / "a.geo") as index:
         assert index.manifest == new[0]
 

@@ -1,7 +1,7 @@
 """Make a golden index: a tiny index of the format that this program writes, and beside it what it must answer for ever.
 
-Run once for a format, on the version that introduces it, and never again: python tests/indexer/golden/make.py NAME. It makes the folder NAME and
-NAME.json in this folder from the made imagery of the trials.
+Run once for a format, on the version that introduces it, and never again: python tests/indexer/golden/make.py NAME. It makes the folder
+NAME and beside it NAME.json, from the made imagery of the trials.
 """
 
 from __future__ import annotations

@@ -20,11 +20,14 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 
 from crossgeo.errors import GeoError
-from crossgeo.indexer import area, files
-from crossgeo.indexer.build import BuildOptions, _tidy, build_index
+from crossgeo.indexer import area, described, files
+from crossgeo.indexer.add import AddOptions, add_to_index
+from crossgeo.indexer.build import BuildOptions, build_index
+from crossgeo.indexer.generations import KEEP, tidy
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.indexer.lock import locked
 from crossgeo.indexer.manifest import ModelIdentity, has_index, read_manifest, segment_path, write_manifest
+from crossgeo.indexer.remove import What, remove_from_index
 from crossgeo.indexer.verify import verify_index
 
 IDENTITY = ModelIdentity("made", "0" * 64, "0")
@@ -36,7 +39,7 @@ PLACES = {
 SLOWLY_S = 0.002  # a batch takes this long to describe, so that there is something to interrupt
 
 os.fsync = lambda _: None  # no trial can tell: what was written outlives a kill anyhow, and of power cuts power.py keeps the books
-area.BLOCKS_PER_PIECE, area.BATCHES_PER_PIECE = 2, 2
+area.BLOCKS_PER_PIECE, described.BATCHES_PER_PIECE = 2, 2
 
 
 def write_imagery(folder: Path) -> dict[str, Path]:
@@ -67,6 +70,17 @@ def build(out: Path, sources: Sequence[Path], **changes: Any) -> None:
     build_index(sources, out, describe, IDENTITY, BuildOptions(**chosen))
 
 
+def add(out: Path, source: Path) -> None:
+    """Add imagery to an index."""
+    add_to_index([source], out, describe, IDENTITY, AddOptions(batch=4))
+
+
+def remove(out: Path, source: Path) -> None:
+    """Remove a source from an index that still has it."""
+    if source.name in (s.name for s in read_manifest(out).sources):
+        remove_from_index(out, What(source=source.name), describe, batch=4)
+
+
 Step = Callable[[Path], None]
 
 
@@ -75,17 +89,21 @@ def life(imagery: dict[str, Path]) -> list[Step]:
     near, following, far = imagery["near"], imagery["next"], imagery["far"]
     return [
         lambda out: build(out, [near], stride_m=30.0),
-        lambda out: build(out, [near, far]),
-        lambda out: build(out, [near, following, far]),
+        lambda out: build(out, [near]),
+        lambda out: add(out, following),
+        lambda out: remove(out, following),
+        lambda out: add(out, far),
     ]
 
 
 def short_life(imagery: dict[str, Path]) -> list[Step]:
     """Return a life of as few calls to the file system as possible that takes every kind of step."""
-    near = imagery["near"]
+    near, following = imagery["near"], imagery["next"]
     return [
         lambda out: build(out, [near], stride_m=30.0),
-        lambda out: build(out, [near]),
+        lambda out: build(out, [near], stride_m=25.0),
+        lambda out: add(out, following),
+        lambda out: remove(out, following),
     ]
 
 
@@ -102,9 +120,9 @@ def publish(variant: Path, out: Path) -> None:
                 files.make_folder(out / "segments")
                 shutil.copytree(segment_path(variant, segment.name), arriving)
                 files.move_folder(arriving, segment_path(out, segment.name))
-        manifest = replace(manifest, generation=generation)
+        manifest = replace(manifest, generation=generation, previous=generation - 1 or None)
         write_manifest(out, manifest)
-        _tidy(out, manifest)
+        tidy(out, manifest, KEEP, ["work"])
 
 
 def ask(out: Path) -> list[Any]:

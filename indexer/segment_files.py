@@ -1,0 +1,85 @@
+"""A segment's folder: the one place where its files are made, sealed with checksums, and moved to where readers look."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossgeo.disk import replacing
+from crossgeo.errors import StoreError
+from crossgeo.indexer import files
+from crossgeo.indexer.descriptor_store import write_descriptors
+from crossgeo.indexer.grid import Bounds
+from crossgeo.indexer.manifest import (
+    IMAGERY_FILE,
+    SEARCH_FILE,
+    TILES_FILE,
+    FileRecord,
+    SegmentRecord,
+    canonical,
+    check_file,
+    segment_path,
+)
+from crossgeo.indexer.vector_index import write_vectors
+
+
+def write_tiles(folder: Path, descriptors: NDArray[np.float32], tiles: NDArray[np.int32]) -> None:
+    """Write (n, D) descriptors, the (n, 2) tiles that they describe, and what is searched, beside the blocks that may lie there."""
+    with replacing(folder / TILES_FILE) as temporary:
+        write_descriptors(temporary, descriptors, tiles)
+    write_search(folder, descriptors)
+
+
+def write_search(folder: Path, descriptors: NDArray[np.float32]) -> None:
+    """Write what is searched of (n, D) descriptors: it can always be made again from them."""
+    with replacing(folder / SEARCH_FILE) as temporary:
+        write_vectors(temporary, descriptors)
+
+
+def seal(folder: Path, crs: str, bounds: Bounds, blocks: int, tiles: int, dim: int, layer: int) -> SegmentRecord:
+    """Return the record of the segment whose files lie in a folder, named by their checksums."""
+    found = {path.name: file_record(path) for path in files.listing(folder)}
+    return SegmentRecord(segment_name(found), crs, bounds, blocks, tiles, dim, found, layer)
+
+
+def segment_name(found: dict[str, FileRecord]) -> str:
+    """Return the name of a segment of these files."""
+    return "s-" + hashlib.sha256(canonical({name: file.sha256 for name, file in found.items()})).hexdigest()[:16]
+
+
+def move_in(index: Path, folder: Path, record: SegmentRecord) -> None:
+    """Move a sealed folder to where the segments of an index lie, unless the same one is there already."""
+    target = segment_path(index, record.name)
+    files.make_folder(target.parent)
+    if not is_whole(target, record):
+        files.remove(target)
+        files.move_folder(folder, target)
+
+
+def is_whole(folder: Path, record: SegmentRecord) -> bool:
+    """Say whether a folder holds a segment's files as its record has them."""
+    return all(matches(folder / name, file) for name, file in record.files.items())
+
+
+def matches(path: Path, record: FileRecord) -> bool:
+    """Say whether a file is as its record has it."""
+    try:
+        check_file(path, record)
+    except StoreError:
+        return False
+    return True
+
+
+def file_record(path: Path) -> FileRecord:
+    """Return the record of a file as it is now."""
+    return FileRecord(path.stat().st_size, files.checksum(path))
+
+
+def imagery_alone(record: SegmentRecord, folder_record: FileRecord) -> SegmentRecord:
+    """Return the record of a segment that holds the blocks of another and no tiles."""
+    found = {IMAGERY_FILE: folder_record}
+    return replace(record, name=segment_name(found), tiles=0, files=found, removed=None)
