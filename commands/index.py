@@ -83,20 +83,32 @@ def info(index: IndexPath, json: Json = False) -> None:
 
 
 @app.command()
-def verify(index: IndexPath, json: Json = False) -> None:
+def verify(
+    index: IndexPath,
+    repair: Annotated[bool, typer.Option("--repair", help="Make again what can be made from files that are whole.")] = False,
+    json: Json = False,
+) -> None:
     """Read every file of an index and compare it with its checksum."""
+    from crossgeo.indexer.repair import repair_index
     from crossgeo.indexer.verify import verify_index
 
+    mended = repair_index(index) if repair else []
     problems = verify_index(index)
     if json:
-        console.print_json({"index": str(index), "problems": problems})
+        console.print_json({"index": str(index), "problems": problems, "repaired": mended})
     else:
+        for line in mended:
+            console.say(line)
         for problem in problems:
             print(problem)
     if problems:
-        raise StoreError(f"{index}: {len(problems)} problem{'s' * (len(problems) > 1)} found; build it again from its imagery")
+        what = "which cannot be made from the rest" if repair else "some of which --repair may mend"
+        raise StoreError(
+            f"{index}: {len(problems)} problem{'s' * (len(problems) > 1)} found, {what}; "
+            "restore the files, go back with `geo index rollback`, or build it again from its imagery"
+        )
     console.say(f"{index}: whole")
 
 
-for command in (index_life.add, index_life.remove, index_life.rollback):
+for command in (index_life.add, index_life.remove, index_life.compact, index_life.rollback):
     app.command()(command)

@@ -10,7 +10,7 @@ import typer
 
 from crossgeo.commands import console
 from crossgeo.commands.index_options import About, IndexPath, Json, Keep
-from crossgeo.commands.index_summary import summary
+from crossgeo.commands.index_summary import disk_bytes, summary
 from crossgeo.commands.options import Weights, spread
 from crossgeo.commands.run_options import Running
 from crossgeo.errors import UsageError
@@ -100,6 +100,19 @@ def rollback(
 
     done = roll_back(index, to)
     _say(index, f"generation {done.generation} of {done.created} answers again, {done.tiles} tiles", json=json)
+
+
+def compact(
+    index: IndexPath,
+    keep: Annotated[int, typer.Option(min=0, help="How many generations before the new one stay; 0 frees all room.")] = 0,
+    json: Json = False,
+) -> None:
+    """Rewrite an index without what is removed, in as few files as it needs, and give the room of older generations back."""
+    from crossgeo.indexer.compact import compact_index
+
+    before = disk_bytes(index)
+    compact_index(index, keep)
+    _say(index, f"{before / 1e6:.1f} MB before, {disk_bytes(index) / 1e6:.1f} MB now", json=json)
 
 
 def when_needed(index: Path, weights: str, running: Running) -> Describe:

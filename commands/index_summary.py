@@ -27,8 +27,13 @@ def summary(path: Path) -> dict[str, Any]:
             "gsd_m": index.gsd_m,
             "segments": [_segment(segment) for segment in index.segments],
             "sources": [{"name": s.name, "kind": s.kind, "crs": s.crs, "gsd_m": s.gsd_m} for s in manifest.sources],
-            "bytes": sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
+            "bytes": disk_bytes(path),
         }
+
+
+def disk_bytes(path: Path) -> int:
+    """Return how many bytes an index takes on disk, older generations included."""
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
 def _segment(segment: Segment) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from crossgeo.indexer.source import Source, fill
 from crossgeo.indexer.tiles import changed_tiles, choose_tiles
 
 BLOCKS_PER_PIECE = 64
-_RECORD = struct.Struct("<iiI")
+RECORD = struct.Struct("<iiI")
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,8 @@ class Area:
                 raise StoreError(f"{self._journal.folder}: a piece of this build is gone; check the disk, then run the same command again")
             at = 0
             while at < len(payload):
-                bx, by, size = _RECORD.unpack_from(payload, at)
-                at += _RECORD.size + size
+                bx, by, size = RECORD.unpack_from(payload, at)
+                at += RECORD.size + size
                 yield (bx, by), payload[at - size : at]
 
     def _cut(self, block: tuple[int, int]) -> bytes:
@@ -167,7 +167,7 @@ class Area:
         if not valid.any():
             return b""
         value = encode_block(rgb, valid, self._grid.jpeg_quality)
-        return _RECORD.pack(*block, len(value)) + value
+        return RECORD.pack(*block, len(value)) + value
 
     def _touching(self, bounds: Bounds) -> list[int]:
         boxes = self._boxes

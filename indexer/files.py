@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from crossgeo import disk
-from crossgeo.disk import fault, guarded, named, sync
+from crossgeo.disk import fault, guarded, named, replacing, sync
 from crossgeo.errors import GeoError, InputError, LimitError, StoreError
 
 _PIECE_BYTES = 1 << 20
@@ -125,6 +125,13 @@ def move_folder(source: Path, target: Path) -> None:
         sync(target.parent)
         sync(source.parent)
         fault(f"{target.parent.name}: moved in")
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file, whole or not at all; raise LimitError where the disk is full."""
+    with replacing(target) as temporary:
+        need_room(target, source.stat().st_size)
+        shutil.copyfile(source, temporary)
 
 
 def remove(path: Path) -> None:

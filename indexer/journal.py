@@ -81,6 +81,15 @@ class Journal:
         files.remove(self.folder / name)
 
 
+def drop_finished(index: Path, plan: dict[str, Any]) -> None:
+    """Remove the work of the build that made the index, `plan` without its batch, where the build ended before it did so itself."""
+    begun = _read_json(index / "work" / "plan.json")
+    if begun is not None and isinstance(options := begun.get("options"), dict):
+        options.pop("batch", None)
+        if canonical(begun) == canonical(plan):
+            files.remove(index / "work")
+
+
 def begun_command(index: Path) -> str:
     """Return which command has unfinished work in an index: build or add; "" where there is none."""
     plan = _read_json(index / "work" / "plan.json")

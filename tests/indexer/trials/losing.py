@@ -1,8 +1,9 @@
 """Cut the power at every moment of an index's life, open what may be left, and print what came of it as JSON.
 
 Run: python losing.py FOLDER --states 300 [--seed 0]. The calls to the file system of a life are recorded, a life in which every step is
-broken off at random points and right after its commit and then given again; power.py says which states a cut after each of them may leave. Each must open as
-the last acknowledged generation or as the one that was being made, whole; of some the life goes on to its end, as if nothing had been.
+broken off at random points and right after its commit and then given again; power.py says which states a cut after each of them may
+leave. Each must open as the last acknowledged generation or as the one that was being made, whole; of some the life goes on to its end, as
+if nothing had been.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from crossgeo.errors import GeoError
 from crossgeo.indexer import area, described, files
 from crossgeo.indexer.add import AddOptions, add_to_index
 from crossgeo.indexer.build import BuildOptions, build_index
+from crossgeo.indexer.compact import compact_index
 from crossgeo.indexer.generations import KEEP, tidy
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.indexer.lock import locked
@@ -81,6 +82,11 @@ def remove(out: Path, source: Path) -> None:
         remove_from_index(out, What(source=source.name), describe, batch=4)
 
 
+def compact(out: Path) -> None:
+    """Compact an index."""
+    compact_index(out)
+
+
 Step = Callable[[Path], None]
 
 
@@ -93,6 +99,7 @@ def life(imagery: dict[str, Path]) -> list[Step]:
         lambda out: add(out, following),
         lambda out: remove(out, following),
         lambda out: add(out, far),
+        compact,
     ]
 
 
@@ -104,6 +111,7 @@ def short_life(imagery: dict[str, Path]) -> list[Step]:
         lambda out: build(out, [near], stride_m=25.0),
         lambda out: add(out, following),
         lambda out: remove(out, following),
+        compact,
     ]
 
 
