@@ -200,6 +200,8 @@ def read_manifest(index: Path) -> Manifest:
     """Read the current generation; raise InputError where there is no index, StoreError for damage, MismatchError for a newer format."""
     name, expected = _read_current(index)
     path = index / name
+    if files.what_is(path) is None:
+        raise files.damaged(path, "is named by CURRENT, but is not there")
     data = files.read(path)
     if hashlib.sha256(data).hexdigest() != expected:
         raise files.damaged(path, "does not match the checksum in CURRENT: one of the two is damaged")
