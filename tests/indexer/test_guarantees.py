@@ -47,10 +47,11 @@ def test_what_was_acknowledged_outlives_twenty_kills_and_the_next_run_ends_like_
     assert said["points"] > 100
 
 
-def test_whichever_call_fails_the_index_answers_as_before_and_the_step_can_be_given_again(tried: Any) -> None:
-    said = tried("failing")
-    assert min(said["calls"]) > 20
-    assert said["trials"] == sum(said["calls"])
+def test_whichever_call_fails_the_index_answers_as_before_and_the_step_can_be_given_again(tried: Any, seed: str) -> None:
+    said = tried("failing", "--every", "4", "--first", str(1 + int(seed) % 4))  # another quarter of the calls each time
+    assert min(said["calls"]) > 40
+    assert len(said["calls"]) == 5
+    assert said["trials"] > sum(said["calls"]) / 5
     assert sum(said["ended"].get(kind, 0) for kind in ("LimitError", "StoreError")) > 0.9 * said["trials"]
 
 
@@ -64,7 +65,8 @@ def test_a_power_cut_at_any_moment_leaves_one_generation_or_the_other(tried: Any
 def test_damage_is_an_error_that_names_the_file_never_a_signal_nor_another_answer(tried: Any, seed: str) -> None:
     said = tried("damaging", "--trials", "300", "--pieces", "8", "--seed", seed)
     assert (said["trials"], said["signals"], said["pieces"]) == (300, 0, 8)
-    assert set(said["files"]) == {"CURRENT", "manifest-000003.json", "ann.faiss", "blocks.lmdb", "descriptors.h5"}
+    assert set(said["files"]) > {"CURRENT", "manifest-000005.json", "ann.faiss", "blocks.lmdb", "descriptors.h5"}
+    assert sum(count for outcome, count in said["outcomes"].items() if outcome.endswith("StoreError")) > 150
 
 
 def test_every_answer_belongs_to_one_generation_however_fast_they_follow(tried: Any, seed: str) -> None:

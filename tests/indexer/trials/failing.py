@@ -1,8 +1,8 @@
 """Fail the n-th call to the file system of every step of an index's life, for every n, and print what came of it as JSON.
 
-Run: python failing.py FOLDER [--sweeps 6]. In one sweep the n-th call fails with one of EIO, ENOSPC and EMFILE, once or from then on, in
-turn over n; six sweeps try every n with all of them. After each failure the index must answer as before or as the step would have it, the
-error must be one for the user, and the step, given again, must end as if nothing had been.
+Run: python failing.py FOLDER [--sweeps 6] [--every 1 --first 1]. In one sweep the n-th call fails with one of EIO, ENOSPC and EMFILE, once
+or from then on, in turn over n; six sweeps try every n with all of them. After each failure the index must answer as before or as the step
+would have it, the error must be one for the user, and the step, given again, must end as if nothing had been.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ def tried(step: Step, before: Path, folder: Path, n: int, way: tuple[int, bool],
         wrong.append(f"the index says {said}")
     try:
         step(out)
-        if ask(out) != answers[1] or state(out) != [answers[1][1], [], []]:
+        manifest_hash, problems, litter = state(out)
+        committed = said == answers[1]  # what is left over then goes with the next change
+        if ask(out) != answers[1] or [manifest_hash, problems] != [answers[1][1], []] or (litter and not committed):
             wrong.append(f"in the end there is {state(out)}")
     except Exception as error:
         wrong.append(f"given again, the step ended with {error!r}")
@@ -74,6 +76,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sweeps", type=int, default=1)
+    parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--first", type=int, default=1)
     args = parser.parse_args()
     steps = short_life(write_imagery(args.folder))
     before, answers = args.folder / "before.geo", None
@@ -86,12 +90,13 @@ def main() -> None:
         step(after)
         there = ask(after)
         for sweep in range(args.sweeps):
-            n = 1
+            n = args.first
             while True:
-                failed, how, bad = tried(step, before, args.folder, n, WAYS[(n + sweep) % len(WAYS)], [answers, there])
+                way = WAYS[(n // args.every + sweep) % len(WAYS)]
+                failed, how, bad = tried(step, before, args.folder, n, way, [answers, there])
                 if not failed:
                     break
-                n, trials, wrong = n + 1, trials + 1, wrong + bad
+                n, trials, wrong = n + args.every, trials + 1, wrong + bad
                 ended[how] += 1
         calls.append(n - 1)
         shutil.rmtree(before, ignore_errors=True)
