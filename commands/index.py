@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from crossgeo.commands import console, index_life, outputs
+from crossgeo.commands import console, index_life, index_plan, outputs
 from crossgeo.commands.index_options import About, IndexPath, Json
 from crossgeo.commands.index_summary import summary
 from crossgeo.commands.options import Weights, spread
@@ -73,11 +73,20 @@ def info(index: IndexPath, json: Json = False) -> None:
         ("model", f"{model['name']}, weights {model['sha256'][:12]}, view {model['view']}"),
         ("tiles", f"{found['tiles']}, {found['tile_m']:g} m wide every {found['stride_m']:g} m, pixels of {found['gsd_m']:g} m"),
     ]
+    if found["removed_tiles"]:
+        rows.append(("removed", f"{found['removed_tiles']} tiles, whose room `geo index compact` gives back"))
     for segment in found["segments"]:
         south, west, north, east = segment["bounds_lat_lon"]
         rows.append(("ground", f"{south:.6f}, {west:.6f} to {north:.6f}, {east:.6f} in {segment['crs']}, {segment['tiles']} tiles"))
     for source in found["sources"]:
-        rows.append(("source", f"{source['name']} ({source['kind']}, {source['crs']}, pixels of {source['gsd_m']:.3g} m)"))
+        about = [source["kind"], source["crs"], f"pixels of {source['gsd_m']:.3g} m"]
+        about += [f"taken {source['vintage']}"] if source["vintage"] else []
+        about += [f"licence {source['licence']}"] if source["licence"] else []
+        about += ["partly masked"] if source["masked"] else []
+        rows.append(("source", f"{source['name']} ({', '.join(about)})"))
+    for kept in found["generations"]:
+        if not kept["current"]:
+            rows.append(("kept", f"generation {kept['generation']}, {kept['tiles']} tiles, made {kept['created']}"))
     rows.append(("content", found["manifest_sha256"]))
     console.print_rows(rows)
 
@@ -110,5 +119,5 @@ def verify(
     console.say(f"{index}: whole")
 
 
-for command in (index_life.add, index_life.remove, index_life.compact, index_life.rollback):
+for command in (index_plan.plan, index_life.add, index_life.remove, index_life.compact, index_life.rollback, index_life.export):
     app.command()(command)

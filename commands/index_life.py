@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crossgeo.commands import console
+from crossgeo.commands import console, outputs
 from crossgeo.commands.index_options import About, IndexPath, Json, Keep
 from crossgeo.commands.index_summary import disk_bytes, summary
 from crossgeo.commands.options import Weights, spread
@@ -100,6 +100,26 @@ def rollback(
 
     done = roll_back(index, to)
     _say(index, f"generation {done.generation} of {done.created} answers again, {done.tiles} tiles", json=json)
+
+
+def export(
+    index: IndexPath,
+    out: Annotated[Path, typer.Option(help="The file to write: .geojson or .csv.")],
+    descriptors: Annotated[Path | None, typer.Option(help="Also write the descriptors, row n of tile n: a .npy file.")] = None,
+) -> None:
+    """Write the tiles' centres, with source, vintage and licence, for a map or another program."""
+    from crossgeo.indexer.export import check_formats, export_descriptors, export_tiles
+    from crossgeo.indexer.index import GeoIndex
+
+    check_formats(out, descriptors)
+    outputs.check_file(out, "--out")
+    if descriptors is not None:
+        outputs.check_file(descriptors, "--descriptors")
+    with GeoIndex.open(index) as opened:
+        console.say(f"{out}: {export_tiles(opened, out)} tiles")
+        if descriptors is not None:
+            rows, dim = export_descriptors(opened, descriptors)
+            console.say(f"{descriptors}: {rows} x {dim} float32")
 
 
 def compact(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from crossgeo.indexer.index import Segment
+    from crossgeo.indexer.manifest import Manifest, SourceRecord
 
 
 def summary(path: Path) -> dict[str, Any]:
@@ -22,11 +23,13 @@ def summary(path: Path) -> dict[str, Any]:
             "manifest_sha256": manifest.hash,
             "model": {"name": manifest.identity.name, "sha256": manifest.identity.sha256, "view": manifest.identity.view},
             "tiles": len(index),
+            "removed_tiles": sum(s.removed.tiles for s in manifest.segments if s.removed is not None),
             "tile_m": index.tile_m,
             "stride_m": index.stride_m,
             "gsd_m": index.gsd_m,
             "segments": [_segment(segment) for segment in index.segments],
-            "sources": [{"name": s.name, "kind": s.kind, "crs": s.crs, "gsd_m": s.gsd_m} for s in manifest.sources],
+            "sources": [_source(source) for source in manifest.sources],
+            "generations": _generations(path, manifest),
             "bytes": disk_bytes(path),
         }
 
@@ -39,3 +42,38 @@ def disk_bytes(path: Path) -> int:
 def _segment(segment: Segment) -> dict[str, Any]:
     bounds = [round(edge, 7) for edge in segment.bounds_lat_lon]
     return {"name": segment.name, "crs": segment.crs.to_string(), "tiles": segment.tiles, "bounds_lat_lon": bounds}
+
+
+def _source(source: SourceRecord) -> dict[str, Any]:
+    """Return an area: the imagery of one source, with what was said of it."""
+    from crossgeo.geodesy import parse_crs
+    from crossgeo.indexer.places import LAT_LON, carry_bounds
+
+    west, south, east, north = carry_bounds(source.bounds, parse_crs(source.crs), LAT_LON)
+    return {
+        "name": source.name,
+        "kind": source.kind,
+        "crs": source.crs,
+        "gsd_m": source.gsd_m,
+        "vintage": source.vintage,
+        "licence": source.licence,
+        "masked": source.mask is not None,
+        "layer": source.layer,
+        "bounds_lat_lon": [round(edge, 7) for edge in (south, west, north, east)],
+    }
+
+
+def _generations(path: Path, current: Manifest) -> list[dict[str, Any]]:
+    """Return the generations that are kept, the oldest first, as far as they can be read."""
+    from crossgeo.errors import GeoError
+    from crossgeo.indexer.manifest import generations, parse_manifest
+
+    out = []
+    for number, where in generations(path).items():
+        try:
+            found = parse_manifest(where, where.read_bytes())
+        except (GeoError, OSError):
+            continue  # verify and rollback say what is wrong with it
+        about = {"generation": number, "created": found.created, "tiles": found.tiles, "current": number == current.generation}
+        out.append(about)
+    return out

@@ -13,7 +13,8 @@ from crossgeo.errors import LimitError, UsageError
 
 Record = dict[str, Any]  # an answer's JSON, or {"photo", "error"}
 CSV_COLUMNS = (
-    "photo", "status", "lat", "lon", "radius_m", "heading_deg", "score", "tile", "object_lat", "object_lon", "object_width_m",
+    "photo", "status", "lat", "lon", "radius_m", "heading_deg", "score", "tile", "source", "vintage",
+    "object_lat", "object_lon", "object_width_m",
     "object_height_m", "object_confidence", "notes", "generation", "model", "error_type", "error_message",
 )  # fmt: skip
 

@@ -23,6 +23,8 @@ class Place:
     tile: int  # id in the index of the tile that led here
     pose: Pose  # as matched, against grid north; this and what follows is not in the JSON
     camera: tuple[float, float] | None = None  # (lat, lon) of the camera: of a drone where its tilt and height are known
+    source: str | None = None  # the imagery that shows there, which the JSON has again; None where there is none
+    vintage: str | None = None  # when that was taken, where its index says so
 
     def to_json(self) -> dict[str, Any]:
         """Return the place as the answer's JSON writes it."""
@@ -33,6 +35,8 @@ class Place:
             "heading_deg": round(self.heading_deg, 1) % 360.0,
             "score": round(self.score, 4),
             "tile": self.tile,
+            "source": self.source,
+            "vintage": self.vintage,
         }
 
 

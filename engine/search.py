@@ -352,10 +352,18 @@ class GeoSearch:
         self, photo: Photo, found: _Found, top: int, thing: FoundObject | None, notes: list[str], timings: dict[str, float]
     ) -> Answer:
         timings["total"] = sum(timings.values())
-        places = tuple(_place(spot, found.camera, found.kind) for spot in found.spots[:top])
+        places = tuple(self._with_source(spot, _place(spot, found.camera, found.kind)) for spot in found.spots[:top])
         describer = self.matchers[found.kind].describer
         model = str(describer.card.get("name", describer.identity.name))
         return Answer(photo.name, found.status, places, thing, self.index.manifest.generation, model, timings, tuple(notes))
+
+    def _with_source(self, spot: Spot, place: Place) -> Place:
+        """The place with the imagery that answered: what shows there, or past its rim at the centre of the tile that led there."""
+        source = self.index.source_at(spot.segment, spot.x, spot.y)
+        if source is None:
+            x, y = self.index.centres[spot.tile]
+            source = self.index.source_at(spot.segment, float(x), float(y))
+        return place if source is None else replace(place, source=source.name, vintage=source.vintage)
 
 
 def _street_side(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crossgeo.indexer.block_store import BlockStore, Decoded, Mask, Pixels, block_cells, block_valid, cells_of
 from crossgeo.indexer.files import damaged
@@ -90,14 +91,19 @@ class Ground:
         """Return `cells` of those blocks that have any imagery."""
         return {block: cells for block in blocks if (cells := self.cells(block)) is not None}
 
-    def layer_at(self, col: int, row: int) -> int | None:
-        """Return the number in `layers` of the one that shows at a pixel; None where none does."""
-        block = col // BLOCK_PX, row // BLOCK_PX
-        for number, layer in enumerate(self.layers):
-            valid = layer.valid(block)
-            if valid is not None and valid[row % BLOCK_PX, col % BLOCK_PX]:
-                return number
-        return None
+    def layers_at(self, cols: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Return the place in `layers` of the one that shows at each of (n,) pixels; -1 where none does."""
+        out = np.full(len(cols), -1, np.int32)
+        blocks = np.stack([cols // BLOCK_PX, rows // BLOCK_PX], axis=1)
+        keys, which = np.unique(blocks, axis=0, return_inverse=True)
+        order = np.argsort(which.ravel(), kind="stable")
+        for (bx, by), mine in zip(keys.tolist(), np.split(order, np.cumsum(np.bincount(which.ravel()))[:-1]), strict=True):
+            for number, layer in enumerate(self.layers):
+                todo = mine[out[mine] < 0]
+                valid = layer.valid((bx, by)) if len(todo) else None
+                if valid is not None:
+                    out[todo[valid[rows[todo] % BLOCK_PX, cols[todo] % BLOCK_PX]]] = number
+        return out
 
 
 def seen(layer: Layer, above: Sequence[Layer], among: Cells | None = None) -> dict[Block, Mask]:

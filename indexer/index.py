@@ -23,7 +23,7 @@ from crossgeo.indexer.ground import Ground
 from crossgeo.indexer.manifest import Manifest, ModelIdentity, SegmentRecord, SourceRecord, check_model, read_manifest
 from crossgeo.indexer.parts import Part, Zone, zones_of
 from crossgeo.indexer.places import LAT_LON, carry_bounds
-from crossgeo.indexer.sources_of import source_of
+from crossgeo.indexer.sources_of import first_over, is_of_vintage, shown_layers, sources_of
 from crossgeo.indexer.vector_index import VectorIndex, best
 from crossgeo.indexer.windows import BlockCache, read_window, read_windows, windows_at
 
@@ -60,6 +60,7 @@ class GeoIndex:
         self._zones: list[Zone] = []
         self._vectors: list[list[VectorIndex | None]] = []
         self._grounds: list[Ground] = []
+        self._layer_sources: dict[tuple[int, int], list[SourceRecord]] = {}
         try:
             first_id = 0
             for number, records in enumerate(zones_of(manifest)):
@@ -249,8 +250,43 @@ class GeoIndex:
         """
         at = Window.at(x, y, self.gsd_m, self.gsd_m)
         ground = self._store(segment)
-        number = ground.layer_at(at.col, at.row)
-        return None if number is None else source_of(self.manifest, segment.crs, ground.layers[number].number, x, y)
+        number = int(ground.layers_at(np.asarray([at.col]), np.asarray([at.row]))[0])
+        return None if number < 0 else first_over(self._sources(segment, number), segment.crs, x, y)
+
+    def sources_of(self, segment: Segment, ids: NDArray[np.int64]) -> list[SourceRecord | None]:
+        """Return the source of each of a segment's tiles (n,): what it shows at its centre, or most of; None for what lies in no bounds."""
+        ground, centres = self._store(segment), self.centres[ids]
+        shown = shown_layers(ground, centres, self.tile_m, self.gsd_m)
+        return [
+            None if number < 0 else first_over(self._sources(segment, number), segment.crs, float(x), float(y))
+            for number, (x, y) in zip(shown.tolist(), centres, strict=True)
+        ]
+
+    def ids_of_vintage(self, vintage: str) -> NDArray[np.int64]:
+        """Return the ids of the tiles whose ground is of a year, month or day: 2023 is also 2023-06.
+
+        What a tile shows at its centre counts; where it shows nothing there, what it shows most of.
+        """
+        found = [np.zeros(0, np.int64)]
+        for segment in self.segments:
+            ground = self._store(segment)
+            asked = [any(is_of_vintage(s.vintage, vintage) for s in self._sources(segment, number)) for number in range(len(ground.layers))]
+            if not any(asked):
+                continue
+            mine = np.arange(segment.first_id, segment.first_id + segment.tiles, dtype=np.int64)
+            if not all(asked):
+                shown = shown_layers(ground, self.centres[mine], self.tile_m, self.gsd_m)
+                mine = mine[(shown >= 0) & np.asarray(asked)[shown]]
+            found.append(mine)
+        return np.concatenate(found)
+
+    def _sources(self, segment: Segment, number: int) -> list[SourceRecord]:
+        """Return the sources of the layer at that place of a segment's ground, which share a vintage and a licence."""
+        key = segment.number, number
+        if key not in self._layer_sources:
+            layer = self._grounds[segment.number].layers[number].number
+            self._layer_sources[key] = sources_of(self.manifest, self._zones[segment.number].parts[0].record.crs, layer)
+        return self._layer_sources[key]
 
     def _store(self, segment: Segment) -> Ground:
         if not self._parts:

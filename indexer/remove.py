@@ -23,7 +23,7 @@ from crossgeo.indexer.lock import locked
 from crossgeo.indexer.manifest import Manifest, SegmentRecord, SourceRecord, read_manifest
 from crossgeo.indexer.parts import Zone
 from crossgeo.indexer.region import Region
-from crossgeo.indexer.sources_of import source_cells, sources_of
+from crossgeo.indexer.sources_of import is_of_vintage, source_cells, sources_of
 from crossgeo.indexer.tiles import reached
 
 WORK = "work-remove"
@@ -46,11 +46,6 @@ class What:
         if self.source is not None and source.name != self.source:
             return False
         return self.vintage is None or is_of_vintage(source.vintage, self.vintage)
-
-
-def is_of_vintage(vintage: str | None, asked: str) -> bool:
-    """Say whether a vintage lies in the year, month or day asked for."""
-    return vintage is not None and (vintage == asked or vintage.startswith(asked + "-"))
 
 
 def remove_from_index(

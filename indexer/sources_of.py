@@ -6,13 +6,17 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 from pyproj import CRS
 
 from crossgeo import geodesy
 from crossgeo.indexer.block_store import Mask
 from crossgeo.indexer.grid import CELL_PX, CELLS, block_bounds
+from crossgeo.indexer.ground import Ground
 from crossgeo.indexer.manifest import Manifest, SourceRecord
 from crossgeo.indexer.places import crs_text
+
+_SAMPLES = 5  # along each side of a tile at the rim of the imagery
 
 
 def zone_of(source: SourceRecord, one_crs: str | None) -> str:
@@ -33,24 +37,28 @@ def sources_of(manifest: Manifest, crs: str, layer: int) -> list[SourceRecord]:
     return [s for s in manifest.sources if s.layer == layer and zone_of(s, manifest.grid.crs) == crs]
 
 
-def source_of(manifest: Manifest, crs: CRS, layer: int, x: float, y: float) -> SourceRecord | None:
-    """Return the source that a layer shows at (x, y): the only one, else the first in whose bounds that lies, if any."""
-    found = sources_of(manifest, crs_text(crs), layer)
-    if len(found) == 1:
-        return found[0]
+def first_over(sources: Sequence[SourceRecord], crs: CRS, x: float, y: float) -> SourceRecord | None:
+    """Return which of a layer's sources shows at (x, y): the only one, else the first in whose bounds that lies, if any."""
+    if len(sources) == 1:
+        return sources[0]
     lat, lon = geodesy.to_lat_lon(crs, x, y)
-    for source in found:
-        at_x, at_y = geodesy.from_lat_lon(geodesy.parse_crs(source.crs), lat, lon)
+    for source in sources:
+        at_x, at_y = geodesy.from_lat_lon(_parsed(source.crs), lat, lon)
         if source.bounds[0] <= at_x <= source.bounds[2] and source.bounds[1] <= at_y <= source.bounds[3]:
             return source
     return None
+
+
+@lru_cache(maxsize=64)
+def _parsed(crs: str) -> CRS:
+    return geodesy.parse_crs(crs)
 
 
 def source_cells(
     sources: Sequence[SourceRecord], wanted: Callable[[SourceRecord], bool], crs: CRS, gsd_m: float, blocks: Iterable[tuple[int, int]]
 ) -> dict[tuple[int, int], Mask]:
     """Return the cells (16, 16) by block (bx, by) whose middle lies in the bounds of a wanted source and of none before it."""
-    frames = [(s, geodesy.parse_crs(s.crs)) for s in sources]
+    frames = [(s, _parsed(s.crs)) for s in sources]
     side_m = CELL_PX * gsd_m
     out: dict[tuple[int, int], Mask] = {}
     for bx, by in blocks:
@@ -68,3 +76,26 @@ def source_cells(
         if found.any():
             out[bx, by] = found.reshape(CELLS, CELLS)
     return out
+
+
+def is_of_vintage(vintage: str | None, asked: str) -> bool:
+    """Say whether a vintage lies in the year, month or day asked for."""
+    return vintage is not None and (vintage == asked or vintage.startswith(asked + "-"))
+
+
+def shown_layers(ground: Ground, centres: NDArray[np.float64], tile_m: float, gsd_m: float) -> NDArray[np.int32]:
+    """Return the place in `ground.layers` of what each tile about (n, 2) centres shows: at its centre, else most of; -1 for nothing."""
+    steps = np.linspace(-0.5, 0.5, _SAMPLES) * (tile_m - gsd_m)
+    out = _layers(ground, centres, gsd_m)
+    rim = np.flatnonzero(out < 0)
+    if len(rim):
+        around = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
+        seen = _layers(ground, (centres[rim, None] + around).reshape(-1, 2), gsd_m).reshape(len(rim), -1)
+        counts = np.stack([(seen == number).sum(axis=1) for number in range(len(ground.layers))], axis=1)
+        out[rim] = np.where(counts.any(axis=1), counts.argmax(axis=1), -1)
+    return out
+
+
+def _layers(ground: Ground, xy: NDArray[np.float64], gsd_m: float) -> NDArray[np.int32]:
+    cols, rows = np.floor(xy[:, 0] / gsd_m).astype(np.int64), np.floor(-xy[:, 1] / gsd_m).astype(np.int64)
+    return ground.layers_at(cols, rows)

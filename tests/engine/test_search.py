@@ -257,3 +257,9 @@ def test_a_wrong_height_in_exif_does_not_hide_the_place_nor_move_the_camera(sear
 def test_a_circle_smaller_than_the_stride_is_still_on_the_imagery(search: GeoSearch, ground: Any) -> None:
     between = to_lat_lon(UTM, 15.0 * round(X / 15.0) + 7.5, 15.0 * round(Y / 15.0) + 7.5)
     assert search.query(ground.photo(X, Y, 30.0, 95.0), near=between, radius_m=2.0).status != "outside_coverage"
+
+
+def test_a_place_names_the_imagery_that_answered(search: GeoSearch, ground: Any) -> None:
+    best = search.query(ground.photo(X, Y, 30.0, 95.0)).places[0]
+    assert (best.source, best.vintage) == ("ortho.tif", None)
+    assert best.to_json()["source"] == "ortho.tif"

@@ -157,3 +157,19 @@ def test_a_damaged_record_of_what_is_removed_is_found(tmp_path: Path, ortho: Pat
     assert [path.name in problem for problem in verify_index(tmp_path / "a.geo")] == [True]
     with pytest.raises(StoreError, match=path.name):
         GeoIndex.open(tmp_path / "a.geo")
+
+
+def test_a_place_knows_its_source_and_tiles_their_vintage(tmp_path: Path, pieces: Any, describe: Any, identity: Any, options: Any) -> None:
+    build_index(pieces[:1], tmp_path / "a.geo", describe, identity, dataclasses.replace(options, vintage="2023-06", min_valid=0.3))
+    add_to_index(pieces[1:], tmp_path / "a.geo", describe, identity, AddOptions(vintage="2024-05-01"))
+    with GeoIndex.open(tmp_path / "a.geo") as index:
+        (segment,) = index.segments
+        for x, source in ((150.0, "a.tif"), (153.0, "b.tif"), (263.0, "b.tif"), (265.0, None), (-1.0, None)):
+            found = index.source_at(segment, WEST_M + x, NORTH_M - 100.0)
+            assert (None if found is None else found.name) == source
+        old, new = index.ids_of_vintage("2023"), index.ids_of_vintage("2024-05")
+        assert sorted([*old, *new]) == list(range(len(index)))
+        assert index.centres[old][:, 0].max() < WEST_M + 152.0 + 30.0
+        both = index.centres[:, 1] > NORTH_M - 120.0
+        assert set(old) >= set(np.flatnonzero((index.centres[:, 0] < WEST_M + 152.0) & both))
+        assert len(index.ids_of_vintage("2022")) == len(index.ids_of_vintage("2023-0")) == 0
