@@ -15,7 +15,7 @@ from affine import Affine
 
 from crossgeo import disk
 from crossgeo.errors import InputError, LockedError, StoreError, UsageError, WeightsError
-from crossgeo.indexer import area, described, parts
+from crossgeo.indexer import parts
 from crossgeo.indexer.build import BuildOptions, Progress, build_index
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.indexer.manifest import ModelIdentity, check_file
@@ -37,13 +37,6 @@ def test_equal_builds_are_equal_byte_for_byte(build: Any, tmp_path: Path, ortho:
     assert one.hash == two.hash
     assert one.segments == two.segments  # names and checksums of every file
     assert {p.name for p in (tmp_path / "one.geo").iterdir()} == {"CURRENT", "LOCK", "manifest-000001.json", "segments"}
-
-
-def test_the_size_of_pieces_and_batches_changes_nothing(build: Any, ortho: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    one = build([ortho], "one.geo")
-    monkeypatch.setattr(area, "BLOCKS_PER_PIECE", 1)
-    monkeypatch.setattr(described, "BATCHES_PER_PIECE", 1)
-    assert build([ortho], "two.geo", batch=5).hash == one.hash
 
 
 def test_progress_counts_blocks_then_tiles_to_the_end(tmp_path: Path, describe: Any, identity: Any, options: Any, ortho: Path) -> None:
@@ -211,17 +204,6 @@ def test_imagery_of_several_pixel_sizes_shares_one_segment(build: Any, tmp_path:
     assert len(manifest.segments) == 1
     with GeoIndex.open(tmp_path / "a.geo") as index:
         assert index.read_window(index.segments[0], 353500.0, 3057950.0, 90.0, 90)[1].all()
-
-
-def test_moving_the_imagery_moves_the_tiles_equally(build: Any, tmp_path: Path, write_raster: Any, paint: Any) -> None:
-    rgb = paint(320, 320)
-    for name, dx in (("a", 0.0), ("b", 7680.0)):  # a whole number of blocks and of strides
-        path = write_raster(tmp_path / f"{name}.tif", rgb, affine=Affine(0.5, 0, 353400.0 + dx, 0, -0.5, 3058000.0))
-        build([path], f"{name}.geo")
-    with GeoIndex.open(tmp_path / "a.geo") as a, GeoIndex.open(tmp_path / "b.geo") as b:
-        order = [np.lexsort(i.centres.T) for i in (a, b)]
-        np.testing.assert_array_equal(a.centres[order[0]] + [7680.0, 0.0], b.centres[order[1]])
-        np.testing.assert_allclose(a.descriptors(order[0]), b.descriptors(order[1]), atol=1e-5)
 
 
 def test_one_crs_for_all_is_used_where_it_fits(build: Any, ortho: Path, far_ortho: Path) -> None:
