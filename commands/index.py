@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from crossgeo.commands import console, index_life, index_plan, outputs
+from crossgeo.commands import console, index_plan, outputs
+from crossgeo.commands import index_life as life
 from crossgeo.commands.index_options import About, IndexPath, Json
 from crossgeo.commands.index_summary import summary
 from crossgeo.commands.options import Weights, spread
@@ -119,5 +120,5 @@ def verify(
     console.say(f"{index}: whole")
 
 
-for command in (index_plan.plan, index_life.add, index_life.remove, index_life.compact, index_life.rollback, index_life.export):
+for command in (index_plan.plan, life.add, life.remove, life.compact, life.merge, life.rollback, life.export):
     app.command()(command)

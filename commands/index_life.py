@@ -1,4 +1,4 @@
-"""`geo index add`, `remove`, `rollback`: what happens to an index after it was built."""
+"""`geo index add`, `remove`, `merge`, `compact`, `rollback`, `export`: what happens to an index after it was built."""
 
 from __future__ import annotations
 
@@ -100,6 +100,25 @@ def rollback(
 
     done = roll_back(index, to)
     _say(index, f"generation {done.generation} of {done.created} answers again, {done.tiles} tiles", json=json)
+
+
+@spread
+def merge(
+    indexes: Annotated[list[Path], typer.Argument(metavar="INDEX...", help="Indexes of one model and grid, the first over the others.")],
+    out: Annotated[Path, typer.Option(help="The index to make.")],
+    weights: Weights = "egotr-s-drone",
+    *,
+    running: Running,
+    json: Json = False,
+) -> None:
+    """Join indexes into a new one that answers like a build of all their imagery."""
+    from crossgeo.indexer.merge import merge_indexes
+
+    outputs.check_new(out, "--out")
+    with console.Stages() as stages:
+        describe = when_needed(indexes[0], weights, running)
+        done = merge_indexes(indexes, out, describe, progress=lambda at: stages(at.stage, at.done, at.total))
+    _say(out, f"{done.tiles} tiles of {len(indexes)} indexes", json=json)
 
 
 def export(

@@ -37,7 +37,7 @@ def reached(changed: Mapping[tuple[int, int], Mask], g: GridRecord) -> Tiles:
 
 def changed_tiles(ground: Ground, changed: Mapping[tuple[int, int], Mask], g: GridRecord) -> Tiles:
     """Return the tiles of ground whose square may hold a pixel of the cells that changed."""
-    tiles = choose_tiles(ground, ground.coverage(_around(changed, g)), g)
+    tiles = choose_tiles(ground, ground.coverage(around(changed, g)), g)
     return tiles[among(tiles, reached(changed, g))]
 
 
@@ -50,7 +50,7 @@ def _numbers(tiles: Tiles) -> NDArray[np.int64]:
     return (tiles[:, 0].astype(np.int64) << 32) + tiles[:, 1]
 
 
-def _around(changed: Iterable[tuple[int, int]], g: GridRecord) -> list[tuple[int, int]]:
+def around(changed: Iterable[tuple[int, int]], g: GridRecord) -> list[tuple[int, int]]:
     """Return the blocks that tiles reach which reach these blocks."""
     reach = math.ceil(g.tile_m / (BLOCK_PX * g.gsd_m)) + 1
     steps = range(-reach, reach + 1)
