@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import shutil
 import stat
 from collections.abc import Iterator
@@ -54,11 +55,12 @@ def read(path: Path) -> bytes:
         raise unreadable(path, error) from error
 
 
-def check_readable(path: Path) -> None:
-    """Raise what `unreadable` says of a file that does not open: libraries call a lack of file handles damage."""
+def check_readable(path: Path) -> int:
+    """Return a file's size in bytes; raise what `unreadable` says where it does not open: libraries call a lack of handles damage."""
     try:
         disk.called("read", path)
-        path.open("rb").close()
+        with path.open("rb") as file:
+            return os.fstat(file.fileno()).st_size
     except OSError as error:
         raise unreadable(path, error) from error
 

@@ -20,7 +20,7 @@ from crossgeo.errors import GeoError, StoreError, UsageError
 from crossgeo.indexer.block_store import Mask, Pixels
 from crossgeo.indexer.grid import BLOCK_PX, Bounds, Window
 from crossgeo.indexer.ground import Ground
-from crossgeo.indexer.manifest import Manifest, ModelIdentity, SegmentRecord, SourceRecord, check_model, read_manifest
+from crossgeo.indexer.manifest import ATTEMPTS, Manifest, ModelIdentity, SegmentRecord, SourceRecord, check_model, pointer, read_manifest
 from crossgeo.indexer.parts import Part, Zone, zones_of
 from crossgeo.indexer.places import LAT_LON, carry_bounds
 from crossgeo.indexer.sources_of import first_over, is_of_vintage, shown_layers, sources_of
@@ -28,7 +28,6 @@ from crossgeo.indexer.vector_index import VectorIndex, best
 from crossgeo.indexer.windows import BlockCache, read_window, read_windows, windows_at
 
 _EARTH_RADIUS_M = 6_371_008.8
-_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -93,12 +92,12 @@ class GeoIndex:
         Raise InputError where there is no index, StoreError naming the file that is damaged, MismatchError for a newer format.
         """
         folder = Path(path)
-        for attempt in range(_ATTEMPTS):
-            manifest = read_manifest(folder)
+        for attempt in range(ATTEMPTS):
+            before = pointer(folder)
             try:
-                return cls(folder, manifest)
+                return cls(folder, read_manifest(folder))
             except StoreError:
-                if attempt == _ATTEMPTS - 1 or read_manifest(folder).generation == manifest.generation:
+                if attempt == ATTEMPTS - 1 or pointer(folder) == before:
                     raise  # not a build that replaced this generation while it was being opened
         raise AssertionError("unreachable")
 

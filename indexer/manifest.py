@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from crossgeo import disk
-from crossgeo.errors import InputError, MismatchError
+from crossgeo.errors import InputError, MismatchError, StoreError
 from crossgeo.indexer import files
 from crossgeo.indexer.grid import Bounds
 
@@ -22,6 +22,7 @@ VERSION = 1
 IMAGERY_FILE = "blocks.lmdb"
 TILES_FILE = "descriptors.h5"
 SEARCH_FILE = "ann.faiss"
+ATTEMPTS = 50  # of a reader: so many new generations may each take away, while it reads, what an older one needed
 FEATURES = frozenset(
     {"layers", "removed", "vintage", "mask", "detail"}
 )  # what a reader must understand to answer rightly (docs/formats.md)
@@ -230,6 +231,14 @@ def point_to(index: Path, path: Path, data: bytes) -> None:
 def has_index(index: Path) -> bool:
     """Say whether a folder holds a finished index."""
     return files.what_is(index / "CURRENT") is not None
+
+
+def pointer(index: Path) -> str | None:
+    """Return the name of the manifest that counts, None where CURRENT is damaged: a reader sees by it whether it was overtaken."""
+    try:
+        return _read_current(index)[0]
+    except StoreError:
+        return None
 
 
 def _read_current(index: Path) -> tuple[str, str]:

@@ -41,8 +41,7 @@ class VectorIndex:
     """
 
     def __init__(self, path: Path) -> None:
-        check_readable(path)
-        size = path.stat().st_size
+        size = check_readable(path)
         faiss.set_deserialization_vector_byte_limit(size)  # no vector in the file is longer than the file
         faiss.set_deserialization_loop_limit(1 << 20)
         try:
