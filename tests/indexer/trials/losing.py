@@ -1,7 +1,7 @@
 """Cut the power at every moment of an index's life, open what may be left, and print what came of it as JSON.
 
 Run: python losing.py FOLDER --states 300 [--seed 0]. The calls to the file system of a life are recorded, a life in which every step is
-broken off at random points and right after its commit and then given again; power.py says which states a cut after each of them may
+broken off before some syncs and right after its commit and then given again; power.py says which states a cut after each of them may
 leave. Each must open as the last acknowledged generation or as the one that was being made, whole; of some the life goes on to its end, as
 if nothing had been.
 """
@@ -20,9 +20,10 @@ from power import Disk
 from world import Step, ask, life, state, write_imagery
 
 from crossgeo import disk
+from crossgeo.errors import GeoError
 
 GO_ON_EVERY = 12
-BREAKS = 2
+BREAKS = 3
 
 
 class BrokenOff(BaseException):
@@ -33,14 +34,14 @@ def recorded(folder: Path, steps: Sequence[Step], rng: random.Random) -> tuple[D
     """Return the calls of a life and the answers after each step."""
     out, calls, answers = folder / "a.geo", Disk(folder), []
     for number, step in enumerate(steps):
-        for points in [*sorted(rng.randrange(1, 25) for _ in range(BREAKS)), None]:
-            disk.CALL = calls.record
-            disk.FAULT = _after_commit if points is None else _after(points)
+        for syncs in [*sorted(rng.randrange(1, 20) for _ in range(BREAKS)), None]:
+            disk.CALL = calls.record if syncs is None else _before_a_sync(syncs, calls)
+            disk.FAULT = _after_commit if syncs is None else None
             try:
                 step(out)
             except BrokenOff:
                 calls.mark("broken off")
-        disk.FAULT = None
+        disk.CALL, disk.FAULT = calls.record, None
         step(out)
         disk.CALL = None
         calls.mark(f"acknowledged {number}")
@@ -53,15 +54,17 @@ def _after_commit(point: str) -> None:
         raise BrokenOff
 
 
-def _after(points: int) -> Callable[[str], None]:
-    left = [points]
+def _before_a_sync(syncs: int, calls: Disk) -> Callable[[str, Path, Path | None], None]:
+    """Return a hook that records and breaks off before the n-th sync, where the most is at risk."""
+    left = [syncs]
 
-    def break_off(_: str) -> None:
-        left[0] -= 1
-        if left[0] == 0:
+    def record(kind: str, path: Path, target: Path | None) -> None:
+        left[0] -= kind == "sync"
+        if left[0] == 0 and kind == "sync":
             raise BrokenOff
+        calls.record(kind, path, target)
 
-    return break_off
+    return record
 
 
 def lay_out(found: dict[str, bytes | None], folder: Path) -> None:
@@ -104,10 +107,13 @@ def main() -> None:
         elif said in allowed:
             kept[allowed.index(said)] += 1
         if number % GO_ON_EVERY == 0:
-            for step in steps[done:]:
-                step(out)
+            try:
+                for step in steps[done:]:
+                    step(out)
+            except GeoError as error:
+                wrong.append([at, done, "going on", repr(error)])
             if ask(out) != answers[-1] or (done < len(steps) and state(out) != [answers[-1][1], [], []]):
-                wrong.append([at, done, "going on", ask(out), state(out)])
+                wrong.append([at, done, "at the end", ask(out)])
             went_on += 1
         shutil.rmtree(folder)
     summary = {"seed": args.seed, "events": len(calls.events), "states": args.states, "went_on": went_on}

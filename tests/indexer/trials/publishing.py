@@ -2,7 +2,7 @@
 
 Run: python publishing.py FOLDER --seconds 300 [--every-s 0.05] [--seed 0]. Three indexes take turns in one folder, each publication a new
 generation whose segments are moved in and whose forerunners are removed. A reader opens, asks for all there is, waits, asks again and
-closes: both times every answer must be that of one and the same generation, and to open must never fail.
+closes: both times every answer must be that of one and the same generation, and to open must never fail; nor may `verify` find damage.
 A process of its own, so that forking is safe: it starts no thread before it forks.
 """
 
@@ -23,6 +23,7 @@ from world import ask, build, digest, publish, state, write_imagery
 
 from crossgeo.errors import GeoError
 from crossgeo.indexer.index import GeoIndex
+from crossgeo.indexer.verify import verify_index
 
 READERS = 4
 
@@ -43,6 +44,8 @@ def reader(out: Path, oracle: dict[str, str], until: float, rng: random.Random) 
                 if said != [oracle[index.manifest.hash]] * 2:
                     wrong.append([index.generation, index.manifest.hash, said])
                 answers += 2
+            if problems := verify_index(out):
+                wrong.append(problems)
         except GeoError as error:
             wrong.append(repr(error))
     return {"answers": answers, "generations": len(generations), "slowest_open_s": round(slowest_s, 3), "wrong": wrong}

@@ -24,7 +24,7 @@ from crossgeo.indexer import area, described, files
 from crossgeo.indexer.add import AddOptions, add_to_index
 from crossgeo.indexer.build import BuildOptions, build_index
 from crossgeo.indexer.compact import compact_index
-from crossgeo.indexer.generations import KEEP, tidy
+from crossgeo.indexer.generations import tidy
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.indexer.lock import locked
 from crossgeo.indexer.manifest import ModelIdentity, has_index, read_manifest, segment_path, write_manifest
@@ -130,7 +130,7 @@ def publish(variant: Path, out: Path) -> None:
                 files.move_folder(arriving, segment_path(out, segment.name))
         manifest = replace(manifest, generation=generation, previous=generation - 1 or None)
         write_manifest(out, manifest)
-        tidy(out, manifest, KEEP, ["work"])
+        tidy(out, manifest, 0, ["work"])
 
 
 def ask(out: Path) -> list[Any]:
