@@ -30,6 +30,8 @@ def build(
     crs: Annotated[str | None, typer.Option(help="One metric CRS for all, like EPSG:32645; else each place gets its UTM zone.")] = None,
     source_crs: Annotated[str | None, typer.Option(help="CRS of sources that name none.")] = None,
     min_valid: Annotated[float, typer.Option(min=0.0, max=1.0, help="Leave out a tile with less imagery than this share.")] = 0.15,
+    min_contrast: Annotated[float | None, typer.Option(min=0.0, max=255.0, help="Leave out tiles that show less, like water.")] = None,
+    sparse_below: Annotated[float | None, typer.Option(min=0.0, max=255.0, help="Twice the stride where tiles show less.")] = None,
     weights: Weights = "egotr-s-drone",
     *,
     about: About,
@@ -51,6 +53,7 @@ def build(
     options = BuildOptions(
         gsd_m=gsd_m, tile_m=view.extent_m, stride_m=stride_m, tile_px=view.size_px, min_valid=min_valid, crs=crs, source_crs=source_crs,
         overwrite=overwrite, vintage=about.vintage, licence=about.licence, masks=about.masks(), keep=about.keep,
+        min_contrast=min_contrast, sparse_below=sparse_below,
     )  # fmt: skip
     with console.Stages() as stages:
         build_index(sources, out, describer.tiles, describer.identity, options, progress=lambda at: stages(at.stage, at.done, at.total))

@@ -245,7 +245,7 @@ class GeoSearch:
         camera = camera_of(picture, heading_deg, fov_deg, height_m, tilt_deg, kind)
         kinds = self._kinds(picture, camera)
         # A circle between the centres of tiles still lies on imagery, so it is never taken smaller than the stride.
-        reach_m = max(radius_m or DEFAULT_NEAR_RADIUS_M, self.index.stride_m)
+        reach_m = max(radius_m or DEFAULT_NEAR_RADIUS_M, self.index.widest_stride_m)
         ids = self.index.ids_near(*near, reach_m) if near is not None else None
         if len(self.index) == 0 or (ids is not None and len(ids) == 0):
             nowhere = _Found(camera, [], "outside_coverage", kinds[0])

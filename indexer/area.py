@@ -117,9 +117,11 @@ class Area:
     def _no_tiles(self) -> str:
         names = ", ".join(str(s.path) for s in self._sources[:3])
         width, height = self._bounds[2] - self._bounds[0], self._bounds[3] - self._bounds[1]
+        bare = self._grid.min_contrast is None
+        shows, content = ("", "") if bare else (f" and a contrast of {self._grid.min_contrast:g}", " or --min-contrast")
         return (
             f"{names}: the valid imagery, {width:.0f} x {height:.0f} m, fills no tile of {self._grid.tile_m:g} m to a share of "
-            f"{self._grid.min_valid:g}; give imagery of more ground, or lower --min-valid"
+            f"{self._grid.min_valid:g}{shows}; give imagery of more ground, or lower --min-valid{content}"
         )
 
     def _write_blocks(self, path: Path, step: Step) -> None:

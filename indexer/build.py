@@ -53,6 +53,8 @@ class BuildOptions:
     stride_m: float = 15.0  # from one tile's centre to the next
     tile_px: int = 192  # side of a tile as the model reads it
     min_valid: float = 0.15  # share of a tile that must be imagery: photos are taken at the rim of a flight, too
+    min_contrast: float | None = None  # tiles that show less (contrast.py), like water, are left out
+    sparse_below: float | None = None  # of tiles that show less, every second of every second row is kept: a coarser stride there
     centre_valid: bool = False  # True asks for imagery at the centre of each tile; photos taken past the rim would find none
     crs: str | None = None  # one metric CRS for all sources; None: the UTM zone of each source's centre
     source_crs: str | None = None  # CRS of sources that name none
@@ -76,6 +78,8 @@ class BuildOptions:
             "jpeg_quality": 1 <= self.jpeg_quality <= 100,
             "max_coarser": self.max_coarser > 0.0,
             "keep": self.keep >= 0,
+            "min_contrast": self.min_contrast is None or 0.0 <= self.min_contrast <= 255.0,
+            "sparse_below": self.sparse_below is None or 0.0 <= self.sparse_below <= 255.0,
         }
         for name, fine in checks.items():
             if not fine:
@@ -158,7 +162,8 @@ def source_records(sources: Sequence[Source], o: BuildOptions, layer: int = 0) -
 def grid_of(o: BuildOptions) -> GridRecord:
     """Return the numbers that fix the pixels of blocks and tiles."""
     crs = None if o.crs is None else crs_text(geodesy.parse_crs(o.crs))
-    return GridRecord(o.gsd_m, o.tile_m, o.stride_m, o.tile_px, o.min_valid, o.centre_valid, o.jpeg_quality, crs)
+    content = o.min_contrast, o.sparse_below
+    return GridRecord(o.gsd_m, o.tile_m, o.stride_m, o.tile_px, o.min_valid, o.centre_valid, o.jpeg_quality, crs, *content)
 
 
 def _check_out(out: Path) -> None:

@@ -35,7 +35,7 @@ def need_room(path: Path, size_bytes: int) -> None:
 
 def damaged(path: Path, what: str) -> StoreError:
     """Return the error for a file of an index that is not what it should be; `what` follows its name."""
-    return StoreError(f"{path} {what}; restore the file or build the index again with --overwrite")
+    return StoreError(f"{path} {what}; restore the file, try `geo index verify --repair`, or build the index again with --overwrite")
 
 
 def unreadable(path: Path, error: OSError) -> GeoError:

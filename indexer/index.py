@@ -18,6 +18,7 @@ from pyproj import CRS
 from crossgeo import geodesy
 from crossgeo.errors import GeoError, StoreError, UsageError
 from crossgeo.indexer.block_store import Mask, Pixels
+from crossgeo.indexer.contrast import SPARSE
 from crossgeo.indexer.grid import BLOCK_PX, Bounds, Window
 from crossgeo.indexer.ground import Ground
 from crossgeo.indexer.manifest import ATTEMPTS, Manifest, ModelIdentity, SegmentRecord, SourceRecord, check_model, pointer, read_manifest
@@ -120,6 +121,11 @@ class GeoIndex:
     def generation(self) -> int:
         """The number of the generation that is open."""
         return self.manifest.generation
+
+    @property
+    def widest_stride_m(self) -> float:
+        """From one tile to the next where ground is dull, and tiles are therefore fewer; elsewhere it is `stride_m`."""
+        return self.stride_m * (1 if self.manifest.grid.sparse_below is None else SPARSE)
 
     def check_model(self, identity: ModelIdentity) -> None:
         """Raise MismatchError unless a model is the one that described this index's tiles, weights and view alike."""

@@ -24,7 +24,7 @@ TILES_FILE = "descriptors.h5"
 SEARCH_FILE = "ann.faiss"
 ATTEMPTS = 50  # of a reader: so many new generations may each take away, while it reads, what an older one needed
 FEATURES = frozenset(
-    {"layers", "removed", "vintage", "mask", "detail"}
+    {"layers", "removed", "vintage", "mask", "content"}
 )  # what a reader must understand to answer rightly (docs/formats.md)
 _CURRENT = re.compile(r"(manifest-(\d{6,})\.json) ([0-9a-f]{64})\n")
 _MANIFEST = re.compile(r"(manifest-(\d{6,})\.json)")
@@ -105,6 +105,8 @@ class GridRecord:
     centre_valid: bool
     jpeg_quality: int
     crs: str | None  # where one CRS was asked for; None: the UTM zone of each source
+    min_contrast: float | None = None  # tiles that show less are left out (contrast.py)
+    sparse_below: float | None = None  # of tiles that show less, every second of every second row is kept
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,8 @@ class Manifest:
             found.add("vintage")
         if any(s.mask is not None for s in self.sources):
             found.add("mask")
+        if self.grid.min_contrast is not None or self.grid.sparse_below is not None:
+            found.add("content")
         return sorted(found)
 
     def content(self) -> dict[str, Any]:

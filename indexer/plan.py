@@ -37,7 +37,7 @@ class Plan:
     """What a build would take. Where imagery has gaps, all but the blocks are estimates from the sample."""
 
     blocks: int  # at most: blocks without a valid pixel are not kept
-    tiles: int
+    tiles: int  # before those that show too little are left out (min_contrast, sparse_below)
     zones: int  # metric CRSs
     valid_share: float  # of the ground within the bounds of the sources and outside masks
     bytes: int  # of the finished index

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from crossgeo.indexer import grid
 from crossgeo.indexer.block_store import Mask
+from crossgeo.indexer.contrast import contrasts, kept_where_dull
 from crossgeo.indexer.grid import BLOCK_PX, CELL_PX
 from crossgeo.indexer.ground import Ground
 from crossgeo.indexer.manifest import GridRecord
@@ -26,7 +27,18 @@ def rule_of(g: GridRecord) -> grid.TileRule:
 
 def choose_tiles(ground: Ground, coverage: Mapping[tuple[int, int], Mask], g: GridRecord) -> Tiles:
     """Return the tiles of ground with this coverage."""
-    return grid.select_tiles(dict(coverage), rule_of(g))
+    return _with_content(ground, grid.select_tiles(dict(coverage), rule_of(g)), g)
+
+
+def _with_content(ground: Ground, tiles: Tiles, g: GridRecord) -> Tiles:
+    """Return those of (n, 2) tiles that show as much as is asked for."""
+    if (g.min_contrast is None and g.sparse_below is None) or not len(tiles):
+        return tiles
+    shown = contrasts(ground, tiles, g.gsd_m, g.tile_m, g.stride_m)
+    kept = np.ones(len(tiles), bool) if g.min_contrast is None else shown >= g.min_contrast
+    if g.sparse_below is not None:
+        kept &= (shown >= g.sparse_below) | kept_where_dull(tiles)
+    return tiles[kept]
 
 
 def reached(changed: Mapping[tuple[int, int], Mask], g: GridRecord) -> Tiles:
@@ -37,8 +49,8 @@ def reached(changed: Mapping[tuple[int, int], Mask], g: GridRecord) -> Tiles:
 
 def changed_tiles(ground: Ground, changed: Mapping[tuple[int, int], Mask], g: GridRecord) -> Tiles:
     """Return the tiles of ground whose square may hold a pixel of the cells that changed."""
-    tiles = choose_tiles(ground, ground.coverage(around(changed, g)), g)
-    return tiles[among(tiles, reached(changed, g))]
+    tiles = grid.select_tiles(ground.coverage(around(changed, g)), rule_of(g))
+    return _with_content(ground, tiles[among(tiles, reached(changed, g))], g)
 
 
 def among(tiles: Tiles, others: Tiles) -> NDArray[np.bool_]:

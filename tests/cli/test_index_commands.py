@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rasterio.transform import from_origin
 
 Refused = Callable[..., str]
 
@@ -116,3 +117,34 @@ def test_a_full_disk_is_said_and_publishes_nothing(city: Any, refused: Refused, 
     line = refused(8, "index", "build", city.ortho, "--out", disk / "a.geo", "--stride-m", "5", *city.place_weights)
     assert str(disk) in line
     assert not (disk / "a.geo" / "CURRENT").exists()
+
+
+def test_an_index_lives_on_after_it_was_built(
+    city: Any, geo: Any, refused: Refused, tmp_path: Path, write_ortho: Any, patchwork: Any
+) -> None:
+    index, out = tmp_path / "a.geo", tmp_path / "tiles.csv"
+    shutil.copytree(city.index, index)
+    more = write_ortho(tmp_path / "more.tif", patchwork(4), transform=from_origin(363_120.0, 3_057_600.0, 0.25, 0.25))
+    first = json.loads(geo("index", "info", index, "--json").stdout)
+    planned = json.loads(geo("index", "plan", more, "--stride-m", "30", "--tiles-per-s", "10", "--json").stdout)
+    added = geo("index", "add", index, more, "--vintage", "2024-05", "--licence", "CC BY 4.0", *city.place_weights)
+    assert added.exit_code == 0, added.output
+    shown = geo("index", "info", index).stdout
+    for word in ("taken 2024-05", "licence CC BY 4.0", "generation 1", "removed"):
+        assert word in shown
+    both = json.loads(geo("index", "info", index, "--json").stdout)
+    assert first["tiles"] < both["tiles"] <= first["tiles"] + planned["tiles"] + 10
+    assert geo("index", "export", index, "--out", out).exit_code == 0
+    assert "2024-05" in out.read_text()
+    removed = json.loads(geo("index", "remove", index, "--vintage", "2024", *city.place_weights, "--json").stdout)
+    assert (removed["tiles"], [s["name"] for s in removed["sources"]]) == (first["tiles"], ["ortho.tif"])
+    assert geo("index", "rollback", index).exit_code == 0
+    assert json.loads(geo("index", "info", index, "--json").stdout)["tiles"] == both["tiles"]
+    assert geo("index", "compact", index).exit_code == 0
+    assert "no generation before" in refused(3, "index", "rollback", index)
+    assert geo("index", "verify", index, "--repair").exit_code == 0
+    assert "nothing is named" in refused(2, "index", "remove", index)
+    assert "give one of them" in refused(2, "index", "remove", index, "--bounds", "0", "0", "1", "1", "--polygon", more)
+    assert "exists already" in refused(3, "index", "merge", index, city.index, "--out", index)
+    merged = geo("index", "merge", index, city.index, "--out", tmp_path / "m.geo", *city.place_weights)
+    assert merged.exit_code == 0, merged.output

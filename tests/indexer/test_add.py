@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import errno
 import fcntl
 from pathlib import Path
 from typing import Any
@@ -15,12 +13,9 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossgeo import disk
-from crossgeo.errors import InputError, LimitError, LockedError, MismatchError, UsageError
+from crossgeo.errors import InputError, LockedError, MismatchError, UsageError
 from crossgeo.indexer.add import AddOptions, add_to_index
 from crossgeo.indexer.build import BuildOptions, build_index
-from crossgeo.indexer.generations import roll_back
-from crossgeo.indexer.index import GeoIndex
 from crossgeo.indexer.manifest import ModelIdentity, read_manifest
 from crossgeo.indexer.verify import verify_index
 
@@ -175,31 +170,3 @@ def test_an_interrupted_addition_goes_on_and_another_one_is_not_mixed_in(
     assert again[0] < done.segments[-1].tiles
     assert not (made / "work").exists()
     assert add_to_index([far_ortho], made, describe, identity).tiles > done.tiles
-
-
-def test_a_full_disk_leaves_the_old_generation_answering(
-    made: Path, far_ortho: Path, describe: Any, identity: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = read_manifest(made)
-    points: list[str] = []
-    monkeypatch.setattr(disk, "FAULT", points.append)
-    add_to_index([far_ortho], made, describe, identity)
-    roll_back(made)
-    for number in range(0, len(points), 3):
-        left = [number]
-
-        def full(_: str, left: list[int] = left) -> None:
-            left[0] -= 1
-            if left[0] < 0:
-                raise OSError(errno.ENOSPC, "No space left on device")
-
-        monkeypatch.setattr(disk, "FAULT", full)
-        with contextlib.suppress(LimitError):
-            add_to_index([far_ortho], made, describe, identity, AddOptions(restart=True))
-        monkeypatch.setattr(disk, "FAULT", None)
-        with GeoIndex.open(made) as index:
-            assert index.manifest.tiles in (first.tiles, first.tiles + index.manifest.segments[-1].tiles)
-        if read_manifest(made).generation != first.generation:
-            roll_back(made)
-    assert add_to_index([far_ortho], made, describe, identity).tiles > first.tiles
-    assert verify_index(made) == []
