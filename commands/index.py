@@ -10,7 +10,7 @@ import typer
 
 from crossgeo.commands import console, index_plan, outputs
 from crossgeo.commands import index_life as life
-from crossgeo.commands.index_options import About, IndexPath, Json
+from crossgeo.commands.index_options import About, IndexPath, Json, Searching
 from crossgeo.commands.index_summary import summary
 from crossgeo.commands.options import Weights, spread
 from crossgeo.commands.run_options import Running
@@ -35,6 +35,7 @@ def build(
     weights: Weights = "egotr-s-drone",
     *,
     about: About,
+    searching: Searching,
     running: Running,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an index that is there.")] = False,
     json: Json = False,
@@ -52,7 +53,7 @@ def build(
         raise UsageError(f"--tile-m {tile_m:g}: {weights} reads tiles of {view.extent_m:g} m; leave --tile-m out or give other --weights")
     options = BuildOptions(
         gsd_m=gsd_m, tile_m=view.extent_m, stride_m=stride_m, tile_px=view.size_px, min_valid=min_valid, crs=crs, source_crs=source_crs,
-        overwrite=overwrite, vintage=about.vintage, licence=about.licence, masks=about.masks(), keep=about.keep,
+        overwrite=overwrite, vintage=about.vintage, licence=about.licence, masks=about.masks(), keep=about.keep, budget=searching.budget(),
         min_contrast=min_contrast, sparse_below=sparse_below,
     )  # fmt: skip
     with console.Stages() as stages:
@@ -77,6 +78,7 @@ def info(index: IndexPath, json: Json = False) -> None:
         ("model", f"{model['name']}, weights {model['sha256'][:12]}, view {model['view']}"),
         ("tiles", f"{found['tiles']}, {found['tile_m']:g} m wide every {found['stride_m']:g} m, pixels of {found['gsd_m']:g} m"),
     ]
+    rows += [("search", line) for line in found["search"]]
     if found["removed_tiles"]:
         rows.append(("removed", f"{found['removed_tiles']} tiles, whose room `geo index compact` gives back"))
     for segment in found["segments"]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crossgeo.commands import console, outputs
-from crossgeo.commands.index_options import About, IndexPath, Json, Keep
+from crossgeo.commands.index_options import About, IndexPath, Json, Keep, Searching
 from crossgeo.commands.index_summary import disk_bytes, summary
 from crossgeo.commands.options import Weights, spread
 from crossgeo.commands.run_options import Running
@@ -34,6 +34,7 @@ def add(
     weights: Weights = "egotr-s-drone",
     *,
     about: About,
+    searching: Searching,
     running: Running,
     restart: Annotated[bool, typer.Option("--restart", help="Throw away an unfinished addition of other imagery.")] = False,
     json: Json = False,
@@ -53,6 +54,7 @@ def add(
         over=over,
         keep=about.keep,
         restart=restart,
+        budget=searching.budget(),
     )
     describer = EgoTRDescriber.load(weights, running.options(build=True), lambda: of_imagery(sources, source_crs))
     with console.Stages() as stages:
@@ -141,16 +143,19 @@ def export(
             console.say(f"{descriptors}: {rows} x {dim} float32")
 
 
+@spread
 def compact(
     index: IndexPath,
     keep: Annotated[int, typer.Option(min=0, help="How many generations before the new one stay; 0 frees all room.")] = 0,
+    *,
+    searching: Searching,
     json: Json = False,
 ) -> None:
     """Rewrite an index without what is removed, in as few files as it needs, and give the room of older generations back."""
     from crossgeo.indexer.compact import compact_index
 
     before = disk_bytes(index)
-    compact_index(index, keep)
+    compact_index(index, keep, searching.budget())
     _say(index, f"{before / 1e6:.1f} MB before, {disk_bytes(index) / 1e6:.1f} MB now", json=json)
 
 

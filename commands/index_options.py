@@ -2,18 +2,46 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from crossgeo.errors import UsageError
+
 if TYPE_CHECKING:
     from crossgeo.indexer.region import Region
+    from crossgeo.indexer.vectors.structure import Budget
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 IndexPath = Annotated[Path, typer.Argument(metavar="INDEX", envvar="GEO_INDEX", help="The index.")]
 Keep = Annotated[int, typer.Option(min=0, help="How many generations before the new one stay, to go back to.")]
+
+
+@dataclass(frozen=True)
+class Searching:
+    """What a search of the index may cost and must find."""
+
+    recall: Annotated[float, typer.Option(min=0.5, max=1.0, help="Share of the best tiles that a search finds; 1 for exact.")] = 0.99
+    max_memory: Annotated[str | None, typer.Option(help="What is searched may take so much, like 8GB.")] = None
+    max_latency_ms: Annotated[float, typer.Option(min=0.1, help="Search exactly as long as one query takes no longer.")] = 50.0
+
+    def budget(self) -> Budget:
+        """Return what the options say; raise UsageError for a size that is none."""
+        from crossgeo.indexer.vectors.structure import Budget
+
+        return Budget(self.recall, math.inf if self.max_memory is None else _size_bytes(self.max_memory), self.max_latency_ms)
+
+
+def _size_bytes(text: str) -> float:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMGT]?)(i?)B?", text.strip(), re.IGNORECASE)
+    if found is None:
+        raise UsageError(f"--max-memory {text!r} is no size; give one like 8GB, 512MB or 4GiB")
+    number, unit, binary = found.groups()
+    return float(number) * (1024.0 if binary else 1000.0) ** (" kmgt".index(unit.lower()) if unit else 0)
 
 
 @dataclass(frozen=True)

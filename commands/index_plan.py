@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crossgeo.commands import console
-from crossgeo.commands.index_options import Json
+from crossgeo.commands.index_options import Json, Searching
 from crossgeo.commands.options import Weights, spread
 from crossgeo.commands.run_options import Running
 
@@ -31,6 +31,7 @@ def plan(
     tiles_per_s: Annotated[float | None, typer.Option(min=0.001, help="How many tiles a second; without it, a short try says.")] = None,
     weights: Weights = "egotr-s-drone",
     *,
+    searching: Searching,
     running: Running,
     json: Json = False,
 ) -> None:
@@ -42,7 +43,15 @@ def plan(
     from crossgeo.indexer.region import Region
 
     masks = tuple(Region.read(path) for path in mask or ())
-    options = BuildOptions(gsd_m=gsd_m, stride_m=stride_m, min_valid=min_valid, crs=crs, source_crs=source_crs, masks=masks)
+    options = BuildOptions(
+        gsd_m=gsd_m,
+        stride_m=stride_m,
+        min_valid=min_valid,
+        crs=crs,
+        source_crs=source_crs,
+        masks=masks,
+        budget=searching.budget(),
+    )
     describe = None
     if tiles_per_s is None:
         describe = EgoTRDescriber.load(weights, running.options(build=False), lambda: of_imagery(sources, source_crs)).tiles
@@ -62,6 +71,7 @@ def _rows(found: Plan) -> list[tuple[str, str]]:
         ),
         ("disk", f"about {_size(found.bytes)}, up to {_size(found.peak_bytes)} while it is built"),
     ]
+    rows += [("search", line) for line in found.search]
     if found.describe_s is not None and found.hours is not None:
         rows.append(("time", f"about {_span(found.cut_s + found.describe_s)}, {found.tiles_per_s:.1f} tiles a second"))
     return rows

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from crossgeo.indexer.index import Segment
-    from crossgeo.indexer.manifest import Manifest, SourceRecord
+    from crossgeo.indexer.manifest import Manifest, SegmentRecord, SourceRecord
 
 
 def summary(path: Path) -> dict[str, Any]:
@@ -28,6 +28,7 @@ def summary(path: Path) -> dict[str, Any]:
             "stride_m": index.stride_m,
             "gsd_m": index.gsd_m,
             "segments": [_segment(segment) for segment in index.segments],
+            "search": [_search(record, manifest.latency_ms.get(record.name)) for record in manifest.segments if record.tiles],
             "sources": [_source(source) for source in manifest.sources],
             "generations": _generations(path, manifest),
             "bytes": disk_bytes(path),
@@ -37,6 +38,17 @@ def summary(path: Path) -> dict[str, Any]:
 def disk_bytes(path: Path) -> int:
     """Return how many bytes an index takes on disk, older generations included."""
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def _search(record: SegmentRecord, latency_ms: float | None) -> str:
+    took = "" if latency_ms is None else f", {latency_ms:.2g} ms a query where it was built"
+    found = record.search
+    if found is None:
+        return f"{record.tiles} tiles exactly{took}"
+    return (
+        f"{record.tiles} tiles by {found.structure}: {found.recall_at_1:.1%} of the best and {found.recall_at_10:.1%} of the ten best, "
+        f"{found.lists_searched} lists a query, {found.memory_bytes / 1e6:.0f} MB{took}"
+    )
 
 
 def _segment(segment: Segment) -> dict[str, Any]:

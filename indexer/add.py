@@ -32,6 +32,7 @@ from crossgeo.indexer.manifest import (
 )
 from crossgeo.indexer.region import Region
 from crossgeo.indexer.tiles import reached
+from crossgeo.indexer.vectors.structure import USUAL, Budget
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class AddOptions:
     batch: int = 32  # tiles described at once
     max_coarser: float = 4.0  # a source with pixels more than this many times the index's is refused
     keep: int = KEEP  # how many generations before the new one stay
+    budget: Budget = USUAL  # what a search of it may cost and must find
     restart: bool = False  # throw away an unfinished addition of other imagery
 
     def __post_init__(self) -> None:
@@ -100,7 +102,7 @@ def add_to_index(
                     layers = tuple(base.layers(crs))
                     between = Between(layer, (), layers) if options.over else Between(layer, layers)
                     areas.append(Area(n, index, journal, geodesy.parse_crs(crs), some, manifest.grid, options.masks, between))
-                made = make_areas(areas, describe, options.batch, identity.name, progress)
+                made = make_areas(areas, describe, options.batch, identity.name, progress, options.budget)
                 kept = _superseded(base, made, over=options.over)
             all_sources = (*records, *manifest.sources) if options.over else (*manifest.sources, *records)
             done = commit(index, manifest.identity, manifest.grid, all_sources, [*kept, *made], manifest.generation)

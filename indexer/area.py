@@ -34,6 +34,7 @@ from crossgeo.indexer.region import Region, mask_cells
 from crossgeo.indexer.segment_files import file_record, is_whole, matches, move_in, seal, write_tiles
 from crossgeo.indexer.source import Source, fill
 from crossgeo.indexer.tiles import changed_tiles, choose_tiles
+from crossgeo.indexer.vectors.structure import Budget
 
 BLOCKS_PER_PIECE = 64
 RECORD = struct.Struct("<iiI")
@@ -187,17 +188,16 @@ class Area:
 
     # Descriptors
 
-    def describe(self, describe: Describe, batch: int, model: str, step: Step) -> SegmentRecord:
+    def describe(self, describe: Describe, batch: int, model: str, step: Step, budget: Budget) -> SegmentRecord:
         """Describe the tiles, write the segment's files, move it into place and return its record."""
-        dim = 0
+        dim, search = 0, None
         if len(self.tiles):
             with BlockStore(self._folder / IMAGERY_FILE) as store:
                 ground, pieces = self._ground(store), f"{self._name}/descriptors"
                 found = describe_tiles(self._journal, pieces, ground, self.tiles, self._grid, describe, batch, model, step)
-            write_tiles(self._folder, found, self.tiles)
-            dim = found.shape[1]
+                dim, search = write_tiles(self._folder, found, self.tiles, budget)
         layer = 0 if self._between is None else self._between.layer
-        record = seal(self._folder, crs_text(self.crs), self._bounds, self._block_count, len(self.tiles), dim, layer)
+        record = seal(self._folder, crs_text(self.crs), self._bounds, self._block_count, len(self.tiles), dim, layer, search)
         self._journal.put_json(f"{self._name}/segment.json", plain(record))
         move_in(self._index, self._folder, record)
         return record

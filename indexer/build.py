@@ -38,6 +38,7 @@ from crossgeo.indexer.places import crs_text, ground_m
 from crossgeo.indexer.region import Region
 from crossgeo.indexer.segment_files import is_whole
 from crossgeo.indexer.source import Source
+from crossgeo.indexer.vectors.structure import USUAL, Budget
 
 _MAX_STRETCH = 0.01  # of lengths, that a metric CRS may have where imagery lies
 _MAX_BLOCKS = 20_000_000
@@ -66,6 +67,7 @@ class BuildOptions:
     licence: str | None = None
     masks: tuple[Region, ...] = ()  # ground that is not to be indexed
     keep: int = KEEP  # how many generations before this one stay
+    budget: Budget = USUAL  # what a search may cost and must find
 
     def __post_init__(self) -> None:
         checks = {
@@ -256,7 +258,7 @@ def _make_segments(
         Area(n, out, journal, geodesy.parse_crs(crs), sources, wanted.grid, options.masks)
         for n, (crs, sources) in enumerate(groups.items())
     ]
-    return make_areas(areas, describe, options.batch, wanted.identity.name, progress)
+    return make_areas(areas, describe, options.batch, wanted.identity.name, progress, options.budget)
 
 
 def build_plan(identity: ModelIdentity, grid: GridRecord, sources: Sequence[SourceRecord]) -> dict[str, Any]:
@@ -265,7 +267,7 @@ def build_plan(identity: ModelIdentity, grid: GridRecord, sources: Sequence[Sour
 
 
 def make_areas(
-    areas: Sequence[Area], describe: Describe, batch: int, model: str, progress: Callable[[Progress], None] | None
+    areas: Sequence[Area], describe: Describe, batch: int, model: str, progress: Callable[[Progress], None] | None, budget: Budget
 ) -> list[SegmentRecord]:
     """Cut, describe and move in all areas, telling how far it is; raise InputError for more ground than an index may hold."""
     count = sum(len(a.blocks) for a in areas)
@@ -283,7 +285,7 @@ def make_areas(
         if n in found:
             tiles.step(found[n].tiles)
         else:
-            found[n] = area.describe(describe, batch, model, tiles.step)
+            found[n] = area.describe(describe, batch, model, tiles.step, budget)
     return [found[n] for n in range(len(areas))]
 
 

@@ -19,7 +19,7 @@ from crossgeo.indexer.described import Describe, Step, describe_tiles
 from crossgeo.indexer.grid import Bounds, block_bounds
 from crossgeo.indexer.ground import Block, Ground, Layer
 from crossgeo.indexer.journal import Journal
-from crossgeo.indexer.manifest import SEARCH_FILE, Manifest, SegmentRecord, parse_segment, plain, segment_path
+from crossgeo.indexer.manifest import SEARCH_FILES, Manifest, SegmentRecord, parse_segment, plain, segment_path
 from crossgeo.indexer.parts import Part, Zone, zones_of
 from crossgeo.indexer.removed import Removed, write_removed
 from crossgeo.indexer.segment_files import is_whole, move_in, seal, write_tiles
@@ -38,7 +38,7 @@ class Base:
             for records in zones_of(manifest):
                 parts = []
                 for record in records:
-                    parts.append(Part.open(index, record, without=frozenset(record.files.keys() & {SEARCH_FILE})))
+                    parts.append(Part.open(index, record, without=SEARCH_FILES))
                     self._parts.append(parts[-1])
                 self.zones[records[0].crs] = Zone.of(parts)
         except BaseException:
@@ -122,8 +122,8 @@ class Patch:
         pieces, g = f"{name}/descriptors", manifest.grid
         found = describe_tiles(journal, pieces, self.ground, self.tiles, g, describe, batch, manifest.identity.name, step)
         files.make_folder(folder)
-        write_tiles(folder, found, self.tiles)
-        record = seal(folder, self.crs, self._bounds(g.stride_m, g.tile_m), 0, len(self.tiles), found.shape[1], 0)
+        dim, search = write_tiles(folder, found, self.tiles)
+        record = seal(folder, self.crs, self._bounds(g.stride_m, g.tile_m), 0, len(self.tiles), dim, 0, search)
         journal.put_json(f"{name}/segment.json", plain(record))
         move_in(index, folder, record)
         return record

@@ -7,6 +7,7 @@ several layers have a block, the lower ones' go to further segments: pictures ar
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from crossgeo.indexer import files
 from crossgeo.indexer.area import RECORD, covered
 from crossgeo.indexer.block_store import BlockStore, block_cells, encode_block, write_blocks
 from crossgeo.indexer.change import Base
-from crossgeo.indexer.descriptor_store import read_descriptors
+from crossgeo.indexer.descriptor_store import DescriptorRows
 from crossgeo.indexer.generations import commit, tidy
 from crossgeo.indexer.ground import Block, Layer
 from crossgeo.indexer.lock import locked
@@ -27,11 +28,13 @@ from crossgeo.indexer.manifest import IMAGERY_FILE, TILES_FILE, GridRecord, Mani
 from crossgeo.indexer.parts import Zone
 from crossgeo.indexer.segment_files import move_in, seal, write_tiles
 from crossgeo.indexer.sources_of import sources_of, zone_of
+from crossgeo.indexer.vectors.structure import USUAL, Budget
 
+PIECE = 1 << 15  # tiles in memory at once
 WORK = "work-compact"
 
 
-def compact_index(index: str | Path, keep: int = 0) -> Manifest:
+def compact_index(index: str | Path, keep: int = 0, budget: Budget = USUAL) -> Manifest:
     """Rewrite what holds removed tiles or imagery, or lies in several segments, and return the new manifest; one that is compact stays.
 
     Older generations but for `keep` go: with none, what was removed is gone for good, and nothing is left to go back to.
@@ -48,7 +51,7 @@ def compact_index(index: str | Path, keep: int = 0) -> Manifest:
             for n, (crs, zone) in enumerate(base.zones.items()):
                 groups = _groups(manifest, crs, zone)
                 sources = [_moved(s, groups, crs, manifest.grid) for s in sources]
-                segments += _compacted(index, index / WORK / f"zone-{n}", zone, groups, manifest.grid)
+                segments += _compacted(index, index / WORK / f"zone-{n}", zone, groups, manifest.grid, budget)
         done = manifest
         if (tuple(segments), tuple(sources)) != (manifest.segments, manifest.sources):
             done = commit(index, manifest.identity, manifest.grid, sources, segments, manifest.generation)
@@ -88,7 +91,7 @@ def _moved(source: SourceRecord, groups: Sequence[_Group], crs: str, grid: GridR
     return replace(source, layer=number)
 
 
-def _compacted(index: Path, work: Path, zone: Zone, groups: Sequence[_Group], grid: GridRecord) -> list[SegmentRecord]:
+def _compacted(index: Path, work: Path, zone: Zone, groups: Sequence[_Group], grid: GridRecord, budget: Budget) -> list[SegmentRecord]:
     """Return the records of the segments that a zone becomes."""
     made: list[tuple[int, Path, list[tuple[Layer, list[Block]]]]] = []
     for n, group in enumerate(groups):
@@ -96,15 +99,17 @@ def _compacted(index: Path, work: Path, zone: Zone, groups: Sequence[_Group], gr
             made.append((group.number, work / f"{n}-{m}", level))
     if _is_compact(zone, made):
         return [part.record for part in zone.parts]
-    descriptors = _descriptors(zone)
     out = []
     for n, (layer, folder, level) in enumerate(made):
         files.make_folder(folder)
         coverage = _write_level(folder / IMAGERY_FILE, level, grid.jpeg_quality)
         if n == 0:
-            write_tiles(folder, descriptors, zone.tiles)
-        tiles, dim = (len(zone), int(descriptors.shape[1])) if n == 0 else (0, 0)
-        record = seal(folder, zone.parts[0].record.crs, covered(coverage, grid.gsd_m), len(coverage), tiles, dim, layer)
+            dim, search = write_tiles(folder, _descriptors(zone), zone.tiles, budget)
+        else:
+            dim, search = 0, None
+        record = seal(
+            folder, zone.parts[0].record.crs, covered(coverage, grid.gsd_m), len(coverage), 0 if n else len(zone), dim, layer, search
+        )
         move_in(index, folder, record)
         out.append(record)
     return out
@@ -160,18 +165,21 @@ def _value(layer: Layer, block: Block, quality: int) -> bytes:
     return encode_block(found[0], valid, quality)
 
 
-def _descriptors(zone: Zone) -> NDArray[np.float32]:
-    """Return the descriptors (n, D) of a zone's tiles, in their order."""
-    out: NDArray[np.float32] | None = None
-    for number, part in enumerate(zone.parts):
-        if not len(part.live):
-            continue
-        own = read_descriptors(part.folder / TILES_FILE)
-        if zone.part_of is None or zone.row_of is None:
-            return own
-        out = np.empty((len(zone), own.shape[1]), np.float32) if out is None else out
-        mine = zone.part_of == number
-        out[mine] = own[zone.row_of[mine]]
-    if out is None:
+def _descriptors(zone: Zone) -> Iterator[NDArray[np.float32]]:
+    """Yield the descriptors (m, D) of a zone's tiles, piece by piece, in their order."""
+    if not len(zone):
         raise StoreError(f"{zone.parts[0].folder.parent.parent} has imagery in {zone.parts[0].record.crs} without a tile; remove it")
-    return out
+    with ExitStack() as stack:
+        stored = [stack.enter_context(DescriptorRows(p.folder / TILES_FILE)) if len(p.live) else None for p in zone.parts]
+        for start in range(0, len(zone), PIECE):
+            some = np.arange(start, min(start + PIECE, len(zone)))
+            out: NDArray[np.float32] | None = None
+            for number, rows in enumerate(stored):
+                if rows is None:
+                    continue
+                ids, mine = zone.rows(number, some)
+                out = np.empty((len(some), rows.shape[1]), np.float32) if out is None else out
+                if ids is not None and mine is not None:
+                    out[ids - start] = rows.take(mine)
+            if out is not None:
+                yield out

@@ -9,7 +9,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from crossgeo.errors import WeightsError
+from crossgeo.errors import StoreError, WeightsError
 from crossgeo.indexer.ahead import ahead
 from crossgeo.indexer.block_store import Pixels
 from crossgeo.indexer.journal import Journal
@@ -34,25 +34,28 @@ def describe_tiles(
     batch: int,
     model: str,
     step: Step,
-) -> NDArray[np.float32]:
-    """Return (n, D) descriptors of (n, 2) tiles; finished pieces lie in a folder of the journal. Raise WeightsError for no unit vectors."""
+) -> Iterator[NDArray[np.float32]]:
+    """Yield the descriptors (m, D) of (n, 2) tiles in pieces; finished ones lie in a folder of the journal.
+
+    Raise WeightsError for no unit vectors.
+    """
     per_piece = batch * BATCHES_PER_PIECE
     pieces = [tiles[at : at + per_piece] for at in range(0, len(tiles), per_piece)]
-    payloads = (journal.get(f"{folder}/{number:06d}") for number in range(len(pieces)))
-    kept = {number: payload for number, payload in enumerate(payloads) if payload is not None}
+    kept = {number for number in range(len(pieces)) if journal.get(f"{folder}/{number:06d}") is not None}
     todo = (some for number, part in enumerate(pieces) if number not in kept for some in _batches(part, batch))
-    found: list[NDArray[np.float32]] = []
     with ahead(partial(_read, ground, BlockCache(), grid), todo) as read:
         for number, part in enumerate(pieces):
             if number in kept:
-                vectors = np.frombuffer(kept[number], np.float32).reshape(len(part), -1)
+                payload = journal.get(f"{folder}/{number:06d}")
+                if payload is None:
+                    raise StoreError(f"{journal.folder}: a piece of this build is gone; check the disk, then run the same command again")
+                vectors = np.frombuffer(payload, np.float32).reshape(len(part), -1)
                 step(len(part))
             else:
                 batches = islice(read, -(-len(part) // batch))
                 vectors = np.concatenate([_described(describe, rgb, model, step) for rgb in batches])
                 journal.put(f"{folder}/{number:06d}", vectors.tobytes())
-            found.append(vectors)
-    return np.concatenate(found)
+            yield vectors
 
 
 def _read(ground: Blocks, cache: BlockCache, g: GridRecord, tiles: NDArray[np.int32]) -> Pixels:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from crossgeo.indexer.manifest import (
 )
 from crossgeo.indexer.removed import check_removed, removed_path
 from crossgeo.indexer.sources_of import zone_of
+from crossgeo.indexer.vector_index import measured_ms
 
 KEEP = 1
 
@@ -44,11 +45,21 @@ def commit(
     created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     order = {crs: n for n, crs in enumerate(dict.fromkeys(zone_of(s, grid.crs) for s in sources))}
     placed = sorted(segments, key=lambda s: (order.get(s.crs, len(order)), s.layer))
-    manifest = Manifest(number, created, identity, grid, tuple(sources), tuple(placed), previous)
+    known = {} if previous is None or not has_index(index) else _latency_of(index)
+    latency_ms = {s.name: known.get(s.name) or measured_ms(segment_path(index, s.name)) for s in placed if s.tiles}
+    manifest = Manifest(number, created, identity, grid, tuple(sources), tuple(placed), previous, latency_ms)
     for folder in (index.parent, index / "segments", index / "removed"):
         files.keep_names(folder)  # a run that was broken off may have made them and gone no further
     write_manifest(index, manifest)
     return manifest
+
+
+def _latency_of(index: Path) -> Mapping[str, float]:
+    """Return what was measured of the current generation; nothing where that cannot be read."""
+    try:
+        return read_manifest(index).latency_ms
+    except GeoError:
+        return {}
 
 
 def tidy(index: Path, current: Manifest, keep: int, work: Sequence[str] = ()) -> None:

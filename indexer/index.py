@@ -25,7 +25,8 @@ from crossgeo.indexer.manifest import ATTEMPTS, Manifest, ModelIdentity, Segment
 from crossgeo.indexer.parts import Part, Zone, zones_of
 from crossgeo.indexer.places import LAT_LON, carry_bounds
 from crossgeo.indexer.sources_of import first_over, is_of_vintage, shown_layers, sources_of
-from crossgeo.indexer.vector_index import VectorIndex, best
+from crossgeo.indexer.vector_index import VectorIndex
+from crossgeo.indexer.vectors import best
 from crossgeo.indexer.windows import BlockCache, read_window, read_windows, windows_at
 
 _EARTH_RADIUS_M = 6_371_008.8
@@ -60,6 +61,7 @@ class GeoIndex:
         self._zones: list[Zone] = []
         self._vectors: list[list[VectorIndex | None]] = []
         self._grounds: list[Ground] = []
+        self._every: list[list[tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]]] = []
         self._layer_sources: dict[tuple[int, int], list[SourceRecord]] = {}
         try:
             first_id = 0
@@ -84,6 +86,7 @@ class GeoIndex:
         self._zones.append(zone)
         self._vectors.append([part.vectors() if len(part.live) else None for part in zone.parts])
         self._grounds.append(zone.ground())
+        self._every.append([_every(zone, number) for number in range(len(zone.parts))])
         return zone
 
     @classmethod
@@ -197,13 +200,13 @@ class GeoIndex:
         for number, vectors in enumerate(self._vectors[s.number]):
             if vectors is None:
                 continue
-            own, rows = zone.rows(number, mine)
-            if own is None or rows is None:
+            own, rows = zone.rows(number, mine) if mine is not None else self._every[s.number][number]
+            if rows is None:
                 scores, found = vectors.search(queries, k)
             else:
                 scores, found = vectors.search_among(queries, k, rows)
-                if own is not rows:
-                    found = own[np.searchsorted(rows, found)]
+            if own is not None and own is not rows:
+                found = own[found if rows is None else np.searchsorted(rows, found)]
             yield scores, found + s.first_id
 
     def descriptors(self, ids: ArrayLike) -> NDArray[np.float32]:
@@ -297,6 +300,12 @@ class GeoIndex:
         if not self._parts:
             raise UsageError(f"{self.path} is closed; open it again to read imagery")
         return self._grounds[segment.number]
+
+
+def _every(zone: Zone, part: int) -> tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]:
+    """Return the ids and the rows of a part's tiles; rows are None where all of them are there: then the whole part is searched."""
+    ids, rows = zone.rows(part, None)
+    return ids, None if rows is None or len(rows) == len(zone.parts[part].tiles) else rows
 
 
 def _segment(number: int, zone: Zone, first_id: int) -> Segment:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import MISSING, asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,9 +23,10 @@ VERSION = 1
 IMAGERY_FILE = "blocks.lmdb"
 TILES_FILE = "descriptors.h5"
 SEARCH_FILE = "ann.faiss"
+SEARCH_FILES = frozenset({SEARCH_FILE, "axes.npy", "refine.faiss", "search.json"})  # can be made again from the tiles' file
 ATTEMPTS = 50  # of a reader: so many new generations may each take away, while it reads, what an older one needed
 FEATURES = frozenset(
-    {"layers", "removed", "vintage", "mask", "content"}
+    {"layers", "lists", "removed", "vintage", "mask", "content"}
 )  # what a reader must understand to answer rightly (docs/formats.md)
 _CURRENT = re.compile(r"(manifest-(\d{6,})\.json) ([0-9a-f]{64})\n")
 _MANIFEST = re.compile(r"(manifest-(\d{6,})\.json)")
@@ -58,6 +60,18 @@ class RemovedRecord:
 
 
 @dataclass(frozen=True)
+class SearchRecord:
+    """What an approximate search of a segment finds and takes, measured against exact search when it was written."""
+
+    structure: str
+    recall_at_1: float
+    recall_at_10: float
+    memory_bytes: int
+    lists_searched: int
+    candidates: float
+
+
+@dataclass(frozen=True)
 class SegmentRecord:
     """One folder under `segments/`: the imagery and descriptors of the sources of one metric CRS, or either of the two."""
 
@@ -70,6 +84,7 @@ class SegmentRecord:
     files: dict[str, FileRecord]
     layer: int = 0  # its imagery lies over that of higher layers in the same CRS
     removed: RemovedRecord | None = None
+    search: SearchRecord | None = None  # None: exact
 
     @property
     def live_tiles(self) -> int:
@@ -120,6 +135,9 @@ class Manifest:
     sources: tuple[SourceRecord, ...]
     segments: tuple[SegmentRecord, ...]
     previous: int | None = None  # the generation that it was made from, or replaced
+    latency_ms: Mapping[str, float] = field(
+        default_factory=dict, compare=False
+    )  # of one query in a segment by its name, as measured when it was made
 
     @property
     def hash(self) -> str:
@@ -139,8 +157,10 @@ class Manifest:
     def features(self) -> list[str]:
         """Return the names of what a reader must understand to answer rightly from it."""
         found = set()
-        if any(s.layer or set(s.files) != {IMAGERY_FILE, TILES_FILE, SEARCH_FILE} for s in self.segments):
+        if any(s.layer or set(s.files) - SEARCH_FILES != {IMAGERY_FILE, TILES_FILE} for s in self.segments):
             found.add("layers")
+        if any(s.search for s in self.segments):
+            found.add("lists")
         if any(s.removed for s in self.segments):
             found.add("removed")
         if any(s.vintage is not None or s.licence is not None for s in self.sources):
@@ -193,6 +213,7 @@ def write_manifest(index: Path, manifest: Manifest) -> None:
         "generation": manifest.generation,
         "previous": manifest.previous,
         "created": manifest.created,
+        "latency_ms": {name: round(ms, 4) for name, ms in sorted(manifest.latency_ms.items())},
         "hash": manifest.hash,
         "content": manifest.content(),
     }
@@ -282,6 +303,7 @@ def _parse(path: Path, document: dict[str, Any]) -> Manifest:
         sources=tuple(SourceRecord(**{**s, "bounds": _bounds(s["bounds"])}) for s in content["sources"]),
         segments=tuple(parse_segment(s) for s in content["segments"]),
         previous=document.get("previous"),
+        latency_ms={str(name): float(ms) for name, ms in document.get("latency_ms", {}).items()},
     )
     if len({s.dim for s in manifest.segments if s.tiles}) != 1:
         raise ValueError("segments of several descriptor lengths")
@@ -292,11 +314,12 @@ def _parse(path: Path, document: dict[str, Any]) -> Manifest:
 
 def parse_segment(data: dict[str, Any]) -> SegmentRecord:
     """Read a segment's record from plain data; raise KeyError, TypeError or ValueError where it is none."""
-    removed = data.get("removed")
+    removed, search = data.get("removed"), data.get("search")
     read: dict[str, Any] = {
         "bounds": _bounds(data["bounds"]),
         "files": {n: FileRecord(**f) for n, f in data["files"].items()},
         "removed": None if removed is None else RemovedRecord(**removed),
+        "search": None if search is None else SearchRecord(**search),
     }
     record = SegmentRecord(**{**data, **read})
     parts = {IMAGERY_FILE} & record.files.keys(), {TILES_FILE, SEARCH_FILE} & record.files.keys()

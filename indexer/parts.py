@@ -17,7 +17,6 @@ from crossgeo.indexer.grid import in_order
 from crossgeo.indexer.ground import Ground, Layer
 from crossgeo.indexer.manifest import (
     IMAGERY_FILE,
-    SEARCH_FILE,
     TILES_FILE,
     Manifest,
     SegmentRecord,
@@ -55,7 +54,7 @@ class Part:
 
     def vectors(self) -> VectorIndex:
         """Open what is searched of its tiles; raise StoreError where it is not of them."""
-        vectors = VectorIndex(self.folder / SEARCH_FILE)
+        vectors = VectorIndex(self.folder)
         if (len(vectors), vectors.dim) != (self.record.tiles, self.record.dim):
             raise damaged(self.folder, f"does not hold the {self.record.tiles} tiles of the manifest")
         return vectors

@@ -25,6 +25,7 @@ from crossgeo.indexer.imagery import open_sources
 from crossgeo.indexer.region import mask_cells
 from crossgeo.indexer.source import Source, fill
 from crossgeo.indexer.tiles import rule_of
+from crossgeo.indexer.vectors.structure import choose_structure
 
 _SAMPLE = 48  # blocks that are cut
 _BATCHES = 2  # that are described, after one that is not timed
@@ -45,6 +46,7 @@ class Plan:
     cut_s: float  # to cut all blocks, on this machine
     describe_s: float | None  # to describe all tiles; None where no rate is known
     tiles_per_s: float | None
+    search: tuple[str, ...]  # how the tiles of each zone would be searched, and why
 
     @property
     def hours(self) -> float | None:
@@ -81,14 +83,18 @@ def plan_index(
     try:
         groups = {crs: (geodesy.parse_crs(crs), some) for crs, some in group(sources, options).items()}
         blocks = tiles = 0
-        kept_bytes, shares = 0.0, []
+        kept_bytes, searched_bytes, shares, search = 0.0, 0, [], []
         cut_s, pictures = 0.0, []
         for crs, some in groups.values():
             parts = np.concatenate([metric_parts(s, crs) for s in some])
             keys = grid.blocks_over(parts, options.gsd_m)
             sample = _cut_sample(some, crs, keys, parts, options)
             blocks += len(keys)
-            tiles += _tiles(keys, parts, crs, options, sample.valid_share)
+            here = _tiles(keys, parts, crs, options, sample.valid_share)
+            tiles += here
+            chosen = choose_structure(here, dim, options.budget)
+            search.append(f"{chosen}: {chosen.why}")
+            searched_bytes += chosen.memory_bytes
             kept_bytes += len(keys) * sample.kept_share * sample.block_bytes
             cut_s += len(keys) / sample.blocks_per_s
             shares.append((len(keys), sample.valid_share))
@@ -99,11 +105,11 @@ def plan_index(
     if describe is not None and tiles_per_s is None:
         tiles_per_s = _measure(describe, np.concatenate(pictures), options)
     row_bytes = 4 * dim + _ROW_BYTES
-    size = kept_bytes + tiles * (row_bytes + 4 * dim)
+    size = kept_bytes + tiles * row_bytes + searched_bytes
     peak = max(2 * kept_bytes, size + tiles * 4 * dim)  # pieces lie beside what is made of them
     valid = sum(n * share for n, share in shares) / max(1, sum(n for n, _ in shares))
     seconds = None if tiles_per_s is None else tiles / tiles_per_s
-    return Plan(blocks, tiles, len(groups), valid, round(size), round(peak), cut_s, seconds, tiles_per_s)
+    return Plan(blocks, tiles, len(groups), valid, round(size), round(peak), cut_s, seconds, tiles_per_s, tuple(search))
 
 
 def _cut_sample(

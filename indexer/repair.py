@@ -8,7 +8,6 @@ from pathlib import Path
 from crossgeo.disk import rename, replacing
 from crossgeo.errors import GeoError, LimitError, StoreError
 from crossgeo.indexer import files
-from crossgeo.indexer.descriptor_store import read_descriptors
 from crossgeo.indexer.generations import check_files, commit
 from crossgeo.indexer.lock import locked
 from crossgeo.indexer.manifest import (
@@ -79,16 +78,16 @@ def _repair_segment(index: Path, segment: SegmentRecord, done: list[str]) -> Seg
     if not broken or broken & {IMAGERY_FILE, TILES_FILE}:
         return segment
     files.make_folder(work)
-    write_search(work, read_descriptors(folder / TILES_FILE))
+    files.copy(folder / TILES_FILE, work / TILES_FILE)
+    search = write_search(work)
     done += [f"{folder / name} was made again from {TILES_FILE}" for name in sorted(broken)]
     if all((work / name).is_file() and matches(work / name, segment.files[name]) for name in broken):
         for name in sorted(broken):
             with replacing(folder / name) as temporary:
                 rename(work / name, temporary)
         return segment
-    for name in (IMAGERY_FILE, TILES_FILE):  # made by another version of what makes it
-        if name in segment.files:
-            files.copy(folder / name, work / name)
-    sealed = seal(work, segment.crs, segment.bounds, segment.blocks, segment.tiles, segment.dim, segment.layer)
+    if IMAGERY_FILE in segment.files:  # made by another version of what makes it
+        files.copy(folder / IMAGERY_FILE, work / IMAGERY_FILE)
+    sealed = seal(work, segment.crs, segment.bounds, segment.blocks, segment.tiles, segment.dim, segment.layer, search)
     move_in(index, work, sealed)
     return replace(sealed, removed=segment.removed)

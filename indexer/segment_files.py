@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,38 +13,46 @@ from numpy.typing import NDArray
 from crossgeo.disk import replacing
 from crossgeo.errors import StoreError
 from crossgeo.indexer import files
-from crossgeo.indexer.descriptor_store import write_descriptors
+from crossgeo.indexer.descriptor_store import DescriptorRows, write_descriptors
 from crossgeo.indexer.grid import Bounds
 from crossgeo.indexer.manifest import (
     IMAGERY_FILE,
-    SEARCH_FILE,
     TILES_FILE,
     FileRecord,
+    SearchRecord,
     SegmentRecord,
     canonical,
     check_file,
     segment_path,
 )
 from crossgeo.indexer.vector_index import write_vectors
+from crossgeo.indexer.vectors.structure import USUAL, Budget
 
 
-def write_tiles(folder: Path, descriptors: NDArray[np.float32], tiles: NDArray[np.int32]) -> None:
-    """Write (n, D) descriptors, the (n, 2) tiles that they describe, and what is searched, beside the blocks that may lie there."""
+def write_tiles(
+    folder: Path, descriptors: Iterable[NDArray[np.float32]], tiles: NDArray[np.int32], budget: Budget = USUAL
+) -> tuple[int, SearchRecord | None]:
+    """Write descriptors, pieces (m, D) of n, the (n, 2) tiles that they describe, and what is searched, beside blocks that may lie there.
+
+    Return D, and what an approximate search finds; None where it is exact.
+    """
     with replacing(folder / TILES_FILE) as temporary:
-        write_descriptors(temporary, descriptors, tiles)
-    write_search(folder, descriptors)
+        dim = write_descriptors(temporary, descriptors, tiles)
+    return dim, write_search(folder, budget)
 
 
-def write_search(folder: Path, descriptors: NDArray[np.float32]) -> None:
-    """Write what is searched of (n, D) descriptors: it can always be made again from them."""
-    with replacing(folder / SEARCH_FILE) as temporary:
-        write_vectors(temporary, descriptors)
+def write_search(folder: Path, budget: Budget = USUAL) -> SearchRecord | None:
+    """Write what is searched of a folder's descriptors: it can always be made again from them."""
+    with DescriptorRows(folder / TILES_FILE) as rows:
+        return write_vectors(folder, rows, budget)
 
 
-def seal(folder: Path, crs: str, bounds: Bounds, blocks: int, tiles: int, dim: int, layer: int) -> SegmentRecord:
+def seal(
+    folder: Path, crs: str, bounds: Bounds, blocks: int, tiles: int, dim: int, layer: int, search: SearchRecord | None = None
+) -> SegmentRecord:
     """Return the record of the segment whose files lie in a folder, named by their checksums."""
     found = {path.name: file_record(path) for path in files.listing(folder)}
-    return SegmentRecord(segment_name(found), crs, bounds, blocks, tiles, dim, found, layer)
+    return SegmentRecord(segment_name(found), crs, bounds, blocks, tiles, dim, found, layer, search=search)
 
 
 def segment_name(found: dict[str, FileRecord]) -> str:

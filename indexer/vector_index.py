@@ -1,98 +1,106 @@
-"""Search over the descriptors of one segment with FAISS (Johnson, Douze, Jegou 2017): exact inner products.
+"""Search over the descriptors of one segment: what is written for it, and the one class that the rest searches with.
 
-On disk: what faiss.write_index makes of an IndexFlatIP. `write_vectors` and `VectorIndex` are all that the rest knows of FAISS.
+`vectors/structure.py` chooses; `vectors/exact.py` and `vectors/ivf.py` are the structures. Which of them a segment has shows in its files.
 """
 
 from __future__ import annotations
 
+import statistics
+import time
 from pathlib import Path
-from typing import Any
 
-import faiss
 import numpy as np
-from numpy.typing import NDArray
 
-from crossgeo.indexer.files import check_readable, damaged, failed_write, need_room
+from crossgeo.disk import replacing
+from crossgeo.indexer.descriptor_store import DescriptorRows
+from crossgeo.indexer.files import damaged
+from crossgeo.indexer.manifest import SearchRecord
+from crossgeo.indexer.vectors import Ids, Rows, Vectors, exact, ivf, nothing, tune
+from crossgeo.indexer.vectors.structure import USUAL, Budget, choose_structure
 
-_PIECE = 65536  # rows compared at once when only some are searched
-
-Vectors = NDArray[np.float32]
-Ids = NDArray[np.int64]
+TIMED = 32
+_PROBED = 8  # pieces that a check of inverted lists compares
 
 
-def write_vectors(path: Path, descriptors: Vectors) -> None:
-    """Write (n, D) unit vectors as a FAISS index; raise OSError where the disk is full."""
-    need_room(path, descriptors.nbytes)
-    index = faiss.IndexFlatIP(descriptors.shape[1])
-    head_bytes = len(faiss.serialize_index(index))
-    index.add(np.ascontiguousarray(descriptors, np.float32))
-    try:
-        faiss.write_index(index, str(path))
-    except RuntimeError as error:
-        raise failed_write(path, f"FAISS: {str(error).splitlines()[-1]}") from error
-    if path.stat().st_size != head_bytes + descriptors.nbytes:
-        raise failed_write(path, "FAISS: the file is cut short")  # it only prints what fails on closing
+def write_vectors(folder: Path, rows: Rows, budget: Budget = USUAL) -> SearchRecord | None:
+    """Write what searches unit vectors (n, D) into a segment's folder; return what an approximate search finds, None of an exact one.
+
+    Equal rows give equal files on the same kind of processor with as many threads. LimitError: too small a budget or disk.
+    """
+    chosen = choose_structure(*rows.shape, budget)
+    if chosen.kind == "exact":
+        with replacing(folder / "ann.faiss") as temporary:
+            exact.write(temporary, rows)
+        return None
+    asked = tune.questions(rows)
+    writer, truth = ivf.Writer(folder, rows, chosen), tune.Truth(asked)
+    writer.fill(truth.see)
+    search = ivf.InvertedLists(folder)
+    width, found = tune.narrowest(search, asked, truth.rows, budget.recall)
+    writer.widen(width)
+    return SearchRecord(str(chosen), *found, search.memory_bytes, width.lists, width.candidates)
+
+
+def measured_ms(folder: Path) -> float:
+    """Return the median milliseconds of one query, alone, in a segment of which something is searched."""
+    search = VectorIndex(folder)
+    with DescriptorRows(folder / "descriptors.h5") as rows:
+        asked = tune.questions(rows)[:TIMED]
+    times = []
+    for query in asked:
+        began = time.perf_counter()
+        search.search(query[None], tune.DEPTH)
+        times.append(time.perf_counter() - began)
+    return 1e3 * statistics.median(times)
 
 
 class VectorIndex:
-    """The descriptors of one segment in memory; row n is the segment's tile n.
+    """What searches the descriptors of one segment; row n is the segment's tile n.
 
-    The file must have been checked against its checksum: FAISS does not notice damage.
+    The files must have been checked against their checksums: FAISS does not notice damage.
     """
 
-    def __init__(self, path: Path) -> None:
-        size = check_readable(path)
-        faiss.set_deserialization_vector_byte_limit(size)  # no vector in the file is longer than the file
-        faiss.set_deserialization_loop_limit(1 << 20)
-        try:
-            index: Any = faiss.read_index(str(path))
-        except RuntimeError as error:
-            raise damaged(path, f"does not open ({str(error).splitlines()[-1]})") from error
-        if not isinstance(index, faiss.IndexFlat) or index.metric_type != faiss.METRIC_INNER_PRODUCT:
-            raise damaged(path, f"holds a {type(index).__name__}, not exact inner products")
-        self._index = index
-        self._rows: Vectors = faiss.rev_swig_ptr(index.get_xb(), index.ntotal * index.d).reshape(index.ntotal, index.d)
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        lists = (folder / "search.json").exists()
+        self._search: exact.Exact | ivf.InvertedLists = ivf.InvertedLists(folder) if lists else exact.Exact(folder / "ann.faiss")
 
     def __len__(self) -> int:
-        return int(self._index.ntotal)
+        return len(self._search)
 
     @property
     def dim(self) -> int:
         """D, the length of a descriptor."""
-        return int(self._index.d)
+        return self._search.dim
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every search finds the very best."""
+        return isinstance(self._search, exact.Exact)
 
     def search(self, queries: Vectors, k: int) -> tuple[Vectors, Ids]:
         """Return the scores and rows (Q, min(k, n)) of the best, best first, equal scores by row."""
         k = min(k, len(self))
-        if k == 0:
-            return _nothing(len(queries))
-        scores, rows = self._index.search(np.ascontiguousarray(queries, np.float32), k)
-        return best(scores, rows, k)
+        return self._search.search(np.ascontiguousarray(queries, np.float32), k) if k else nothing(len(queries))
 
     def search_among(self, queries: Vectors, k: int, rows: Ids) -> tuple[Vectors, Ids]:
-        """Return what `search` would if only `rows` (n,) were there, exactly."""
-        found = _nothing(len(queries))
-        for start in range(0, len(rows), _PIECE):
-            piece = rows[start : start + _PIECE]
-            scores = queries @ self._rows[piece].T  # (Q, n)
-            ids = np.broadcast_to(piece, scores.shape)
-            found = best(np.concatenate([found[0], scores], axis=1), np.concatenate([found[1], ids], axis=1), k)
-        return found
+        """Return what `search` would if only `rows` (n,) were there."""
+        k = min(k, len(rows))
+        return self._search.search_among(np.ascontiguousarray(queries, np.float32), k, rows) if k else nothing(len(queries))
 
     def vectors(self, rows: Ids) -> Vectors:
-        """Return a copy of the descriptors (n, D) of some rows."""
-        return self._rows[rows].copy()
+        """Return the descriptors (n, D) of some rows, as they were written."""
+        if isinstance(self._search, exact.Exact):
+            return self._search.rows[rows].copy()
+        with DescriptorRows(self._folder / "descriptors.h5") as stored:
+            return stored.take(rows)
 
-
-def best(scores: Vectors, ids: Ids, k: int) -> tuple[Vectors, Ids]:
-    """Return the k best of each row of (Q, n) scores and ids, best first, equal scores by id."""
-    k = min(k, scores.shape[1])
-    if k < scores.shape[1]:
-        part = np.argpartition(-scores, k - 1, axis=1)[:, :k] if k else np.zeros((len(scores), 0), np.int64)
-        scores, ids = np.take_along_axis(scores, part, 1), np.take_along_axis(ids, part, 1)
-    order = np.lexsort((ids, -scores), axis=1)
-    return np.take_along_axis(scores, order, 1).astype(np.float32), np.take_along_axis(ids, order, 1).astype(np.int64)
-
-
-def _nothing(queries: int) -> tuple[Vectors, Ids]:
-    return np.zeros((queries, 0), np.float32), np.zeros((queries, 0), np.int64)
+    def check(self, rows: Rows) -> None:
+        """Raise StoreError unless what is searched was made of these rows."""
+        wrong = damaged(self._folder / "ann.faiss", "does not hold the vectors of descriptors.h5")
+        if (len(self), self.dim) != rows.shape:
+            raise wrong
+        step = ivf.PIECE if self.is_exact else max(ivf.PIECE, len(self) // _PROBED)
+        for start in range(0, len(self), step):
+            if not self._search.holds(start, rows.read(start, min(start + ivf.PIECE, len(self)))):
+                raise wrong

@@ -6,15 +6,12 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from crossgeo.errors import StoreError
 from crossgeo.indexer.block_store import BlockStore, decode_block
-from crossgeo.indexer.descriptor_store import read_descriptors, read_tiles
+from crossgeo.indexer.descriptor_store import DescriptorRows, read_tiles
 from crossgeo.indexer.manifest import (
     ATTEMPTS,
     IMAGERY_FILE,
-    SEARCH_FILE,
     TILES_FILE,
     SegmentRecord,
     check_file,
@@ -70,12 +67,11 @@ def _verify_segment(index: Path, segment: SegmentRecord) -> list[str]:
 
 def _verify_tiles(folder: Path, segment: SegmentRecord) -> Iterator[str]:
     try:
-        descriptors, tiles = read_descriptors(folder / TILES_FILE), read_tiles(folder / TILES_FILE)
-        if descriptors.shape != (segment.tiles, segment.dim) or tiles.shape != (segment.tiles, 2):
-            yield f"{folder / TILES_FILE} does not hold the {segment.tiles} tiles of the manifest"
-        vectors = VectorIndex(folder / SEARCH_FILE)
-        if len(vectors) != segment.tiles or not np.array_equal(vectors.vectors(np.arange(len(vectors))), descriptors):
-            yield f"{folder / SEARCH_FILE} does not hold the vectors of {TILES_FILE}"
+        tiles = read_tiles(folder / TILES_FILE)
+        with DescriptorRows(folder / TILES_FILE) as rows:
+            if rows.shape != (segment.tiles, segment.dim) or tiles.shape != (segment.tiles, 2):
+                yield f"{folder / TILES_FILE} does not hold the {segment.tiles} tiles of the manifest"
+            VectorIndex(folder).check(rows)
     except StoreError as error:
         yield str(error)
 

@@ -59,8 +59,8 @@ def test_what_comes_out_otherwise_is_a_segment_of_a_new_generation(copied: Path,
     path.write_bytes(b"")
     write, whole = repair.write_search, repair.matches
 
-    def otherwise(folder: Path, found: Any) -> None:
-        write(folder, found)
+    def otherwise(folder: Path) -> None:
+        write(folder)
         (folder / "more").write_bytes(b"another version makes this, too")
 
     monkeypatch.setattr(repair, "write_search", otherwise)

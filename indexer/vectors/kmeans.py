@@ -1,0 +1,65 @@
+"""Spherical k-means of many rows into many lists, by matrix products in pieces; in bfloat16 where the processor multiplies that quickly."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from crossgeo.indexer.vectors import Vectors
+from crossgeo.indexer.vectors.matrix_scan import is_quick
+
+_PIECE_BYTES = 64 << 20  # of scores held at once
+
+
+class Lists:
+    """Centres (L, D) of unit length, and which of them rows are nearest to."""
+
+    def __init__(self, centres: Vectors) -> None:
+        self.centres = centres
+        dtype = torch.bfloat16 if is_quick() else torch.float32
+        self._turned = torch.from_numpy(centres).to(dtype).T.contiguous()
+
+    @torch.inference_mode()
+    def nearest(self, rows: Vectors) -> NDArray[np.int64]:
+        """Return the centre (n,) most like each row (n, D)."""
+        given = torch.from_numpy(rows).to(self._turned.dtype)
+        step = max(1, _PIECE_BYTES // (self._turned.shape[1] * self._turned.element_size()))
+        found = [(given[at : at + step] @ self._turned).argmax(dim=1) for at in range(0, len(given), step)]
+        return torch.cat(found).numpy() if found else np.zeros(0, np.int64)
+
+
+def train(rows: Vectors, lists: int, rounds: int = 8, seed: int = 0) -> Lists:
+    """Return `lists` centres after some rounds; rows (n, D), n at least `lists`. An empty list starts again from a row of a full one."""
+    draw = np.random.default_rng(seed)
+    centres = rows[np.sort(draw.choice(len(rows), lists, replace=False))].copy()
+    for _ in range(rounds):
+        mine = Lists(_unit(centres)).nearest(rows)
+        order = np.argsort(mine, kind="stable")
+        counts = np.bincount(mine, minlength=lists)
+        starts = np.cumsum(counts) - counts
+        sums = np.zeros_like(centres)
+        full = np.flatnonzero(counts)
+        _add_runs(rows, order, starts[full], sums, full)
+        centres = sums
+        empty = np.flatnonzero(counts == 0)
+        crowded = np.argsort(-counts, kind="stable")[: len(empty)]
+        for hole, source in zip(empty, crowded, strict=True):
+            centres[hole] = rows[order[starts[source] + int(draw.integers(counts[source]))]]
+    return Lists(_unit(centres))
+
+
+def _add_runs(rows: Vectors, order: NDArray[np.int64], starts: NDArray[np.int64], sums: Vectors, lists: NDArray[np.int64]) -> None:
+    """Sum each list's rows, some lists at a time so that only a piece of the sorted rows is copied."""
+    ends = np.append(starts[1:], len(order))
+    most = max(1, _PIECE_BYTES // (rows.shape[1] * 4))
+    at = 0
+    while at < len(lists):
+        upto = max(at + 1, int(np.searchsorted(ends, starts[at] + most, side="right")))
+        piece = rows[order[starts[at] : ends[upto - 1]]]
+        sums[lists[at:upto]] = np.add.reduceat(piece, starts[at:upto] - starts[at], axis=0)
+        at = upto
+
+
+def _unit(centres: Vectors) -> Vectors:
+    return np.asarray(centres / np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-12), np.float32)
