@@ -1,7 +1,8 @@
 """Make a golden index: a tiny index of the format that this program writes, and beside it what it must answer for ever.
 
-Run once for a format, on the version that introduces it, and never again: python tests/indexer/golden/make.py NAME. It makes the folder
-NAME and beside it NAME.json, from the made imagery of the trials.
+Run once for a format, on the version that introduces it, and never again: python tests/indexer/golden/make.py NAME [--added]. It makes the
+folder NAME and beside it NAME.json, from the made imagery of the trials; with --added of two sources of which one was added, so that there
+are layers, and tiles at the seam that were removed and described again.
 """
 
 from __future__ import annotations
@@ -49,19 +50,21 @@ def told(index: GeoIndex) -> dict[str, Any]:
     }
 
 
-def main(name: str) -> None:
+def main(name: str, added: bool) -> None:
     """Make both."""
     sys.path.insert(0, str(HERE.parent / "trials"))
-    from world import build, write_imagery
+    from world import add, build, write_imagery
 
     out = HERE / name
     with tempfile.TemporaryDirectory() as folder:
         imagery = write_imagery(Path(folder))
-        build(out, [imagery["near"], imagery["far"]], stride_m=20.0)
+        build(out, [imagery["near"]] if added else [imagery["near"], imagery["far"]], stride_m=20.0)
+        if added:
+            add(out, imagery["next"], keep=0)
     (out / "LOCK").unlink()
     with GeoIndex.open(out) as index:
         (HERE / f"{name}.json").write_text(json.dumps(told(index)) + "\n")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], "--added" in sys.argv[2:])

@@ -24,7 +24,7 @@ from crossgeo.indexer import area, described, files
 from crossgeo.indexer.add import AddOptions, add_to_index
 from crossgeo.indexer.build import BuildOptions, build_index
 from crossgeo.indexer.compact import compact_index
-from crossgeo.indexer.generations import tidy
+from crossgeo.indexer.generations import KEEP, tidy
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.indexer.lock import locked
 from crossgeo.indexer.manifest import ModelIdentity, has_index, read_manifest, segment_path, write_manifest
@@ -71,9 +71,9 @@ def build(out: Path, sources: Sequence[Path], **changes: Any) -> None:
     build_index(sources, out, describe, IDENTITY, BuildOptions(**chosen))
 
 
-def add(out: Path, source: Path) -> None:
+def add(out: Path, source: Path, keep: int = KEEP) -> None:
     """Add imagery to an index."""
-    add_to_index([source], out, describe, IDENTITY, AddOptions(batch=4))
+    add_to_index([source], out, describe, IDENTITY, AddOptions(batch=4, keep=keep))
 
 
 def remove(out: Path, source: Path) -> None:
