@@ -19,6 +19,7 @@ from crossgeo.errors import InputError
 
 _WGS84 = Geod(ellps="WGS84")
 _EQUATOR_RADIUS_M = 6_378_137.0
+_EARTH_RADIUS_M = 6_371_008.8
 FloatArray = NDArray[np.float64]
 
 
@@ -71,6 +72,18 @@ def from_lat_lon(crs: CRS, lat: float, lon: float) -> tuple[float, float]:
 def distance_m(lat_a: float, lon_a: float, lat_b: float, lon_b: float) -> float:
     """Return the geodesic distance of two places in metres."""
     return float(_WGS84.inv(lon_a, lat_a, lon_b, lat_b)[2])
+
+
+def distances_m(lat: FloatArray, lon: FloatArray, lat_to: float, lon_to: float) -> FloatArray:
+    """Return the geodesic distances (N,) in metres of many places from one."""
+    return np.asarray(_WGS84.inv(lon, lat, np.full_like(lon, lon_to), np.full_like(lat, lat_to))[2], np.float64)
+
+
+def great_circle_m(lat: FloatArray, lon: FloatArray, lat_to: float, lon_to: float) -> FloatArray:
+    """Return the distances (N,) in metres of many places from one, on a sphere: within 0.5 % of `distance_m`."""
+    there, here = np.radians(lat), math.radians(lat_to)
+    h = np.sin((there - here) / 2) ** 2 + np.cos(there) * math.cos(here) * np.sin(np.radians(lon - lon_to) / 2) ** 2
+    return np.asarray(2 * _EARTH_RADIUS_M * np.arcsin(np.sqrt(np.minimum(h, 1.0))), np.float64)
 
 
 def grid_convergence_deg(crs: CRS, x: float, y: float) -> float:

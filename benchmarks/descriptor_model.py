@@ -62,31 +62,24 @@ class Descriptors:
         self._axes = turned[:AXES].astype(np.float32)  # no axis of a descriptor means more than another
         self._noise = draw.standard_normal((1 << 14, model.dim), np.float32) / math.sqrt(model.dim)
 
-    def patches(self, rows: int) -> Iterator[Array]:
-        """Yield patches (at most SIDE^2, D) of neighbouring tiles, `rows` in all."""
-        for number, at in enumerate(range(0, rows, SIDE * SIDE)):
-            yield self._patch(number)[: rows - at]
-
-    def photos(self, rows: int, count: int) -> Array:
-        """Return descriptors (count, D) of photos taken anywhere among `rows` tiles."""
+    def patches(self, rows: int, photos: int = 0) -> Iterator[tuple[Array, Array]]:
+        """Yield patches (at most SIDE^2, D) of neighbouring tiles, `rows` in all, each with its share (m, D) of the photos."""
         draw = np.random.default_rng((self._seed, 1))
-        wanted = np.sort(draw.choice(rows, count, replace=False))
-        tiles = np.concatenate([self._between(draw, n, wanted[wanted // SIDE**2 == n] % SIDE**2) for n in np.unique(wanted // SIDE**2)])
-        m = self._model
+        wanted = np.sort(draw.choice(rows, photos, replace=False))
+        for number, at in enumerate(range(0, rows, SIDE * SIDE)):
+            patch = self._patch(number)
+            yield patch[: rows - at], self._photos(draw, patch, wanted[wanted // SIDE**2 == number] % SIDE**2)
+
+    def draw(self, rows: int, photos: int) -> tuple[Array, Array]:
+        """Return all rows (n, D) and photos (m, D) at once."""
+        drawn = list(self.patches(rows, photos))
+        return np.concatenate([patch for patch, _ in drawn]), np.concatenate([taken for _, taken in drawn])
+
+    def _photos(self, draw: np.random.Generator, patch: Array, tiles: NDArray[np.int64]) -> Array:
+        m, count = self._model, len(tiles)
         residual = m.residual_mean + m.residual_deviation * draw.standard_normal((count, AXES), np.float32)
         beyond = m.residual_beyond / math.sqrt(m.dim) * draw.standard_normal((count, m.dim), np.float32)
-        return _unit(m.factor * tiles + residual @ self._axes + beyond)[draw.permutation(count)]
-
-    def _between(self, draw: np.random.Generator, patch: int, tiles: NDArray[np.int64]) -> Array:
-        """Return what would describe places up to half a stride from tiles of a patch."""
-        rows = self._patch(patch).reshape(SIDE, SIDE, -1)
-        at = np.stack([tiles // SIDE, tiles % SIDE]) + draw.uniform(-0.5, 0.5, (2, len(tiles)))
-        low = np.clip(at.astype(np.int64), 0, SIDE - 2)
-        down, right = (np.clip(at - low, 0.0, 1.0)[:, :, None]).astype(np.float32)
-        i, j = low
-        upper = rows[i, j] * (1.0 - right) + rows[i, j + 1] * right
-        lower = rows[i + 1, j] * (1.0 - right) + rows[i + 1, j + 1] * right
-        return _unit(upper * (1.0 - down) + lower * down)
+        return _unit(m.factor * _between(draw, patch, tiles) + residual @ self._axes + beyond)
 
     def _patch(self, number: int) -> Array:
         m, draw = self._model, np.random.default_rng((self._seed, 2, number))
@@ -98,6 +91,18 @@ class Descriptors:
         start = int(draw.integers(len(self._noise)))
         rows += m.beyond * np.roll(self._noise, start, axis=0)[: len(rows)]
         return _unit(rows)
+
+
+def _between(draw: np.random.Generator, patch: Array, tiles: NDArray[np.int64]) -> Array:
+    """Return what would describe places up to half a stride from tiles of a patch."""
+    rows = patch.reshape(SIDE, SIDE, -1)
+    at = np.stack([tiles // SIDE, tiles % SIDE]) + draw.uniform(-0.5, 0.5, (2, len(tiles)))
+    low = np.clip(at.astype(np.int64), 0, SIDE - 2)
+    down, right = (np.clip(at - low, 0.0, 1.0)[:, :, None]).astype(np.float32)
+    i, j = low
+    upper = rows[i, j] * (1.0 - right) + rows[i, j + 1] * right
+    lower = rows[i + 1, j] * (1.0 - right) + rows[i + 1, j + 1] * right
+    return _unit(upper * (1.0 - down) + lower * down)
 
 
 def _averaged(draw: np.random.Generator, width: int) -> Array:
@@ -151,9 +156,8 @@ def fit(tiles: Array, cells: NDArray[np.int64], photos: Array, near: NDArray[np.
 
 
 def _nearest(model: Model, rows: int) -> float:
-    drawn = Descriptors(model, 1)
-    tiles = np.concatenate(list(drawn.patches(rows)))
-    return float(np.median((drawn.photos(rows, 300) @ tiles.T).max(axis=1)))
+    tiles, photos = Descriptors(model, 1).draw(rows, 300)
+    return float(np.median((photos @ tiles.T).max(axis=1)))
 
 
 def likeness(tiles: Array, photos: Array) -> dict[str, Any]:
@@ -208,11 +212,7 @@ def main() -> None:
     args = parser.parse_args()
     tiles, cells, photos, near = real(args.index, ground_truth.data_folder(args.data), args.photos)
     model = fit(tiles, cells, photos, near)
-    drawn = Descriptors(model, 1)
-    alike = {
-        "real": likeness(tiles, photos),
-        "drawn": likeness(np.concatenate(list(drawn.patches(len(tiles)))), drawn.photos(len(tiles), len(photos))),
-    }
+    alike = {"real": likeness(tiles, photos), "drawn": likeness(*Descriptors(model, 1).draw(len(tiles), len(photos)))}
     plain = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(model).items()}
     record(
         "descriptor-model",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ class Case:
     operations: int  # 2 a multiply-add, least
 
 
-Builder = Callable[[str, bool], Case]
+Builder = partial[Case]  # called with a device, and whether everything is to be tiny
 
 
 def draws(device: str, *shapes: tuple[int, ...], dtype: torch.dtype = torch.float32, seed: int = 1) -> list[Tensor]:

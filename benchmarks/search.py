@@ -1,6 +1,6 @@
 """Search of 0.1 to 10 million descriptors on one core against what others offer, in one run; written to results/search-ROWS.json.
 
-OMP_NUM_THREADS=1 python benchmarks/search.py ROWS [--work DIR] [--peers all|none|usual] [--memory-gb 8]
+OMP_NUM_THREADS=1 python benchmarks/search.py ROWS [--work DIR] [--peers all|none|usual] [--questions N] [--memory-gb 8]
 
 Rows and questions are drawn by descriptor_model.py, with the spectrum and the neighbours of Banepa's and of photos of it. Every index is
 searched as widely as it must be to find 99 % of the best rows and 95 % of the ten best; one that cannot says what it finds.
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from common import record, spread
-from descriptor_model import SIDE, Descriptors, Model
+from descriptor_model import Descriptors, Model
 from numpy.typing import NDArray
 from search_peers import Peer, peers
 
@@ -29,7 +29,7 @@ from crossgeo.indexer.vectors.structure import Budget, choose_structure
 from crossgeo.indexer.vectors.tune import DEPTH, Truth, recall
 
 Array = NDArray[np.float32]
-SEED, QUESTIONS = 1, 2000
+SEED, PIECE = 1, 1 << 15
 WANTED = (0.99, 0.95)
 
 
@@ -46,18 +46,20 @@ class FileRows:
         return found.reshape(-1, dim).astype(np.float32)
 
 
-def draw(work: Path, rows: int) -> tuple[FileRows, Array, NDArray[np.int64], NDArray[np.float32]]:
+def draw(work: Path, rows: int, questions: int) -> tuple[FileRows, Array, NDArray[np.int64], NDArray[np.float32]]:
     """Return rows, questions and the ten best rows of each with their scores, drawn once and kept."""
     model = Model.read()
     drawn, path, kept = Descriptors(model, SEED), work / f"rows-{rows}.f16", work / f"questions-{rows}.npz"
     found = FileRows(path, rows, model.dim)
     if not kept.exists():
-        truth = Truth(drawn.photos(rows, QUESTIONS))
+        photos = []
         with path.open("wb") as file:
-            for number, patch in enumerate(drawn.patches(rows)):
-                short = patch.astype(np.float16)
-                file.write(short.tobytes())
-                truth.see(number * SIDE * SIDE, short.astype(np.float32))
+            for patch, taken in drawn.patches(rows, questions):
+                file.write(patch.astype(np.float16).tobytes())
+                photos.append(taken)
+        truth = Truth(np.concatenate(photos))
+        for start in range(0, rows, PIECE):
+            truth.see(start, found.read(start, min(start + PIECE, rows)))
         np.savez(kept, asked=truth.asked, rows=truth.rows, scores=truth.scores)
     with np.load(kept) as held:
         return found, held["asked"], held["rows"], held["scores"]
@@ -97,7 +99,7 @@ def measure(search: Callable[[Array, int], NDArray[np.int64]], asked: Array, tru
         search(asked, DEPTH)
         seconds.append(time.process_time() - began)
     single = []
-    for query in asked[:200]:
+    for query in asked[: 200 if rounds > 1 else 10]:
         clock = time.perf_counter()
         search(query[None], DEPTH)
         single.append(1e3 * (time.perf_counter() - clock))
@@ -128,10 +130,11 @@ def main() -> None:
     parser.add_argument("rows", type=int)
     parser.add_argument("--work", type=Path, default=Path("runs/search"))
     parser.add_argument("--peers", choices=("all", "usual", "none"), default="usual")
+    parser.add_argument("--questions", type=int, default=2000)
     parser.add_argument("--memory-gb", type=float, default=8.0)
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
-    rows, asked, truth, _ = draw(args.work, args.rows)
+    rows, asked, truth, _ = draw(args.work, args.rows, args.questions)
     budget = Budget(max_memory_bytes=args.memory_gb * 1e9)
     index, built = ours(args.work, rows, budget)
     results = {"crossgeo": {**built, **measure(lambda q, k: index.search(q, k)[1], asked, truth)}}

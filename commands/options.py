@@ -94,23 +94,32 @@ class Asked:
     kind: Annotated[
         PhotoKind | None, typer.Option(help="Who took the photo; one that does not tell is tried as both.", rich_help_panel=CAMERA)
     ] = None
-    near: Annotated[str | None, typer.Option(metavar="LAT,LON", help="Search only around this place.", rich_help_panel=WHERE)] = None
+    near: Annotated[str | None, typer.Option(metavar="LAT,LON", help="Only places around this one.", rich_help_panel=WHERE)] = None
     radius_m: Annotated[
         float | None, typer.Option(min=0.1, max=2e7, help="How far around it, in metres (250 unless told).", rich_help_panel=WHERE)
     ] = None
     use_exif_position: Annotated[
-        bool, typer.Option("--use-exif-position", help="Search only around the position in the photo's EXIF.", rich_help_panel=WHERE)
+        bool, typer.Option("--use-exif-position", help="Only places around the position in the photo's EXIF.", rich_help_panel=WHERE)
     ] = False
+    bounds: Annotated[
+        tuple[float, float, float, float] | None,
+        typer.Option(metavar="W S E N", help="Only places in this box of degrees; W > E across the antimeridian.", rich_help_panel=WHERE),
+    ] = None
+    polygon: Annotated[Path | None, typer.Option(help="Only places in the polygons of this GeoJSON file.", rich_help_panel=WHERE)] = None
+    vintage: Annotated[
+        str | None,
+        typer.Option(help="Only imagery of a year, a month or a day, or of a span like 2021/2023-06.", rich_help_panel=WHERE),
+    ] = None
     anyway: Annotated[bool, typer.Option("--anyway", help="Also look for the object where the place is not to be relied on.")] = False
     weights: Weights = "egotr-s-drone"
     object_weights: ObjectWeights = "attengeo-s-drone"
     street_weights: StreetWeights = "auto"
     street_object_weights: StreetWeights = "auto"
     feature_cache: Annotated[
-        Path | None, typer.Option(help="Folder to keep what object models make of imagery in, for later clicks.", rich_help_panel=MODELS)
+        Path | None, typer.Option(help="Folder to keep what models make of imagery in, for later questions.", rich_help_panel=MODELS)
     ] = None
     feature_cache_mb: Annotated[
-        int, typer.Option(min=2, max=1_000_000, help="How large that folder may grow, in MB.", rich_help_panel=MODELS)
+        int, typer.Option(min=5, max=1_000_000, help="How large that folder may grow, in MB.", rich_help_panel=MODELS)
     ] = 1024
 
     def options(self) -> BatchOptions:
@@ -119,10 +128,13 @@ class Asked:
         if self.radius_m is not None and around is None and not self.use_exif_position:
             raise UsageError("--radius-m is around a place; give that with --near LAT,LON, or take the photo's with --use-exif-position")
         from crossgeo.engine.batch import BatchOptions
+        from crossgeo.indexer.filters import Filters
 
+        area = parse.geojson(self.polygon)
+        Filters.of(self.bounds, around, self.radius_m, area, self.vintage)  # before any model is loaded
         return BatchOptions(
             self.top, self.heading, self.fov, self.height_m, around, self.radius_m, self.use_exif_position, self.tilt,
-            None if self.kind is None else self.kind.value, self.anyway,
+            None if self.kind is None else self.kind.value, self.anyway, self.bounds, area, self.vintage,
         )  # fmt: skip
 
     def open(self, runtime: RuntimeOptions) -> GeoSearch:
@@ -145,7 +157,7 @@ class Asked:
         )
 
     def say_trouble(self, search: GeoSearch) -> None:
-        """Say why features of objects were not kept, where they were to be."""
-        trouble = search.metrics()["object_features"]["trouble"]
-        if trouble is not None:
+        """Say why what models made of the imagery was not kept, where it was to be."""
+        troubles = (kept["trouble"] for kept in search.metrics().values())
+        for trouble in dict.fromkeys(trouble for trouble in troubles if trouble is not None):
             console.say(f"--feature-cache {self.feature_cache}: {trouble}; what was made of the imagery was not kept there")

@@ -1,10 +1,13 @@
-"""Option values that are several numbers: a pixel `x,y`, a place `lat,lon`, an area `west,south,east,north`."""
+"""Option values that are several numbers: a pixel `x,y`, a place `lat,lon`, an area `west,south,east,north`; and a GeoJSON file."""
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
+from typing import Any
 
-from crossgeo.errors import UsageError
+from crossgeo.errors import InputError, UsageError
 
 
 def point(text: str | None) -> tuple[float, float] | None:
@@ -31,6 +34,20 @@ def area(text: str, option: str) -> tuple[float, float, float, float]:
     if not (-180.0 <= west < east <= 180.0 and -90.0 <= south < north <= 90.0):  # also refuses NaN
         raise UsageError(f"{option} {text!r} is no area on the earth; give west,south,east,north in degrees")
     return west, south, east, north
+
+
+def geojson(path: Path | None) -> dict[str, Any] | None:
+    """Read a GeoJSON file; raise InputError where it cannot be read or is none."""
+    if path is None:
+        return None
+    try:
+        data = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not JSON"
+        raise InputError(f"{path}: cannot be read as GeoJSON ({why})") from error
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: is not GeoJSON, but JSON of another kind")
+    return data
 
 
 def _pair(text: str, option: str, wanted: str) -> tuple[float, float]:

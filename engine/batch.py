@@ -16,6 +16,7 @@ from crossgeo.engine.photo import SUFFIXES, Photo
 from crossgeo.engine.place import error_json
 from crossgeo.engine.search import GeoSearch
 from crossgeo.errors import InputError, LimitError, MismatchError, UsageError
+from crossgeo.indexer.filters import Bounds
 
 DECODE_AHEAD = 4  # photos held decoded before their turn
 _ITEM_ERRORS = (InputError, LimitError, UsageError)  # the photo's own fault; a damaged index or missing weights stop the batch
@@ -62,6 +63,9 @@ class BatchOptions:
     tilt_deg: float | None = None
     kind: Kind | None = None
     anyway: bool = False
+    bounds: Bounds | None = None
+    polygon: dict[str, Any] | None = None  # GeoJSON
+    vintage: str | None = None
 
 
 def photos_in(folder: Path) -> list[BatchItem]:
@@ -90,7 +94,8 @@ def run_batch(
     """
     options = options or BatchOptions()
     o = options
-    search.check(o.top, o.heading_deg, o.fov_deg, o.height_m, o.near, o.radius_m, o.use_exif_position, o.tilt_deg, o.kind)
+    filters = o.bounds, o.polygon, o.vintage
+    search.check(o.top, o.heading_deg, o.fov_deg, o.height_m, o.near, o.radius_m, o.use_exif_position, o.tilt_deg, o.kind, *filters)
     writer_for(out)
     if out.exists() and not overwrite:
         raise UsageError(f"{out}: exists already; choose another name or ask to overwrite it")

@@ -50,6 +50,11 @@ class Describer(Protocol):
         """Describe (B, P, P, 3) uint8 RGB tiles as (B, D) unit vectors."""
         ...
 
+    @property
+    def tiles_run_on(self) -> str:
+        """Back end, precision and device that describe tiles: what is kept of one runtime is not given out as another's."""
+        ...
+
 
 @dataclass(frozen=True)
 class GroundSide:
@@ -168,6 +173,11 @@ class EgoTRDescriber:
             inputs = np.stack([view.tile_input(tile) for tile in tiles[start : start + _CHUNK]])
             rows.append(self.aerial.branch.run(view.normalise_tiles(inputs).numpy()))
         return np.concatenate(rows)
+
+    @property
+    def tiles_run_on(self) -> str:
+        """The label of the aerial branch's runtime."""
+        return self.aerial.branch.label
 
 
 def load_drone(weights: str) -> tuple[LoadedModel[EgoTR], DroneView]:

@@ -1,10 +1,10 @@
-"""What one half of an object network has made of windows of imagery, kept in memory and, where a folder is given, on disk.
+"""What models have made of imagery, kept in memory and, where a folder is given, on disk: features of windows, descriptors of cells.
 
 The reference half of AttenGeo does not depend on the photo (its sec. 3), so a window that was seen once serves every later click on it.
-Features are kept in float16. Those on disk carry their shape and a checksum over key and all; one that is damaged is made again, and a
-folder that cannot be used (full, unwritable, stuck) leaves the cache in memory: no question ever fails for it.
+Features are kept in float16, descriptors in float32. Those on disk carry their shape and a checksum over key and all; one that is damaged
+is made again, and a folder that cannot be used (full, unwritable, stuck) leaves the cache in memory: no question ever fails for it.
 
-Nothing is computed when an index is built: windows are centred on a grid of 2 m, which for a square kilometre and the eight turns of
+No features are computed when an index is built: windows are centred on a grid of 2 m, which for a square kilometre and the eight turns of
 AttenGeo-S would be 131 GB and seven hours of a core, and a coarser grid would not give the windows that clicks ask for.
 `locate.ObjectFinder.warm` does it for the windows of places that one knows will be asked about.
 """
@@ -24,13 +24,25 @@ from numpy.typing import NDArray
 
 from crossgeo.engine.feature_store import FeatureStore, Unusable
 
-Features = NDArray[np.float16]
-"""(T, C, g, g): T turns of one window; no values at all (any shape with a 0) where there is no imagery."""
+Features = NDArray[np.float16] | NDArray[np.float32]
+"""Of a window (T, C, g, g), T turns of it; of a cell (1, 1, 1, D). No values at all (any shape with a 0) where there is no imagery."""
 
 MEMORY_BYTES = 128 << 20
 DISK_BYTES = 1 << 30
 _HEAD = struct.Struct("<4s4I16s")
-_MAGIC = b"gof1"
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a cache holds: the name of its files, the type of its values, and what each begins with on disk."""
+
+    name: str
+    dtype: str
+    magic: bytes
+
+
+WINDOWS = Form("object-features", "<f2", b"gof1")
+CELLS = Form("cell-descriptors", "<f4", b"gcd1")
 
 
 @dataclass(frozen=True)
@@ -60,11 +72,14 @@ class CacheStats:
 class FeatureCache:
     """Features by 32-byte key, those asked for longest ago forgotten first; safe for threads."""
 
-    def __init__(self, memory_bytes: int = MEMORY_BYTES, folder: Path | None = None, disk_bytes: int = DISK_BYTES) -> None:
+    def __init__(
+        self, memory_bytes: int = MEMORY_BYTES, folder: Path | None = None, disk_bytes: int = DISK_BYTES, form: Form = WINDOWS
+    ) -> None:
         """Keep up to `memory_bytes` in memory and, with a `folder`, which other processes may use as well, up to `disk_bytes` there.
 
-        The folder is first touched when features are asked for.
+        The folder is first touched when features are asked for. Caches of several forms may have the same.
         """
+        self.form = form
         self._limit, self._bytes = memory_bytes, 0
         self._kept: OrderedDict[bytes, Features] = OrderedDict()
         self._lock = Lock()
@@ -96,7 +111,7 @@ class FeatureCache:
             try:
                 store = self._opened()
                 if store is not None:
-                    store.put(key, pack(key, features))
+                    store.put(key, pack(key, features, self.form))
             except Unusable as error:
                 self._give_up(error)
 
@@ -119,7 +134,7 @@ class FeatureCache:
 
     def _opened(self) -> FeatureStore | None:
         if self._store is None and self._folder is not None:
-            self._store = FeatureStore.shared(self._folder, self._disk_bytes)
+            self._store = FeatureStore.shared(self._folder, self._disk_bytes, self.form.name)
         return self._store
 
     def _keep(self, key: bytes, features: Features) -> None:
@@ -135,7 +150,7 @@ class FeatureCache:
             value = None if store is None else store.get(key)
             if store is None or value is None:
                 return None
-            found = unpack(key, value)
+            found = unpack(key, value, self.form)
             if found is None:
                 store.distrust(key)
             return found
@@ -152,22 +167,22 @@ class FeatureCache:
             self._store = None
 
 
-def pack(key: bytes, features: Features) -> bytes:
+def pack(key: bytes, features: Features, form: Form = WINDOWS) -> bytes:
     """Return the bytes of (T, C, g, g) features: magic, shape, a checksum over key, shape and values, then the values, little-endian."""
-    values = np.ascontiguousarray(features, "<f2").tobytes()
+    values = np.ascontiguousarray(features, form.dtype).tobytes()
     shape = _four(features.shape)
-    return _HEAD.pack(_MAGIC, *shape, _digest(key, shape, values)) + values
+    return _HEAD.pack(form.magic, *shape, _digest(key, shape, values)) + values
 
 
-def unpack(key: bytes, value: bytes) -> Features | None:
+def unpack(key: bytes, value: bytes, form: Form = WINDOWS) -> Features | None:
     """Return the features that `pack` was given, None for any other bytes."""
     if len(value) < _HEAD.size:
         return None
     magic, *shape, digest = _HEAD.unpack_from(value)
-    values = value[_HEAD.size :]
-    if magic != _MAGIC or len(values) != 2 * math.prod(shape) or _digest(key, tuple(shape), values) != digest:
+    values, dtype = value[_HEAD.size :], np.dtype(form.dtype)
+    if magic != form.magic or len(values) != dtype.itemsize * math.prod(shape) or _digest(key, tuple(shape), values) != digest:
         return None
-    return np.frombuffer(values, "<f2").astype(np.float16).reshape(shape)
+    return np.frombuffer(values, dtype).astype(dtype.newbyteorder("=")).reshape(shape)
 
 
 def _digest(key: bytes, shape: tuple[int, ...], values: bytes) -> bytes:

@@ -1,6 +1,6 @@
 """Bytes by key in a folder that several processes share, bounded in size: the LMDB store behind `feature_cache.py`.
 
-On disk: `object-features-NNNNNN.lmdb`, each with LMDB's own lock file, and `object-features.lock`. The highest number is the young
+On disk: `NAME-NNNNNN.lmdb`, each with LMDB's own lock file, and `NAME.lock`, of each store by its name. The highest number is the young
 generation, which all write to; the one before it is old. When the young one is full, the next is begun and the old one is deleted; what is
 found in the old one is copied to the young one. So what is not asked for goes, oldest first, nothing is ever deleted inside a
 file (LMDB neither shrinks nor finds room for large values among freed pages), and both together never take more than the limit.
@@ -28,8 +28,6 @@ import lmdb
 
 from crossgeo.engine.feature_probe import BROKEN, WHOLE
 
-_NAME = re.compile(r"object-features-(\d{6,})\.lmdb")
-_LOCK = "object-features.lock"
 _LOCK_S = 2.0  # a writer that holds the lock for longer is stopped or stuck, and nobody waits for it
 _PROBE_S = 30.0
 _LOCK_FILE_BYTES = 1 << 14
@@ -59,19 +57,23 @@ class FeatureStore:
     """
 
     @classmethod
-    def shared(cls, folder: Path, limit_bytes: int) -> FeatureStore:
-        """Return the store of a folder; the limit is that of whoever opened it first. Each who asked closes it."""
+    def shared(cls, folder: Path, limit_bytes: int, name: str) -> FeatureStore:
+        """Return the store of a folder and name; the limit is that of whoever opened it first. Each who asked closes it."""
         with _sharing:
-            place = folder.resolve()
+            place = folder.resolve(), name
             store = _shared.get(place)
             if store is None:
-                store = _shared[place] = cls(folder, limit_bytes)
+                store = _shared[place] = cls(folder, limit_bytes, name)
             store._users += 1
             return store
 
-    def __init__(self, folder: Path, limit_bytes: int) -> None:
-        """Open a folder, which is made where it is missing; `limit_bytes` is for both generations, at least 1 MiB."""
-        self.folder = folder
+    def __init__(self, folder: Path, limit_bytes: int, name: str) -> None:
+        """Open a folder, which is made where it is missing; `limit_bytes` is for both generations, at least 1 MiB.
+
+        Stores of other names in it are left alone.
+        """
+        self.folder, self.name = folder, name
+        self._numbered = re.compile(rf"{re.escape(name)}-(\d{{6,}})\.lmdb")
         self.damaged = 0  # generations that were deleted for it
         self._half = max(limit_bytes // 2, _LEAST_BYTES) // 4096 * 4096
         self._lock, self._pid = RLock(), os.getpid()
@@ -174,7 +176,7 @@ class FeatureStore:
         if not self._generations or self._generations[0].number == number - 1:
             for old in sorted(files)[:-1]:
                 _remove(files[old])
-            path = self.folder / f"object-features-{number:06d}.lmdb"
+            path = self.folder / f"{self.name}-{number:06d}.lmdb"
             environment = self._open(path, create=True)
             self._generations.insert(0, _Generation(number, path.stat().st_ino, environment))
         self._refresh()
@@ -242,7 +244,7 @@ class FeatureStore:
                 _remove(path)
 
     def _files(self) -> dict[int, Path]:
-        found = ((_NAME.fullmatch(name), name) for name in os.listdir(self.folder))  # noqa: PTH208  (names alone, many times a second)
+        found = ((self._numbered.fullmatch(name), name) for name in os.listdir(self.folder))  # noqa: PTH208  (names alone, many times a second)
         return {int(match[1]): self.folder / name for match, name in found if match}
 
     @contextmanager
@@ -263,7 +265,7 @@ class FeatureStore:
         if self._held:
             yield True
             return
-        handle = os.open(self.folder / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        handle = os.open(self.folder / f"{self.name}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             self._held = _lock_within(handle, _LOCK_S)
             yield self._held
@@ -272,7 +274,7 @@ class FeatureStore:
             os.close(handle)
 
 
-_shared: dict[Path, FeatureStore] = {}
+_shared: dict[tuple[Path, str], FeatureStore] = {}
 
 
 def _lock_within(handle: int, seconds: float) -> bool:

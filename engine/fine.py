@@ -1,23 +1,21 @@
-"""The 5 m step: tiles of a 5 m grid around the best rivals and finer poses of the photo, described on the fly, climbed to the best pair."""
+"""The 5 m step: cells of a 5 m grid around the best rivals and finer poses of the photo, climbed to the best pair."""
 
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
+from crossgeo.engine.cells import Cell, CellDescriptors, Vector
 from crossgeo.engine.describe import Describer
+from crossgeo.engine.feature_cache import FeatureCache
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.pose import Pose
 from crossgeo.indexer.index import GeoIndex, Segment
 
-Cell = tuple[int, int]  # column, row of the fine grid: centred on (column * step_m, row * step_m)
 Turn = tuple[int, int]  # heading steps, scale steps from the rival's pose
-Vector = NDArray[np.float32]  # (D,)
 MIN_RADIUS_M = 2.5
 RING = tuple((a, b) for a in (-1, 0, 1) for b in (-1, 0, 1))
 
@@ -34,7 +32,6 @@ class FineSettings:
     scale_reach: int = 3  # steps
     min_valid: float = 0.1  # of a cell's pixels
     temperature: float = 0.02  # of scores, for the radius; the card's thresholds may name another
-    cached_cells: int = 16_384
 
 
 @dataclass(frozen=True)
@@ -76,12 +73,15 @@ class _Climb:
 
 
 class FineStep:
-    """Refines rivals; keeps the descriptors of cells between questions."""
+    """Refines rivals; the descriptors of cells are kept between questions."""
 
-    def __init__(self, index: GeoIndex, describer: Describer, settings: FineSettings | None = None) -> None:
+    def __init__(
+        self, index: GeoIndex, describer: Describer, settings: FineSettings | None = None, kept: FeatureCache | None = None
+    ) -> None:
+        """Join an index and a describer; descriptors of cells go to `kept`, which others may use, too."""
         self.settings = settings or FineSettings()
-        self._index, self._describer = index, describer
-        self._cache: OrderedDict[tuple[int, Cell], Vector | None] = OrderedDict()
+        self._describer = describer
+        self.cells = CellDescriptors(index, describer, self.settings.step_m, self.settings.min_valid, kept)
 
     def refine(self, photo: Photo, rivals: Sequence[Spot]) -> list[Spot]:
         """Return each rival moved to its best 5 m cell and pose, with sub-cell position and an honest radius, in the given order.
@@ -124,26 +124,12 @@ class FineStep:
         return [turn for turn in near if turn not in climb.turns]
 
     def _describe_cells(self, wanted: list[tuple[_Climb, Cell]]) -> None:
-        keys = list(dict.fromkeys((climb.start.segment.number, cell) for climb, cell in wanted))
         segments = {climb.start.segment.number: climb.start.segment for climb, _ in wanted}
         for number, segment in segments.items():
-            missing = [cell for owner, cell in keys if owner == number and (owner, cell) not in self._cache]
-            if missing:
-                self._read_cells(segment, missing)
-        for climb, cell in wanted:
-            key = (climb.start.segment.number, cell)
-            climb.cells[cell] = self._cache[key]
-            self._cache.move_to_end(key)
-        while len(self._cache) > self.settings.cached_cells:
-            self._cache.popitem(last=False)
-
-    def _read_cells(self, segment: Segment, cells: list[Cell]) -> None:
-        centres = np.array(cells, np.float64) * self.settings.step_m
-        tiles, valid = self._index.read_windows(segment, centres, self._index.tile_m, self._index.tile_px)
-        seen = valid.reshape(len(cells), -1).mean(axis=1) >= self.settings.min_valid
-        rows = iter(self._describer.tiles(tiles[seen])) if seen.any() else iter(())
-        for cell, shown in zip(cells, seen, strict=True):
-            self._cache[segment.number, cell] = next(rows) if shown else None
+            own = [(climb, cell) for climb, cell in wanted if climb.start.segment.number == number]
+            made = self.cells.describe(segment, list(dict.fromkeys(cell for _, cell in own)))
+            for climb, cell in own:
+                climb.cells[cell] = made[cell]
 
     def _describe_turns(self, photo: Photo, wanted: list[tuple[_Climb, Turn]]) -> None:
         if wanted:

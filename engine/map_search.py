@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,8 +21,11 @@ from torch import Tensor
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.photo_maps import STRIDES, DenseDescriber, PhotoMaps
 from crossgeo.engine.pose import Pose
+from crossgeo.engine.rivals import hits_at
 from crossgeo.engine.surfaces import Overlap, Scene, fit_surfaces
+from crossgeo.engine.within import near, tiles_around
 from crossgeo.indexer.index import GeoIndex, Segment
+from crossgeo.indexer.select import Selection
 
 Block = tuple[int, int, int]  # segment, column, row of a grid of squares of `block_m`
 _STRIDE = STRIDES[-1]
@@ -63,11 +66,12 @@ class MapSearch:
         self._m_per_px = describer.canvas_m / describer.canvas_px
         self._kept: OrderedDict[Block, tuple[Tensor, NDArray[np.bool_]] | None] = OrderedDict()
 
-    def rivals(self, photo: PhotoMaps, poses: Sequence[Pose], ids: NDArray[np.int64] | None) -> list[Spot]:
+    def rivals(self, photo: PhotoMaps, poses: Sequence[Pose], selection: Selection | None) -> list[Spot]:
         """Return the places at which the photo fits best at any of the poses, best first, with the coarse fit.
 
-        `ids` are the tiles to search, all unless given: a canvas's middle lies within one of their cells.
+        A canvas's middle lies within the cell of a tile; with a selection places lie in it, to the width of a map's cell.
         """
+        ids = tiles_around(self._index, selection, [photo.look.offset_m(photo.photo, pose) for pose in poses])
         queries = photo.describe(poses)  # (P, D)
         templates = photo.at(poses, (_STRIDE,))
         peaks: list[_Peak] = []
@@ -80,24 +84,29 @@ class MapSearch:
             return []
         cosines = (self._index.descriptors(np.array([peak.tile for peak in peaks])) * queries[[peak.pose for peak in peaks]]).sum(axis=1)
         order = np.argsort([-(peak.fit + self.settings.cosine_weight * cosine) for peak, cosine in zip(peaks, cosines, strict=True)])
-        return list(self._distinct(photo, poses, [(peaks[k], float(cosines[k])) for k in order]))
+        spots = self._spots(photo, poses, [(peaks[k], float(cosines[k])) for k in order])
+        return list(self._distinct(spot for spot in spots if near(selection, [spot], spot.radius_m)))
 
-    def _distinct(self, photo: PhotoMaps, poses: Sequence[Pose], ranked: list[tuple[_Peak, float]]) -> Iterator[Spot]:
-        """The best spots that lie apart."""
-        coarse_m = _STRIDE * self._m_per_px
-        taken: list[tuple[int, float, float]] = []
+    def _spots(self, photo: PhotoMaps, poses: Sequence[Pose], ranked: list[tuple[_Peak, float]]) -> Iterator[Spot]:
         for peak, cosine in ranked:
             east_m, north_m = photo.look.offset_m(photo.photo, poses[peak.pose])
-            x, y = peak.x - east_m, peak.y - north_m
-            if all(peak.segment.number != number or math.hypot(x - a, y - b) >= self.settings.apart_m for number, a, b in taken):
-                taken.append((peak.segment.number, x, y))
-                yield Spot(peak.segment, x, y, poses[peak.pose], cosine, coarse_m, peak.tile, peak.fit)
+            x, y, radius_m = peak.x - east_m, peak.y - north_m, _STRIDE * self._m_per_px
+            yield Spot(peak.segment, x, y, poses[peak.pose], cosine, radius_m, peak.tile, peak.fit)
+
+    def _distinct(self, spots: Iterable[Spot]) -> Iterator[Spot]:
+        """The best spots that lie apart."""
+        taken: list[tuple[int, float, float]] = []
+        for spot in spots:
+            own = spot.segment.number
+            if all(own != number or math.hypot(spot.x - x, spot.y - y) >= self.settings.apart_m for number, x, y in taken):
+                taken.append((own, spot.x, spot.y))
+                yield spot
                 if len(taken) == self.settings.rivals:
                     return
 
     def _blocks(self, queries: NDArray[np.float32], ids: NDArray[np.int64] | None) -> dict[Block, NDArray[np.int64]]:
         """The blocks to search, each with its tiles: all, or those of the tiles that descriptors like best."""
-        tiles = np.arange(len(self._index)) if ids is None else np.unique(ids)
+        tiles = np.arange(len(self._index)) if ids is None else ids
         side_m = self.settings.block_px * self._m_per_px
         cells = np.floor(self._index.centres[tiles] / side_m).astype(np.int64)
         keys = np.concatenate([self._index.segment_numbers[tiles, None].astype(np.int64), cells], axis=1)
@@ -106,7 +115,7 @@ class MapSearch:
         wanted = np.arange(len(blocks))
         if len(blocks) > self.settings.blocks:
             # A block is worth its best tile; tiles of the others' blocks were not even near.
-            scores, hits = self._index.search(queries, min(len(tiles), 40 * self.settings.blocks), ids)
+            scores, hits = self._index.search(queries, min(len(tiles), hits_at(40 * self.settings.blocks, self._index.stride_m)), ids)
             best = np.full(len(blocks), -2.0)
             rows = np.searchsorted(tiles, hits.reshape(-1).clip(0))
             np.maximum.at(best, inverse[rows], np.where(hits.reshape(-1) >= 0, scores.reshape(-1), -2.0))

@@ -17,6 +17,7 @@ NO_GROUND = (
     "choose a photo that looks lower, or tell its tilt and field of view if these are not those of its EXIF"
 )
 NOTHING_THERE = "the point shows nothing that was recognised in the imagery; choose one well inside a building, a tree or a pond"
+NOTHING_INSIDE = "nothing inside the area that was asked for fits it; where it fits best, if anywhere, lies outside"
 NOT_BELIEVED = "the object was looked for at a place that is not to be relied on"
 
 

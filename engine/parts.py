@@ -6,12 +6,10 @@ and the 30 m around that end are then slid over each rival: little ground, seen 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from crossgeo.engine.agreement import Agreement
 from crossgeo.engine.fine import Spot
@@ -19,9 +17,11 @@ from crossgeo.engine.photo import Photo
 from crossgeo.engine.photo_maps import DenseDescriber, Look, PhotoMaps
 from crossgeo.engine.pose import Part, Pose
 from crossgeo.engine.registration import Registration, RegistrationSettings
-from crossgeo.engine.rivals import best_by_tile
+from crossgeo.engine.rivals import best_by_tile, hits_at, thinned
 from crossgeo.engine.surfaces import Overlap
+from crossgeo.engine.within import SETTLED_M, coarse_m, near, tiles_around
 from crossgeo.indexer.index import GeoIndex
+from crossgeo.indexer.select import Selection
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class PartSettings:
 
     parts: tuple[Part, ...] = ((0.3, 0.0), (-0.3, 0.0), (0.0, 0.3), (0.0, -0.3))  # one after the other until one convinces
     extent_m: float = 30.0  # of the close look
-    hits: int = 50  # tiles kept for each pose
+    hits: int = 50  # tiles kept for each pose, at a stride of 15 m (`rivals.hits_at`)
     rivals: int = 24  # tiles of each part that are compared closely
     poses: int = 48  # at which each is, those that its descriptor likes best
     hypotheses: int = 3  # of each tile, that differ in turn or scale
@@ -53,21 +53,25 @@ class PartSearch:
         """Return the first few spots with how far all of the photo agrees with each as their fit."""
         return self._agreement.judge(photo, spots[: self.settings.judged])
 
-    def rivals(self, photo: Photo, part: Part, poses: Sequence[Pose], ids: NDArray[np.int64] | None) -> list[Spot]:
+    def rivals(self, photo: Photo, part: Part, poses: Sequence[Pose], selection: Selection | None) -> list[Spot]:
         """Return rivals that a part suggests, as places of the photo's centre, which may lie off the imagery, judged by all of the photo.
 
-        `ids` are the tiles to search, all unless given. There are none where the part shows sky.
+        With a selection they lie in it, or so near that they may yet come to. There are none where the part shows sky.
         """
         if not _on_ground(photo, part, poses):
             return []
-        spots = self._of_part(photo, part, poses, ids)
+        spots = self._of_part(photo, part, poses, selection)
         return self.judge(photo, sorted(spots, key=lambda spot: -spot.merit))
 
-    def _of_part(self, photo: Photo, part: Part, poses: Sequence[Pose], ids: NDArray[np.int64] | None) -> list[Spot]:
+    def _of_part(self, photo: Photo, part: Part, poses: Sequence[Pose], selection: Selection | None) -> list[Spot]:
+        ids = tiles_around(self._index, selection, [pose.offset_m(photo, part) for pose in poses])
         queries = PhotoMaps(self._describer, photo, Look(part)).describe(poses)  # (P, D)
-        found = best_by_tile(*self._index.search(queries, self.settings.hits, ids))[: self.settings.rivals]
+        found = best_by_tile(*self._index.search(queries, hits_at(self.settings.hits, self._index.stride_m), ids))
+        tiles = np.array([rival.tile for rival in found], np.int64)
+        apart = thinned(found, self._index.centres[tiles], self._index.segment_numbers[tiles], self._index.stride_m)
+        found = apart[: self.settings.rivals]
         cosines = self._index.descriptors(np.array([rival.tile for rival in found], np.int64)) @ queries.T  # (rivals, P)
-        look, coarse_m = Look(part, self.settings.extent_m), self._index.stride_m * math.sqrt(0.5)
+        look, reach_m = Look(part, self.settings.extent_m), coarse_m(self._index)
         maps = self._close.open(photo, look)
         spots: list[Spot] = []
         for rival, row in zip(found, cosines, strict=True):
@@ -75,10 +79,10 @@ class PartSearch:
             east_m, north_m = look.offset_m(photo, poses[rival.pose])
             x, y = self._index.centres[rival.tile].tolist()
             segment = self._index.segment_of(rival.tile)
-            spot = Spot(segment, x - east_m, y - north_m, poses[rival.pose], rival.score, coarse_m, rival.tile)
+            spot = Spot(segment, x - east_m, y - north_m, poses[rival.pose], rival.score, reach_m, rival.tile)
             spots += self._close.hypotheses(maps, spot, likely, self.settings.hypotheses)
-        spots = sorted(spots, key=lambda spot: -spot.merit)[: self.settings.registered]
-        return self._close.register(maps, self._close.register(maps, spots), shrink=0.5)
+        spots = sorted(near(selection, spots, reach_m), key=lambda spot: -spot.merit)[: self.settings.registered]
+        return near(selection, self._close.register(maps, self._close.register(maps, spots), shrink=0.5), SETTLED_M)
 
 
 def _on_ground(photo: Photo, part: Part, poses: Sequence[Pose]) -> bool:

@@ -7,71 +7,46 @@ batch. What flew and what stood in the street has a matcher of its own over the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from crossgeo.engine.agreement import AgreementSettings
 from crossgeo.engine.camera import MAX_TILT_DEG, Camera, Kind, camera_of, check_known, without_exif
+from crossgeo.engine.cells import MEMORY_BYTES as CELL_BYTES
 from crossgeo.engine.describe import Describer, EgoTRDescriber
-from crossgeo.engine.feature_cache import DISK_BYTES, FeatureCache
+from crossgeo.engine.feature_cache import CELLS, DISK_BYTES, FeatureCache
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.kinds import looks_like_street
 from crossgeo.engine.locate import Locator, ObjectFinder
-from crossgeo.engine.map_search import MapSearchSettings
-from crossgeo.engine.matcher import Matcher, MatchSettings, timed
-from crossgeo.engine.notes import NO_GROUND, NOT_BELIEVED, NOTHING_THERE, camera_notes, compass_note, out_of_reach
+from crossgeo.engine.matcher import Matcher, timed
+from crossgeo.engine.notes import NO_GROUND, NOT_BELIEVED, NOTHING_INSIDE, NOTHING_THERE, camera_notes, compass_note, out_of_reach
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import Answer, FoundObject, Place, Status
 from crossgeo.engine.pose import Pose
-from crossgeo.engine.poses import PoseSettings, StreetPoseSettings, poses_to_try, street_poses_to_try
+from crossgeo.engine.poses import poses_to_try, street_poses_to_try
 from crossgeo.engine.ranking import ranked
-from crossgeo.engine.registration import RegistrationSettings
 from crossgeo.engine.runtime.choose import RuntimeOptions
 from crossgeo.engine.runtime.half import Pixels
 from crossgeo.engine.runtime.pictures import of_index
+from crossgeo.engine.search_settings import SearchSettings
 from crossgeo.engine.status import status_of
-from crossgeo.engine.surfaces import Overlap
+from crossgeo.engine.within import inside
 from crossgeo.engine.zones import Zone, zones_of
 from crossgeo.errors import InputError, MismatchError, UsageError
 from crossgeo.geodesy import grid_convergence_deg, to_lat_lon
+from crossgeo.indexer.filters import Bounds, Filters
 from crossgeo.indexer.index import GeoIndex
+from crossgeo.indexer.select import Selection, Selector
 from crossgeo.models.checkpoint import street_partner
 from crossgeo.models.library import shipped_weights
 from crossgeo.models.street_view import StreetObjectView
 
-DEFAULT_NEAR_RADIUS_M = 250.0
 AUTO = "auto"  # street weights: the shipped ones that go with the aerial branch, where there are any
 LEAST_GROUND = 0.01  # of the square of ground that describes a street photo
 _STREET_OBJECTS = "attengeo-s-street"
-
-
-def _street_settings() -> MatchSettings:
-    """Places come from the map search to within a cell of 6 m, turns to within half the step at which they are tried."""
-    # The rim of the imagery fits by chance what it shares with a photo, so little overlap is worth little.
-    rim = Overlap(power=0.75)
-    close = RegistrationSettings(16, (-5.0, 0.0, 5.0), (0.8, 1.0, 1.25), overlap=rim)
-    settling = RegistrationSettings(16, (-2.5, 0.0, 2.5), (0.9, 1.0, 1.11), (-1.2, 0.0, 1.2), rim)
-    return MatchSettings(
-        maps=MapSearchSettings(overlap=rim), parts=None, clicks_register=False, registration=close, settling=settling,
-        agreement=AgreementSettings(overlap_power=rim.power), fine_rivals=2,
-    )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class SearchSettings:
-    """Which poses are tried of each kind of photo, and how wide its search is cast."""
-
-    poses: PoseSettings = field(default_factory=PoseSettings)
-    drone: MatchSettings = field(default_factory=MatchSettings)
-    street_poses: StreetPoseSettings = field(default_factory=StreetPoseSettings)
-    street: MatchSettings = field(default_factory=_street_settings)
 
 
 @dataclass(frozen=True)
@@ -98,18 +73,21 @@ class GeoSearch:
         street_objects: str | Locator | None = None,
         features: FeatureCache | None = None,
         runtime: RuntimeOptions | None = None,
+        cells: FeatureCache | None = None,
     ) -> None:
         """Join an index and describers of the same aerial weights (MismatchError otherwise), of drone photos and of street photos.
 
         `objects` and `street_objects` are weights, loaded at the first click to run as `runtime` says; what they make of windows goes to
-        `features`, which is closed with the search.
+        `features`, the descriptors of the 5 m step's cells to `cells`; both are closed with the search.
         """
+        self._cells = cells or FeatureCache(CELL_BYTES, form=CELLS)
+        self._selector = Selector(index)
         self.index, self.settings = index, settings or SearchSettings()
         self.matchers: dict[Kind, Matcher] = {}
         for kind, own, how in (("drone", describer, self.settings.drone), ("street", street, self.settings.street)):
             if own is not None:
                 index.check_model(own.identity)
-                self.matchers["drone" if kind == "drone" else "street"] = Matcher(index, own, how)
+                self.matchers["drone" if kind == "drone" else "street"] = Matcher(index, own, how, self._cells)
         self.thresholds = self.matchers["drone"].thresholds
         self._objects: dict[Kind, str | Locator | None] = {"drone": objects, "street": street_objects}
         self._features, self._runtime = features or FeatureCache(), runtime or RuntimeOptions()
@@ -130,7 +108,8 @@ class GeoSearch:
         """Open an index folder and the weights by shipped name or path; without `street_weights` every photo is taken for a drone's.
 
         `feature_cache` is a folder, which several processes may share, where what the object models make of windows of imagery is kept
-        for later clicks, up to `feature_cache_bytes`; a folder that cannot be used is no error, but is told by `metrics`.
+        for later clicks, and the descriptors of the 5 m step's cells for later questions about the same ground: up to
+        `feature_cache_bytes` together, a quarter of it for the cells; a folder that cannot be used is no error, but is told by `metrics`.
         `runtime` says how the models run; engines that it builds are checked on the index's own tiles.
         Raises StoreError for a damaged index, WeightsError for missing or damaged weights, MismatchError when they do not go together, and
         EngineError for a runtime that cannot be had.
@@ -141,8 +120,10 @@ class GeoSearch:
         try:
             describer = EgoTRDescriber.load(weights, runtime, lambda: of_index(opened))
             street = _street_side(describer, street_weights, runtime, lambda: of_index(opened))
-            features = FeatureCache(folder=None if feature_cache is None else Path(feature_cache), disk_bytes=feature_cache_bytes)
-            return cls(opened, describer, object_weights, settings, street, street_object_weights, features, runtime)
+            folder, for_cells = None if feature_cache is None else Path(feature_cache), feature_cache_bytes // 4
+            features = FeatureCache(folder=folder, disk_bytes=feature_cache_bytes - for_cells)
+            cells = FeatureCache(CELL_BYTES, folder, for_cells, CELLS)
+            return cls(opened, describer, object_weights, settings, street, street_object_weights, features, runtime, cells)
         except BaseException:
             opened.close()
             raise
@@ -156,7 +137,7 @@ class GeoSearch:
         assert isinstance(describer, EgoTRDescriber)  # as `open` makes it
         street = _street_side(describer, street_weights, self._runtime, lambda: of_index(self.index))
         objects = self._objects["drone"], self.settings, street, self._objects["street"]
-        return GeoSearch(self.index, describer, *objects, self._features, self._runtime)
+        return GeoSearch(self.index, describer, *objects, self._features, self._runtime, self._cells)
 
     @property
     def models(self) -> dict[str, dict[str, str]]:
@@ -169,14 +150,20 @@ class GeoSearch:
         return out
 
     def metrics(self) -> dict[str, dict[str, Any]]:
-        """Return what happened since it was opened, as plain values: `object_features` has the hits, misses, hit rate and bytes of
-        `CacheStats`, and under `trouble` why the folder for them is not used."""
-        stats = self._features.stats()
-        return {"object_features": {**asdict(stats), "hits": stats.hits, "hit_rate": stats.hit_rate}}
+        """Return what happened since it was opened, as plain values: `object_features` and `cells` have the hits, misses, hit rate and
+        bytes of `CacheStats`, and under `trouble` why the folder for them is not used; `from_index` counts the cells of the 5 m step that
+        the index itself had, which are neither."""
+        kept = {"object_features": self._features.stats(), "cells": self._cells.stats()}
+        out: dict[str, dict[str, Any]] = {}
+        for name, stats in kept.items():
+            out[name] = {**asdict(stats), "hits": stats.hits, "hit_rate": stats.hit_rate}
+        out["cells"]["from_index"] = sum(matcher.fine.cells.from_index for matcher in self.matchers.values())
+        return out
 
     def close(self) -> None:
-        """Close the index, and the folder of features."""
+        """Close the index, and the folder of what is kept."""
         self._features.close()
+        self._cells.close()
         self.index.close()
 
     def __enter__(self) -> GeoSearch:
@@ -196,16 +183,16 @@ class GeoSearch:
         use_exif_position: bool = False,
         tilt_deg: float | None = None,
         kind: Kind | None = None,
+        bounds: Bounds | None = None,
+        polygon: Mapping[str, Any] | None = None,
+        vintage: str | None = None,
     ) -> None:
         """Raise UsageError for what can be asked of no photo, as `query` takes it: before many are asked about."""
         if top < 1:
             raise UsageError(f"top must be at least 1, not {top}")
         if near is None and radius_m is not None and not use_exif_position:
             raise UsageError("a radius needs a place to be around; give it with near")
-        if near is not None and not (-90.0 <= near[0] <= 90.0 and -180.0 <= near[1] <= 180.0):
-            raise UsageError(f"near {near[0]:g},{near[1]:g} is not a place: it is lat,lon with lat within 90 and lon within 180 degrees")
-        if radius_m is not None and not (0.0 < radius_m < math.inf):
-            raise UsageError(f"the radius must be positive metres, not {radius_m:g}")
+        Filters.of(bounds, near, radius_m, polygon, vintage)
         check_known(heading_deg, fov_deg, height_m, tilt_deg, kind)
         if kind is not None and kind not in self.matchers:
             raise UsageError(f"{kind} photos are asked about, and no weights for those were opened; give street_weights")
@@ -224,18 +211,23 @@ class GeoSearch:
         tilt_deg: float | None = None,
         kind: Kind | None = None,
         anyway: bool = False,
+        bounds: Bounds | None = None,
+        polygon: Mapping[str, Any] | None = None,
+        vintage: str | None = None,
     ) -> Answer:
         """Find where a photo was taken and, with a `point` (x, y) in its upright full-size pixels, the object there.
 
         heading_deg: of a drone photo's upper edge or a street photo's middle column against true north; fov_deg: horizontal, 360 for a
         panorama; height_m: above ground; tilt_deg: 0 is straight down; each one given wins over EXIF, whose heading and height are dropped
         where they lead nowhere. kind: "drone" or "street"; a photo that does not tell is tried as both.
-        near (lat, lon) with radius_m (250 unless given) keeps the imagery that is searched there; the centre of a photo that shows its
-        rim may lie beyond. use_exif_position takes near from the photo. anyway: the object is also looked for where the best place has
-        low confidence.
+        Filters say where the place may lie, and none is answered whose centre lies outside any of them: near (lat, lon) with radius_m (250
+        unless given); bounds (west, south, east, north in degrees, west > east across the antimeridian); polygon, a GeoJSON Polygon,
+        MultiPolygon or features of such; vintage, of the imagery that shows there: 2023, 2023-06 or 2023-06-30, or from one to another,
+        2021/2023-06. use_exif_position takes near from the photo.
+        anyway: the object is also looked for where the best place has low confidence.
         Raises UsageError for arguments out of range or a point outside the photo, InputError or LimitError for a photo that we cannot read.
         """
-        self.check(top, heading_deg, fov_deg, height_m, near, radius_m, use_exif_position, tilt_deg, kind)
+        self.check(top, heading_deg, fov_deg, height_m, near, radius_m, use_exif_position, tilt_deg, kind, bounds, polygon, vintage)
         timings: dict[str, float] = {}
         with timed(timings, "decode"):
             picture = photo if isinstance(photo, Photo) else Photo.read(photo)
@@ -244,10 +236,8 @@ class GeoSearch:
             near = _position(picture)
         camera = camera_of(picture, heading_deg, fov_deg, height_m, tilt_deg, kind)
         kinds = self._kinds(picture, camera)
-        # A circle between the centres of tiles still lies on imagery, so it is never taken smaller than the stride.
-        reach_m = max(radius_m or DEFAULT_NEAR_RADIUS_M, self.index.widest_stride_m)
-        ids = self.index.ids_near(*near, reach_m) if near is not None else None
-        if len(self.index) == 0 or (ids is not None and len(ids) == 0):
+        selection = self._selector.select(Filters.of(bounds, near, radius_m, polygon, vintage))
+        if len(self.index) == 0 or (selection is not None and len(selection.ids(self.index.tile_m)) == 0):
             nowhere = _Found(camera, [], "outside_coverage", kinds[0])
             return self._answer(picture, nowhere, top, None, camera_notes(picture, camera, kinds[0], fov_deg, height_m), timings)
         free = without_exif(camera, heading_deg, height_m)
@@ -256,16 +246,17 @@ class GeoSearch:
             # Compasses and barometers err: what the file says is a hint, not an order.
             for guess in (camera, free) if free != camera else (camera,):
                 if best is None or best.status != "located":
-                    best = self._better(best, self._look(picture, own, guess, ids, top, timings))
+                    best = self._better(best, self._look(picture, own, guess, selection, top, timings))
         assert best is not None
         if best.spots:
             with timed(timings, "fine"):
-                best.spots[0] = self._turned_finely(picture, best)
+                best.spots[0] = next(iter(inside(selection, [self._turned_finely(picture, best)])), best.spots[0])
         turned = self._against_compass(best, camera)
         if turned is not None and best.status == "located":
             best = replace(best, status="ambiguous")
         thing, notes = None, camera_notes(picture, best.camera, best.kind, fov_deg, height_m)
-        notes += [note for note in (None if best.posed else NO_GROUND, turned) if note is not None]
+        empty = NOTHING_INSIDE if best.posed and not best.spots and selection is not None else None
+        notes += [note for note in (None if best.posed else NO_GROUND, turned, empty) if note is not None]
         believed = best.status in ("located", "ambiguous")
         if click is not None and best.spots and (believed or anyway):
             with timed(timings, "object"):
@@ -286,15 +277,15 @@ class GeoSearch:
             raise UsageError(f"{photo.name} is a {camera.kind} photo, and no weights for those were opened; give street_weights")
         return [camera.kind]
 
-    def _look(self, photo: Photo, kind: Kind, camera: Camera, ids: NDArray[np.int64] | None, top: int, timings: dict[str, float]) -> _Found:
+    def _look(self, photo: Photo, kind: Kind, camera: Camera, selection: Selection | None, top: int, timings: dict[str, float]) -> _Found:
         matcher = self.matchers[kind]
         if kind == "street":
             with timed(timings, "level"):
                 camera = camera.levelled(photo)
         # Without a heading every direction is tried, whichever way a grid lies.
-        zones = [Zone(0.0, ids)] if camera.heading_deg is None else zones_of(self.index, ids)
+        zones = [Zone(0.0, selection)] if camera.heading_deg is None else zones_of(self.index, selection)
         tried = [(zone, self._poses(photo, kind, camera, zone)) for zone in zones]
-        found = [matcher.match(photo, poses, zone.ids, top, timings) if poses else [] for zone, poses in tried]
+        found = [matcher.match(photo, poses, zone.selection, top, timings) if poses else [] for zone, poses in tried]
         spots = found[0] if len(found) == 1 else ranked(chain.from_iterable(found), matcher.settings.min_rival_distance_m)
         status = status_of([spot.merit for spot in spots], matcher.thresholds.for_fov(camera.fov_deg))
         return _Found(camera, spots, status, kind, any(poses for _, poses in tried))
@@ -358,11 +349,8 @@ class GeoSearch:
         return Answer(photo.name, found.status, places, thing, self.index.manifest.generation, model, timings, tuple(notes))
 
     def _with_source(self, spot: Spot, place: Place) -> Place:
-        """The place with the imagery that answered: what shows there, or past its rim at the centre of the tile that led there."""
-        source = self.index.source_at(spot.segment, spot.x, spot.y)
-        if source is None:
-            x, y = self.index.centres[spot.tile]
-            source = self.index.source_at(spot.segment, float(x), float(y))
+        """The place with the imagery that answered."""
+        source = self.index.source_behind(spot.segment, spot.x, spot.y, spot.tile)
         return place if source is None else replace(place, source=source.name, vintage=source.vintage)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from crossgeo.geodesy import grid_convergence_deg
+from crossgeo.indexer.filters import Filters
 from crossgeo.indexer.index import GeoIndex, Segment
+from crossgeo.indexer.select import Selection
 
 ALIKE_DEG = 1.0  # grids that differ by no more are one zone; the finer steps take that up
 
@@ -18,12 +19,12 @@ class Zone:
     """A part of an index that can be searched with the same headings."""
 
     convergence_deg: float  # heading_true = heading_grid + this
-    ids: NDArray[np.int64] | None  # of its tiles; None: all of the index
+    selection: Selection | None  # of its tiles; None: all of the index
 
 
-def zones_of(index: GeoIndex, ids: NDArray[np.int64] | None = None) -> list[Zone]:
-    """Split the tiles to be searched, all unless given, into zones with at least one tile each."""
-    numbers = index.segment_numbers if ids is None else index.segment_numbers[ids]
+def zones_of(index: GeoIndex, selection: Selection | None = None) -> list[Zone]:
+    """Split what is to be searched, all unless given, into zones with at least one tile each."""
+    numbers = index.segment_numbers if selection is None else index.segment_numbers[selection.ids(index.tile_m)]
     turned = sorted((_convergence_deg(segment), segment.number) for segment in index.segments if (numbers == segment.number).any())
     groups: list[list[tuple[float, int]]] = []
     for own in turned:
@@ -31,9 +32,9 @@ def zones_of(index: GeoIndex, ids: NDArray[np.int64] | None = None) -> list[Zone
             groups.append([])
         groups[-1].append(own)
     if len(groups) == 1:
-        return [Zone(_mean_deg(groups[0]), ids)]
-    searched = np.arange(len(index), dtype=np.int64) if ids is None else ids
-    return [Zone(_mean_deg(group), searched[np.isin(numbers, [number for _, number in group])]) for group in groups]
+        return [Zone(_mean_deg(groups[0]), selection)]
+    searched = selection or Selection(index, Filters())
+    return [Zone(_mean_deg(group), searched.of_segments(number for _, number in group)) for group in groups]
 
 
 def _convergence_deg(segment: Segment) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,11 +37,11 @@ from crossgeo.indexer.places import crs_text, ground_m
 from crossgeo.indexer.region import Region
 from crossgeo.indexer.segment_files import is_whole
 from crossgeo.indexer.source import Source
+from crossgeo.indexer.sources_of import VINTAGE
 from crossgeo.indexer.vectors.structure import USUAL, Budget
 
 _MAX_STRETCH = 0.01  # of lengths, that a metric CRS may have where imagery lies
 _MAX_BLOCKS = 20_000_000
-_VINTAGE = re.compile(r"\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?")
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ class BuildOptions:
 
 def check_vintage(vintage: str | None) -> None:
     """Raise UsageError unless it is a year, a month or a day."""
-    if vintage is not None and _VINTAGE.fullmatch(vintage) is None:
+    if vintage is not None and VINTAGE.fullmatch(vintage) is None:
         raise UsageError(f"vintage {vintage!r} is no date; give a year, a month or a day, like 2023, 2023-06 or 2023-06-30")
 
 

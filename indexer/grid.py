@@ -9,6 +9,7 @@ import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,9 +117,15 @@ def select_tiles(coverage: dict[tuple[int, int], NDArray[np.bool_]], rule: TileR
 
 
 def in_order(tiles: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Return the rows of (n, 2) tiles in the order of ids: by patches, in a patch from the north and then from the west."""
-    south, east = -tiles[:, 1], tiles[:, 0]
-    return np.lexsort((east, south, east // PATCH_TILES, south // PATCH_TILES))
+    """Return the rows of (n, 2) tiles in the order of ids."""
+    return np.argsort(tile_order(tiles), kind="stable")
+
+
+def tile_order(tiles: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+    """Return (n,) numbers that grow as the ids of tiles (n, 2) do: by patch from the north, in it by row, then eastwards."""
+    south, east = -tiles[:, 1].astype(np.int64), tiles[:, 0].astype(np.int64)
+    patch = (south // PATCH_TILES << 37) + ((east // PATCH_TILES + (1 << 26)) << 10)
+    return np.asarray(patch + (south % PATCH_TILES) * PATCH_TILES + east % PATCH_TILES, np.int64)
 
 
 def _tile_rows(block_rows: list[int], rule: TileRule) -> Iterator[tuple[int, tuple[int, int], int]]:

@@ -19,7 +19,7 @@ from crossgeo import geodesy
 from crossgeo.errors import GeoError, StoreError, UsageError
 from crossgeo.indexer.block_store import Mask, Pixels
 from crossgeo.indexer.contrast import SPARSE
-from crossgeo.indexer.grid import BLOCK_PX, Bounds, Window
+from crossgeo.indexer.grid import BLOCK_PX, Bounds, Window, tile_order
 from crossgeo.indexer.ground import Ground
 from crossgeo.indexer.manifest import ATTEMPTS, Manifest, ModelIdentity, SegmentRecord, SourceRecord, check_model, pointer, read_manifest
 from crossgeo.indexer.parts import Part, Zone, zones_of
@@ -28,8 +28,6 @@ from crossgeo.indexer.sources_of import first_over, is_of_vintage, shown_layers,
 from crossgeo.indexer.vector_index import VectorIndex
 from crossgeo.indexer.vectors import best
 from crossgeo.indexer.windows import BlockCache, read_window, read_windows, windows_at
-
-_EARTH_RADIUS_M = 6_371_008.8
 
 
 @dataclass(frozen=True)
@@ -140,6 +138,22 @@ class GeoIndex:
         """Return the segment that a tile id belongs to."""
         return self.segments[int(self.segment_numbers[tile])]
 
+    def tiles_at(self, segment: Segment, at: ArrayLike) -> NDArray[np.int64]:
+        """Return the ids (n,) of a segment's tiles (i, j) (n, 2), which are centred on (i, j) * stride_m; -1 where it has no such tile."""
+        wanted = np.asarray(at, np.int64).reshape(-1, 2)
+        order = tile_order(wanted)
+        low, high = (np.full(len(wanted), segment.first_id + more) for more in (0, segment.tiles))  # ids that begin and end what is left
+        while (open_ := low < high).any():  # by halves: a table of all tiles would take as much memory as their centres
+            middle = (low + high) // 2
+            before = open_ & (tile_order(self._tiles(np.where(open_, middle, segment.first_id))) < order)
+            low, high = np.where(before, middle + 1, low), np.where(open_ & ~before, middle, high)
+        there = low < segment.first_id + segment.tiles
+        there[there] = (self._tiles(low[there]) == wanted[there]).all(axis=1)
+        return np.where(there, low, -1)
+
+    def _tiles(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.rint(self.centres[ids] / self.stride_m).astype(np.int64)
+
     @cached_property
     def _lat_lon(self) -> NDArray[np.float64]:
         out = np.empty((len(self), 2), np.float64)
@@ -161,10 +175,7 @@ class GeoIndex:
 
     def ids_near(self, lat: float, lon: float, radius_m: float) -> NDArray[np.int64]:
         """Return the ids of the tiles whose centres lie within `radius_m` of a place (great circle, 0.5 % of the distance)."""
-        there = np.radians(self._lat_lon)
-        d_lat, d_lon = there[:, 0] - np.radians(lat), there[:, 1] - np.radians(lon)
-        h = np.sin(d_lat / 2) ** 2 + np.cos(there[:, 0]) * np.cos(np.radians(lat)) * np.sin(d_lon / 2) ** 2
-        return np.nonzero(2 * _EARTH_RADIUS_M * np.arcsin(np.sqrt(np.minimum(h, 1.0))) <= radius_m)[0].astype(np.int64)
+        return np.flatnonzero(geodesy.great_circle_m(self._lat_lon[:, 0], self._lat_lon[:, 1], lat, lon) <= radius_m).astype(np.int64)
 
     def segment_at(self, lat: float, lon: float) -> tuple[Segment, float, float] | None:
         """Return (segment, x, y) of a place that some segment has imagery of, the first such segment; None outside all."""
@@ -188,15 +199,17 @@ class GeoIndex:
             raise UsageError(f"queries have shape {vectors.shape}, but this index's descriptors have length {self.manifest.dim}")
         if k < 1:
             raise UsageError(f"k is {k}; ask for at least one tile")
-        wanted = None if ids is None else np.unique(np.asarray(ids, np.int64))
-        found = [one for s in self.segments for one in self._search_segment(s, vectors, k, wanted)]
+        among = None if ids is None else np.asarray(ids, np.int64)
+        if among is not None and not (among[1:] > among[:-1]).all():  # a selection comes sorted, and may be of millions
+            among = np.unique(among)
+        found = [one for s in self.segments for one in self._search_segment(s, vectors, k, among)]
         return best(np.concatenate([f[0] for f in found], axis=1), np.concatenate([f[1] for f in found], axis=1), k)
 
     def _search_segment(
         self, s: Segment, queries: NDArray[np.float32], k: int, ids: NDArray[np.int64] | None
     ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
         zone = self._zones[s.number]
-        mine = None if ids is None else ids[(ids >= s.first_id) & (ids < s.first_id + s.tiles)] - s.first_id
+        mine = None if ids is None else ids[slice(*np.searchsorted(ids, (s.first_id, s.first_id + s.tiles)))] - s.first_id
         for number, vectors in enumerate(self._vectors[s.number]):
             if vectors is None:
                 continue
@@ -261,6 +274,10 @@ class GeoIndex:
         number = int(ground.layers_at(np.asarray([at.col]), np.asarray([at.row]))[0])
         return None if number < 0 else first_over(self._sources(segment, number), segment.crs, x, y)
 
+    def source_behind(self, segment: Segment, x: float, y: float, tile: int) -> SourceRecord | None:
+        """Return the source that answers for a place: what shows there, or past the rim of the imagery what does at a tile's centre."""
+        return self.source_at(segment, x, y) or self.source_at(segment, *self.centres[tile].tolist())
+
     def sources_of(self, segment: Segment, ids: NDArray[np.int64]) -> list[SourceRecord | None]:
         """Return the source of each of a segment's tiles (n,): what it shows at its centre, or most of; None for what lies in no bounds."""
         ground, centres = self._store(segment), self.centres[ids]
@@ -271,7 +288,7 @@ class GeoIndex:
         ]
 
     def ids_of_vintage(self, vintage: str) -> NDArray[np.int64]:
-        """Return the ids of the tiles whose ground is of a year, month or day: 2023 is also 2023-06.
+        """Return the ids of the tiles whose ground is of a year, month or day, or of a span of them: 2023 is also 2023-06.
 
         What a tile shows at its centre counts; where it shows nothing there, what it shows most of.
         """

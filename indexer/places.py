@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from affine import Affine
+from numpy.typing import NDArray
 from pyproj import CRS
 
 from crossgeo import geodesy
@@ -36,13 +37,18 @@ def ground_m(crs: CRS, affine: Affine, row: float, col: float) -> float:
     return float((across * down) ** 0.5)
 
 
-def carry_bounds(bounds: Bounds, crs: CRS, to_crs: CRS) -> Bounds:
-    """Return the box of another CRS that holds a box, its edges followed; raise InputError where it does not go there."""
+def edges_in(bounds: Bounds, crs: CRS, to_crs: CRS) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return x and y (84,) in another CRS of points along the edges of a box; not finite where they do not go there."""
     x_min, y_min, x_max, y_max = bounds
     t = np.linspace(0.0, 1.0, 21)
     x = np.concatenate([x_min + t * (x_max - x_min), np.full(21, x_max), x_max - t * (x_max - x_min), np.full(21, x_min)])
     y = np.concatenate([np.full(21, y_min), y_min + t * (y_max - y_min), np.full(21, y_max), y_max - t * (y_max - y_min)])
-    to_x, to_y = geodesy.transform(crs, to_crs, x, y)
+    return geodesy.transform(crs, to_crs, x, y)
+
+
+def carry_bounds(bounds: Bounds, crs: CRS, to_crs: CRS) -> Bounds:
+    """Return the box of another CRS that holds a box, its edges followed; raise InputError where it does not go there."""
+    to_x, to_y = edges_in(bounds, crs, to_crs)
     if not (np.isfinite(to_x).all() and np.isfinite(to_y).all()):
         raise InputError(f"imagery at {bounds} in {crs.name} does not lie in {to_crs.name}; choose a CRS made for its place")
     return float(to_x.min()), float(to_y.min()), float(to_x.max()), float(to_y.max())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ from crossgeo.indexer import files
 from crossgeo.indexer.descriptor_store import DescriptorRows, write_descriptors
 from crossgeo.indexer.grid import Bounds
 from crossgeo.indexer.manifest import (
-    IMAGERY_FILE,
     TILES_FILE,
     FileRecord,
     SearchRecord,
@@ -86,9 +84,3 @@ def matches(path: Path, record: FileRecord) -> bool:
 def file_record(path: Path) -> FileRecord:
     """Return the record of a file as it is now."""
     return FileRecord(path.stat().st_size, files.checksum(path))
-
-
-def imagery_alone(record: SegmentRecord, folder_record: FileRecord) -> SegmentRecord:
-    """Return the record of a segment that holds the blocks of another and no tiles."""
-    found = {IMAGERY_FILE: folder_record}
-    return replace(record, name=segment_name(found), tiles=0, files=found, removed=None)

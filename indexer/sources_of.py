@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
@@ -16,6 +17,7 @@ from crossgeo.indexer.ground import Ground
 from crossgeo.indexer.manifest import Manifest, SourceRecord
 from crossgeo.indexer.places import crs_text
 
+VINTAGE = re.compile(r"\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?")
 _SAMPLES = 5  # along each side of a tile at the rim of the imagery
 
 
@@ -79,8 +81,12 @@ def source_cells(
 
 
 def is_of_vintage(vintage: str | None, asked: str) -> bool:
-    """Say whether a vintage lies in the year, month or day asked for."""
-    return vintage is not None and (vintage == asked or vintage.startswith(asked + "-"))
+    """Say whether a vintage lies wholly in the year, month or day asked for, or in the span between two: 2021/2023-06, both included."""
+    first, _, last = asked.partition("/")
+    last = last or first
+    if vintage is None or len(vintage) < max(len(first), len(last)):  # one that says less may lie outside
+        return False
+    return first <= vintage[: len(first)] and vintage[: len(last)] <= last
 
 
 def shown_layers(ground: Ground, centres: NDArray[np.float64], tile_m: float, gsd_m: float) -> NDArray[np.int32]:

@@ -10,6 +10,7 @@ def same_pad(x: Tensor, kernel: int, stride: int, value: float = 0.0) -> Tensor:
     """Pad (B, C, H, W) so that a kernel without padding of its own gives (B, C, ceil(H / stride), ceil(W / stride))."""
     pads: list[int] = []
     for size in (x.shape[-1], x.shape[-2]):
-        total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+        # Where strides fit in, the padding is a constant: an export for sizes of that kind then keeps short formulas for what follows.
+        total = max(kernel - stride if size % stride == 0 else kernel - size % stride, 0)
         pads += [total // 2, total - total // 2]
     return F.pad(x, pads, value=value)

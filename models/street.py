@@ -24,6 +24,7 @@ DEFAULT_HEIGHT_M = 2.0  # between a phone in the hand and a mast on a car
 WIDEST_LENS_DEG = 170.0  # a photo that shows more is a panorama, or a part of one
 DEFAULT_STREET_FOV_DEG = 67.0  # the main lens of most phones, held upright or across, lies between 52 and 73
 _NEAR_HORIZON = math.tan(math.radians(0.5))  # ground seen flatter than this is anywhere
+_ROW = 256  # samples laid side by side for cv2, which takes no longer rows than 32,766
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def look_along(levels: Sequence[Image], geometry: StreetGeometry, directions: Fl
         if here.any():
             image = levels[number]
             right, down = image.shape[1] / geometry.width_px, image.shape[0] / geometry.height_px
-            out[here] = _sample(image, geometry.closes, x * right, y * down)[here]
+            out[here] = _sample(image, geometry.closes, x[here] * right, y[here] * down)
     return out, shown
 
 
@@ -140,8 +141,12 @@ def _halvings(geometry: StreetGeometry, x: Float, y: Float) -> NDArray[np.intp]:
 
 
 def _sample(image: Image, closes: bool, x: Float, y: Float) -> Image:
+    """Return the colours (N, 3) at N pixels."""
     if closes:
         image = np.concatenate([image[:, -1:], image, image[:, :1]], axis=1)
         x = x + 1.0
-    columns, rows = (x - 0.5).astype(np.float32), (y - 0.5).astype(np.float32)  # cv2 counts pixels by their centres
-    return np.asarray(cv2.remap(image, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    at = np.zeros((2, -(-len(x) // _ROW) * _ROW), np.float32)
+    at[0, : len(x)], at[1, : len(y)] = x - 0.5, y - 0.5  # cv2 counts pixels by their centres
+    columns, rows = at.reshape(2, -1, _ROW)
+    sampled = cv2.remap(image, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(sampled.reshape(-1, 3)[: len(x)], np.uint8)

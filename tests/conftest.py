@@ -12,8 +12,9 @@ from typing import NoReturn
 
 import pytest
 
-# Read when the libraries load, so before any test imports torch, OpenCV or FAISS; children of a test inherit it.
-os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
+# Read when the libraries load, so before any test imports torch, OpenCV or FAISS; children of a test inherit it, and so do the workers of
+# pytest-xdist from the process that starts them. Two threads each on two cores wait for one another in loops, and cost six times as much.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # So does Triton, which parts of torch bring along: its kernels run on the CPU. With a GPU: TRITON_INTERPRET=0 pytest tests/kernels/triton
 os.environ.setdefault("TRITON_INTERPRET", "1")
 # Models of a test are tiny and used once, which no engine pays for; tests of engines say so. The user's own engines stay out of it.

@@ -36,11 +36,36 @@ def test_features_of_a_click_are_kept_in_a_folder_or_it_is_said_why_not(city: An
         assert (f"--feature-cache {folder}: " in done.stderr) == said
         answers.append(json.loads(done.stdout)["object"])
     assert answers[0] is not None and answers[0] == answers[1] == answers[2]
-    assert [path.suffix for path in sorted((tmp_path / "kept").iterdir())] == [".lmdb", ".lmdb-lock", ".lock"]
+    kept = [path.name for path in sorted((tmp_path / "kept").iterdir())]
+    ends = ("-000001.lmdb", "-000001.lmdb-lock", ".lock")
+    assert kept == [name + end for name in ("cell-descriptors", "object-features") for end in ends]
+
+
+def test_filters_keep_answers_inside_and_say_what_is_wrong_with_them(city: Any, geo: Any, tmp_path: Path) -> None:
+    ring = [[85.6, 27.62], [85.62, 27.62], [85.62, 27.65], [85.6, 27.65], [85.6, 27.62]]
+    (tmp_path / "here.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+    asked = ("query", city.photo, "--index", city.index, "--json", *KNOWN, *city.weights)
+    plain = json.loads(geo(*asked).stdout)
+    done = geo(*asked, "--bounds", "85.6", "27.62", "85.62", "27.65", "--polygon", tmp_path / "here.geojson")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["places"] == plain["places"] != []
+    for outside in (("--bounds", "-100", "-10", "-99", "-9"), ("--vintage", "2019")):
+        answer = json.loads(geo(*asked, *outside).stdout)
+        assert (answer["status"], answer["places"]) == ("outside_coverage", [])
+    (tmp_path / "point.geojson").write_text(json.dumps({"type": "Point", "coordinates": [85.6, 27.62]}))
+    (tmp_path / "text.geojson").write_text("here")
+    wrong: list[tuple[int, str, tuple[Any, ...]]] = [
+        (2, "hold nothing", ("--bounds", "85", "28", "86", "27")), (2, "no date", ("--vintage", "May")),
+        (2, "Point", ("--polygon", tmp_path / "point.geojson")), (3, "not JSON", ("--polygon", tmp_path / "text.geojson")),
+        (3, "No such file", ("--polygon", tmp_path / "missing.geojson")),
+    ]  # fmt: skip
+    for code, says, given in wrong:
+        done = geo(*asked, *given)
+        assert done.exit_code == code and says in done.stderr, (given, done.stderr)
 
 
 def test_people_get_rows_with_the_place_first(city: Any, geo: Any) -> None:
-    done = geo("query", city.photo, "--index", city.index, *city.weights)
+    done = geo("query", city.photo, "--index", city.index, *KNOWN, *city.weights)
     assert done.exit_code == 0, done.output
     names = [line.split()[0] for line in done.stdout.splitlines()]
     assert names[:3] == ["photo", "status", "place"]

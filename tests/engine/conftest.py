@@ -51,6 +51,8 @@ class ColourDescriber:
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         return self.placer.place(photo, poses, centres_m or [pose.offset_m(photo) for pose in poses], size_px, extent_m)
 
+    tiles_run_on = "numpy fp32 on cpu"
+
     def tiles(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
         self.tiles_described += len(tiles)
         return np.stack([self._describe(self.view.tile_input(tile), None) for tile in tiles])

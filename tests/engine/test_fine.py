@@ -73,13 +73,6 @@ def test_a_rival_without_imagery_around_it_comes_back_as_it_was(search: GeoSearc
     assert FineStep(search.index, search.matchers["drone"].describer).refine(ground.photo(X, Y, 40.0, 95.0), [nowhere]) == [nowhere]
 
 
-def test_the_cache_stays_within_its_size(search: GeoSearch, ground: Any) -> None:
-    step = FineStep(search.index, search.matchers["drone"].describer, FineSettings(cached_cells=10))
-    for east in (0.0, 30.0, 60.0):
-        step.refine(ground.photo(X, Y, 40.0, 95.0), [spot(search, X + east, Y, 40.0, 95.0)])
-    assert len(step._cache) <= 10
-
-
 def test_a_flat_surface_has_a_wide_radius_and_a_sharp_one_a_narrow(search: GeoSearch) -> None:
     step = FineStep(search.index, search.matchers["drone"].describer)
     cells = [((i, j), (0, 0)) for i in range(-3, 4) for j in range(-3, 4)]

@@ -16,7 +16,9 @@ from crossgeo.engine.map_search import MapSearch, MapSearchSettings
 from crossgeo.engine.photo_maps import PhotoMaps
 from crossgeo.engine.pose import DronePose
 from crossgeo.geodesy import to_lat_lon
+from crossgeo.indexer.filters import Filters
 from crossgeo.indexer.index import GeoIndex
+from crossgeo.indexer.select import Selection
 
 X, Y = 363_147.0, 3_057_452.0
 POSES = [DronePose(15.0 * k, 60.0) for k in range(24)]
@@ -64,13 +66,12 @@ def test_rivals_lie_apart_and_best_first(index: GeoIndex, ground: Any, dense: An
     assert min(apart) >= settings.apart_m
 
 
-def test_only_the_cells_of_given_tiles_are_searched(index: GeoIndex, ground: Any, dense: Any) -> None:
-    far = index.ids_near(*to_lat_lon(index.segments[0].crs, X + 70.0, Y + 70.0), 30.0)
+def test_only_a_selection_is_searched(index: GeoIndex, ground: Any, dense: Any) -> None:
+    far = Selection(index, Filters.of(near=to_lat_lon(index.segments[0].crs, X + 70.0, Y + 70.0), radius_m=30.0))
     rivals = MapSearch(index, dense).rivals(asked(ground, dense), POSES, far)
     assert rivals
     for rival in rivals:
-        assert np.abs(index.centres[far] - (rival.x, rival.y)).max(axis=1).min() <= 0.5 * index.stride_m + 6.0
-        assert rival.tile in far
+        assert math.hypot(rival.x - (X + 70.0), rival.y - (Y + 70.0)) <= 30.0 + 6.0 + 2.0
 
 
 def test_of_many_blocks_those_that_descriptors_like_best_are_searched(index: GeoIndex, ground: Any, dense: Any) -> None:

@@ -8,15 +8,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pyproj import CRS
 
 from crossgeo.engine.agreement import Agreement
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.parts import PartSearch
 from crossgeo.engine.pose import DronePose
+from crossgeo.engine.within import SETTLED_M
+from crossgeo.geodesy import to_lat_lon
 from crossgeo.indexer.build import BuildOptions, build_index
+from crossgeo.indexer.filters import Filters
 from crossgeo.indexer.index import GeoIndex
+from crossgeo.indexer.select import Selection
 
 WEST, NORTH, GSD_M = 363_000.0, 3_057_600.0, 0.5  # of the imagery, as the fixtures write it
+UTM = CRS.from_epsg(32645)
 MARGIN_PX = 200  # of ground to the west of the imagery
 
 
@@ -42,8 +48,8 @@ def parts(cut: GeoIndex, dense: Any) -> PartSearch:
     return PartSearch(cut, dense)
 
 
-def rivals(parts: PartSearch, photo: Any, poses: list[DronePose], ids: np.ndarray | None = None) -> list[Spot]:
-    return [spot for part in parts.settings.parts for spot in parts.rivals(photo, part, poses, ids)]
+def rivals(parts: PartSearch, photo: Any, poses: list[DronePose], selection: Selection | None = None) -> list[Spot]:
+    return [spot for part in parts.settings.parts for spot in parts.rivals(photo, part, poses, selection)]
 
 
 @pytest.mark.parametrize("heading", [0.0, 130.0])
@@ -62,11 +68,16 @@ def test_a_photo_centred_off_the_imagery_is_found_by_what_reaches_in(
     assert not parts._index.covers(best.segment, x, y)
 
 
-def test_only_the_tiles_asked_for_are_searched(parts: PartSearch, wide: np.ndarray, make_ground: Any) -> None:
-    photo = make_ground(wide).photo(WEST + 250.0, NORTH - 150.0, 0.0, 75.0)
-    ids = np.array([3, 4, 5], np.int64)
-    found = rivals(parts, photo, [DronePose(0.0, 75.0)], ids)
-    assert found and {spot.tile for spot in found} <= set(ids.tolist())
+@pytest.mark.parametrize("inside", [True, False])
+def test_rivals_lie_in_a_selection_whatever_tiles_their_parts_lie_on(
+    parts: PartSearch, wide: np.ndarray, make_ground: Any, inside: bool
+) -> None:
+    x, y = WEST + 150.0, NORTH - 150.0
+    photo, middle = make_ground(wide).photo(x + MARGIN_PX * GSD_M, y, 0.0, 75.0), x if inside else x + 60.0
+    selection = Selection(parts._index, Filters.of(near=to_lat_lon(UTM, middle, y), radius_m=6.0))
+    found = rivals(parts, photo, [DronePose(0.0, 75.0)], selection)
+    assert all(np.hypot(spot.x - middle, spot.y - y) <= 6.0 + SETTLED_M + 2.0 for spot in found)
+    assert inside == any(np.hypot(spot.x - x, spot.y - y) < 2.0 and spot.merit > 0.7 for spot in found)
 
 
 def test_a_part_that_shows_sky_suggests_nothing(parts: PartSearch, wide: np.ndarray, make_ground: Any) -> None:

@@ -23,6 +23,7 @@ from crossgeo.engine.zones import zones_of
 from crossgeo.geodesy import distance_m, grid_convergence_deg, to_lat_lon
 from crossgeo.indexer.build import BuildOptions, build_index
 from crossgeo.indexer.index import GeoIndex, Segment
+from crossgeo.indexer.select import Selection
 from crossgeo.models.views import PhotoGeometry, ground_to_photo, warp
 
 GSD_M, SIDE_M, WIDTH_M, FOV_DEG = 0.5, 150.0, 95.0, 70.0
@@ -80,7 +81,8 @@ def tried(search: GeoSearch, monkeypatch: pytest.MonkeyPatch) -> list[tuple[list
     """Of everything that the search looks for: the headings against the grid, and the zones of the tiles."""
     asked: list[tuple[list[float], set[int]]] = []
 
-    def match(photo: Photo, poses: Sequence[Pose], ids: NDArray[np.int64], top: int, timings: dict[str, float]) -> list[Spot]:
+    def match(photo: Photo, poses: Sequence[Pose], selection: Selection, top: int, timings: dict[str, float]) -> list[Spot]:
+        ids = selection.ids()
         segments = [search.index.segment_of(int(tile)) for tile in ids]
         asked.append((sorted({pose.heading_deg for pose in poses}), {segment.crs.to_epsg() for segment in segments}))
         return [Spot(segments[0], *search.index.centres[ids[0]].tolist(), poses[0], 0.9, 3.0, int(ids[0]))]
@@ -134,6 +136,7 @@ def test_rivals_of_zones_stand_in_one_order_and_none_on_a_better_one(search: Geo
 def test_every_tile_is_in_one_zone_and_one_zone_is_the_whole_index(search: GeoSearch, index_path: Path) -> None:
     both = zones_of(search.index)
     assert [zone.convergence_deg for zone in both] == pytest.approx(sorted(turn(epsg) for epsg in WEST_M), abs=0.01)
-    assert sorted(np.concatenate([zone.ids for zone in both if zone.ids is not None]).tolist()) == list(range(len(search.index)))
+    searched = np.concatenate([zone.selection.ids() for zone in both if zone.selection is not None])
+    assert sorted(searched.tolist()) == list(range(len(search.index)))
     with GeoIndex.open(index_path) as index:
-        assert [zone.ids for zone in zones_of(index)] == [None]
+        assert [zone.selection for zone in zones_of(index)] == [None]

@@ -173,3 +173,18 @@ def test_a_place_knows_its_source_and_tiles_their_vintage(tmp_path: Path, pieces
         both = index.centres[:, 1] > NORTH_M - 120.0
         assert set(old) >= set(np.flatnonzero((index.centres[:, 0] < WEST_M + 152.0) & both))
         assert len(index.ids_of_vintage("2022")) == len(index.ids_of_vintage("2023-0")) == 0
+
+
+def test_ground_and_source_together_name_what_is_of_both(
+    tmp_path: Path, pieces: Any, describe: Any, identity: Any, options: Any, same_answers: Any
+) -> None:
+    region = Region.read(polygon(tmp_path / "out.geojson", (60, 30), (230, 50), (220, 140), (60, 100)))
+    for name, first in (("a.geo", [What(region, source="b.tif")]), ("b.geo", [])):
+        build_index(pieces[:1], tmp_path / name, describe, identity, options)
+        add_to_index(pieces[1:], tmp_path / name, describe, identity, AddOptions(masks=() if first else (region,)))
+        for what in first:
+            remove_from_index(tmp_path / name, what, describe)
+    same_answers(tmp_path / "a.geo", tmp_path / "b.geo")
+    with GeoIndex.open(tmp_path / "a.geo") as index:
+        assert index.covers(index.segments[0], WEST_M + 100, NORTH_M - 80)  # of a.tif
+        assert not index.covers(index.segments[0], WEST_M + 200, NORTH_M - 90)  # only b.tif had it

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from crossgeo.engine.runtime import Array, Runtime
 from crossgeo.engine.runtime.batched import Call
@@ -81,8 +80,8 @@ def test_bf16_of_torch_stays_near_and_is_what_autocast_gives(halves: Halves, pic
 def test_an_engine_is_built_once_and_found_again(halves: Halves, pictures: Pictures, folder: Path) -> None:
     said: list[str] = []
     options = RuntimeOptions(runtime="onnxruntime", folder=folder, say=said.append)
-    first = made(halves()["aerial"], options, pictures).run_all(*halves()["aerial"].examples(pictures))
-    again = made(halves()["aerial"], options, None).run_all(*halves()["aerial"].examples(pictures))
+    first = made(halves()["plain"], options, pictures).run_all(*halves()["plain"].examples(pictures))
+    again = made(halves()["plain"], options, None).run_all(*halves()["plain"].examples(pictures))
     np.testing.assert_array_equal(first[0], again[0])
     assert [line.split(": ")[1] for line in said] == ["building an engine for onnxruntime fp32, once"]
     ((path, record),) = EngineStore(folder).records()
@@ -94,10 +93,10 @@ def test_an_engine_is_built_once_and_found_again(halves: Halves, pictures: Pictu
 def test_auto_takes_an_engine_that_is_there_and_torch_where_none_is(halves: Halves, pictures: Pictures, folder: Path) -> None:
     options = RuntimeOptions(folder=folder, precision="fp32")
     assert choose(options).backend == "openvino"
-    assert made(halves()["aerial"], options, pictures).label == "torch fp32 on cpu"
+    assert made(halves()["plain"], options, pictures).label == "torch fp32 on cpu"
     assert not folder.exists()
-    assert made(halves()["aerial"], replace(options, build=True), pictures).label == "openvino fp32 on cpu"
-    assert made(halves()["aerial"], options, None).label == "openvino fp32 on cpu"
+    assert made(halves()["plain"], replace(options, build=True), pictures).label == "openvino fp32 on cpu"
+    assert made(halves()["plain"], options, None).label == "openvino fp32 on cpu"
 
 
 def test_another_precision_view_or_weights_is_another_engine_and_another_batch_is_none(halves: Halves) -> None:
@@ -128,7 +127,7 @@ def test_a_damaged_engine_is_gone_and_that_is_said(halves: Halves, pictures: Pic
     else:
         (file.parent / "engine.json").unlink()
     with pytest.raises(EngineError, match="built with pictures"):
-        made(halves()["aerial"], options, None)
+        made(halves()["plain"], options, None)
     assert len(said) == 1 and "built again" in said[0]
     assert list(folder.glob("*/*")) == []
 
@@ -172,16 +171,8 @@ def test_batches_of_large_images_are_smaller_powers_of_two(halves: Halves, side:
     assert half.largest(batch) == largest
 
 
-class Colours(nn.Module):
-    """Describes by what colours are where, which tells pictures apart without training."""
-
-    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor]:
-        """(B, 3, H, W) -> (B, 192)."""
-        return (nn.functional.normalize(nn.functional.adaptive_avg_pool2d(images, 8).flatten(1), dim=1),)
-
-
 def test_the_check_refuses_an_engine_that_finds_other_tiles(halves: Halves, pictures: Pictures) -> None:
-    half = replace(halves()["aerial"], module=Colours())
+    half = halves()["plain"]
 
     def swapped(inputs: tuple[Array, ...]) -> tuple[Array, ...]:
         return (np.roll(by_torch(half, inputs)[0], 1 if inputs[0].mean() < images.mean() - 0.05 else 0, axis=0),)
@@ -210,13 +201,13 @@ def test_a_refused_engine_is_remembered_and_auto_goes_on_with_torch(
     said: list[str] = []
     options = RuntimeOptions(runtime="openvino", precision="fp32", folder=folder, say=said.append)
     with pytest.raises(EngineError, match=r"refused: descriptors have a cosine of 1\.0000"):
-        made(halves()["aerial"], options, pictures)
+        made(halves()["plain"], options, pictures)
     with pytest.raises(EngineError, match="refused"):
-        made(halves()["aerial"], options, pictures)
+        made(halves()["plain"], options, pictures)
     assert sum("building" in line for line in said) == 1
     assert not list(folder.glob("*/*.bin"))  # what is not used takes no room
     auto = replace(options, runtime="auto", build=True)
-    assert made(halves()["aerial"], auto, pictures).label == "torch fp32 on cpu"
+    assert made(halves()["plain"], auto, pictures).label == "torch fp32 on cpu"
     assert "going on with torch" in said[-1]
 
 
@@ -240,7 +231,7 @@ def test_an_engine_without_pictures_to_check_it_is_not_built(halves: Halves, fol
 
 
 def test_of_two_builders_one_builds_and_the_other_waits(halves: Halves, pictures: Pictures, folder: Path) -> None:
-    half, chosen = halves()["aerial"], Chosen("onnxruntime", "fp32", "")
+    half, chosen = halves()["plain"], Chosen("onnxruntime", "fp32", "")
     folder.mkdir()
     handle = os.open(folder / f"{key_of(half, chosen, RuntimeOptions()).digest}.lock", os.O_RDWR | os.O_CREAT)
     fcntl.flock(handle, fcntl.LOCK_EX)  # as if another process were building; the lock is the open file's, so threads stand for processes
@@ -266,12 +257,12 @@ def test_of_two_builders_one_builds_and_the_other_waits(halves: Halves, pictures
 
 def test_removing_engines_frees_their_room_and_leaves_the_others(halves: Halves, pictures: Pictures, built: Path) -> None:
     folder = built
-    made(halves()["maps"], RuntimeOptions(runtime="onnxruntime", folder=folder), pictures)
+    made(replace(halves()["plain"], name="other"), RuntimeOptions(runtime="onnxruntime", folder=folder), pictures)
     (folder / ".0123456789abcdef.999999").mkdir()  # of a build that was killed
     store = EngineStore(folder)
-    count, freed = store.remove(lambda record: getattr(record, "title", "") == "tiny (maps)")
+    count, freed = store.remove(lambda record: getattr(record, "title", "") == "colours (other)")
     assert count == 1 and freed > 1000
-    assert [isinstance(record, Record) and record.title for _, record in store.records()] == ["tiny (aerial)"]
+    assert [isinstance(record, Record) and record.title for _, record in store.records()] == ["colours (plain)"]
     assert not (folder / ".0123456789abcdef.999999").exists()
 
 
@@ -283,14 +274,14 @@ def test_a_disk_that_is_full_leaves_no_half_engine(
 
     monkeypatch.setattr("crossgeo.engine.runtime.store.disk.write", full)
     with pytest.raises(LimitError, match="No space left"):
-        made(halves()["aerial"], RuntimeOptions(runtime="onnxruntime", folder=folder), pictures)
+        made(halves()["plain"], RuntimeOptions(runtime="onnxruntime", folder=folder), pictures)
     monkeypatch.undo()
     assert [path.name for path in folder.iterdir() if path.suffix != ".lock"] == []
 
 
 def test_an_engine_s_record_says_what_it_is_of(built: Path) -> None:
     told = json.loads(next(built.glob("*/engine.json")).read_text())
-    assert told["title"] == "tiny (aerial)" and told["refused"] == [] and told["size_bytes"] > 10_000
+    assert told["title"] == "colours (plain)" and told["refused"] == [] and told["size_bytes"] > 10_000
     assert {key: told["key"][key] for key in ("backend", "precision", "largest")} == {
         "backend": "onnxruntime", "precision": "fp32", "largest": 256,
     }  # fmt: skip
