@@ -49,7 +49,7 @@ def main() -> int:
         "calls": ("failing", ["--sweeps", str(args.sweeps)]),
         "power": ("losing", ["--states", str(args.states), *seed]),
         "damage": ("damaging", ["--trials", str(args.trials), "--pieces", str(args.trials // 50), *seed]),
-        "memory": ("starving", ["--step-mib", "0.5"]),
+        "memory": ("starving", ["--step-mib", "2"]),
         "publishing": ("publishing", ["--seconds", str(args.seconds), *seed]),
     }
     wrong = 0
