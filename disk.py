@@ -8,8 +8,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from crossgeo.errors import GeoError, InputError, LimitError, StoreError
@@ -17,7 +18,15 @@ from crossgeo.errors import GeoError, InputError, LimitError, StoreError
 FAULT: Callable[[str], None] | None = None
 """A test's hook, called with the name of each point that a build passes; it may raise or kill the process."""
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EFBIG}
+CALL: Callable[[str, Path, Path | None], None] | None = None
+"""A test's hook, called before each call to the file system with its kind, its path and of a rename the new one; it may raise OSError.
+
+The kinds are look, list, read, write (a file, to its end), sync, rename, unlink, mkdir, rmtree and lock.
+"""
+
+SCARCE = {errno.EMFILE: "close other programs, or allow more open files (ulimit -n)", errno.ENFILE: "close other programs"}
+SCARCE |= {errno.ENOMEM: "close other programs"}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NO_SUCH_PLACE = {errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
 
@@ -26,6 +35,12 @@ def fault(point: str) -> None:
     """Mark a point of a build at which a test may make it fail."""
     if FAULT is not None:
         FAULT(point)
+
+
+def called(kind: str, path: Path, target: Path | None = None) -> None:
+    """Mark a call to the file system, before it is made."""
+    if CALL is not None:
+        CALL(kind, path, target)
 
 
 @contextmanager
@@ -44,9 +59,9 @@ def named(path: Path, error: OSError, *, goes_on: bool = True) -> GeoError | Non
 
     `goes_on` says that the same command, given again, keeps what is done already.
     """
-    if error.errno in _FULL:
+    if error.errno in _FULL or error.errno in SCARCE:
         again = "run the same command again" + (": it goes on from there" if goes_on else "")
-        return LimitError(f"{path}: {error.strerror or error}; free some room, then {again}")
+        return LimitError(f"{path}: {error.strerror or error}; {SCARCE.get(error.errno or 0, 'free some room')}, then {again}")
     if error.errno in _FORBIDDEN:
         return InputError(f"{path}: {error.strerror}; write somewhere else or change its permissions")
     if error.errno in _NO_SUCH_PLACE:
@@ -63,18 +78,20 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     temporary = path.with_name(path.name + ".tmp")
     with guarded(path):
         try:
-            temporary.unlink(missing_ok=True)
+            unlink(temporary)
+            called("write", temporary)
             yield temporary
             fault(f"{path.name}: written")
             if durable:
                 sync(temporary)
                 fault(f"{path.name}: synced")
-            os.replace(temporary, path)  # noqa: PTH105  (os.replace is what the fault tests and the rules name)
+            rename(temporary, path)
             fault(f"{path.name}: renamed")
             if durable:
                 sync(path.parent)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # what went wrong first is what the user should read
+                unlink(temporary)
             raise
 
 
@@ -90,8 +107,45 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def read(path: Path) -> bytes:
+    """Return a file's bytes."""
+    called("read", path)
+    return path.read_bytes()
+
+
+def listing(folder: Path) -> list[Path]:
+    """Return what stands in a folder, by name."""
+    called("list", folder)
+    return sorted(folder.iterdir())
+
+
+def rename(path: Path, target: Path) -> None:
+    """Give a file or a folder another name in one step; a file takes the place of another."""
+    called("rename", path, target)
+    os.replace(path, target)  # noqa: PTH105  (os.replace is what the rules name)
+
+
+def unlink(path: Path) -> None:
+    """Remove a file; a missing one is fine."""
+    called("unlink", path)
+    path.unlink(missing_ok=True)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder and what it holds."""
+    called("rmtree", folder)
+    shutil.rmtree(folder)
+
+
+def make_folder(folder: Path) -> None:
+    """Make one folder, in a parent that is there; an existing one is fine."""
+    called("mkdir", folder)
+    folder.mkdir(exist_ok=True)
+
+
 def sync(path: Path) -> None:
     """Ask the disk to keep a file or a folder as it is now."""
+    called("sync", path)
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -11,13 +11,13 @@ from crossgeo import geodesy
 from crossgeo.errors import UsageError
 from crossgeo.indexer.area import Area, Between
 from crossgeo.indexer.block_store import BlockStore
-from crossgeo.indexer.build import BuildOptions, Progress, check_vintage, group, make_areas, source_records
+from crossgeo.indexer.build import BuildOptions, Progress, build_plan, check_vintage, group, make_areas, source_records
 from crossgeo.indexer.change import Base, without
 from crossgeo.indexer.described import Describe
 from crossgeo.indexer.generations import KEEP, check_files, commit, tidy
 from crossgeo.indexer.ground import Layer, seen
 from crossgeo.indexer.imagery import open_sources
-from crossgeo.indexer.journal import Journal
+from crossgeo.indexer.journal import Journal, drop_finished
 from crossgeo.indexer.lock import locked
 from crossgeo.indexer.manifest import (
     IMAGERY_FILE,
@@ -94,6 +94,7 @@ def add_to_index(
                 check_files(index, manifest)
                 tidy(index, manifest, options.keep, ["work"])  # a kill may have come before this
                 return manifest
+            drop_finished(index, build_plan(manifest.identity, manifest.grid, manifest.sources))
             with Base(index, manifest) as base:
                 journal = _journal(index, manifest, records, options)
                 areas = []

@@ -20,7 +20,7 @@ import lmdb
 import numpy as np
 from numpy.typing import NDArray
 
-from crossgeo.indexer.files import damaged, failed_write
+from crossgeo.indexer.files import check_readable, damaged, failed_write
 from crossgeo.indexer.grid import BLOCK_PX, CELL_PX, CELLS, block_key, key_block
 
 _HEAD = struct.Struct("<B3xI32s")
@@ -109,6 +109,7 @@ _sharing = Lock()
 
 
 def _open(path: Path) -> tuple[tuple[int, int], Any]:
+    check_readable(path)
     with _sharing:
         try:
             status = path.stat()

@@ -172,7 +172,7 @@ def _check_out(out: Path) -> None:
     if there == "file":
         raise UsageError(f"{out} is a file; choose another --out")
     with guarded(out):
-        if there == "folder" and any(out.iterdir()) and not (out / "LOCK").exists() and not has_index(out):
+        if there == "folder" and files.listing(out) and not (out / "LOCK").exists() and not has_index(out):
             raise UsageError(f"{out} is a folder of other things; choose another --out")
 
 
@@ -250,18 +250,19 @@ def _make_segments(
     options: BuildOptions,
     progress: Callable[[Progress], None] | None,
 ) -> list[SegmentRecord]:
-    plan: dict[str, Any] = {
-        "format": 1,
-        "model": asdict(wanted.identity),
-        "options": {**plain(wanted.grid), "batch": options.batch},
-        "sources": [plain(s) for s in wanted.sources],
-    }
+    plan = build_plan(wanted.identity, wanted.grid, wanted.sources)
+    plan["options"]["batch"] = options.batch
     journal = Journal(out, plan, restart=options.overwrite)
     areas = [
         Area(n, out, journal, geodesy.parse_crs(crs), sources, wanted.grid, options.masks)
         for n, (crs, sources) in enumerate(groups.items())
     ]
     return make_areas(areas, describe, options.batch, wanted.identity.name, progress, options.budget)
+
+
+def build_plan(identity: ModelIdentity, grid: GridRecord, sources: Sequence[SourceRecord]) -> dict[str, Any]:
+    """Return the plan of a build's journal, without the size of its batches."""
+    return {"format": 1, "model": asdict(identity), "options": plain(grid), "sources": [plain(s) for s in sources]}
 
 
 def make_areas(

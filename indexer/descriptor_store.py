@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from crossgeo.indexer.files import damaged, failed_write, need_room
+from crossgeo.indexer.files import check_readable, damaged, failed_write, need_room
 
 _ROWS_PER_CHUNK = 256
 _VERSION = 1
@@ -111,6 +111,7 @@ class DescriptorRows:
 
 
 def _read(path: Path, name: str) -> NDArray[np.generic]:
+    check_readable(path)
     try:
         with h5py.File(path, "r") as file:
             if file.attrs["version"] != _VERSION:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import shutil
 import stat
 from collections.abc import Iterator
@@ -11,8 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+from crossgeo import disk
 from crossgeo.disk import fault, guarded, named, replacing, sync
-from crossgeo.errors import InputError, LimitError, StoreError
+from crossgeo.errors import GeoError, InputError, LimitError, StoreError
 
 _PIECE_BYTES = 1 << 20
 _NO_ROOM_BYTES = 1 << 18  # less than this left: the disk is full
@@ -36,30 +38,63 @@ def damaged(path: Path, what: str) -> StoreError:
     return StoreError(f"{path} {what}; restore the file, try `geo index verify --repair`, or build the index again with --overwrite")
 
 
+def unreadable(path: Path, error: OSError) -> GeoError:
+    """Return the error for a file of an index that is there and cannot be read: it need not be damaged."""
+    if error.errno in disk.SCARCE:
+        return LimitError(f"{path}: {error.strerror}; {disk.SCARCE[error.errno or 0]}, then try again")
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return InputError(f"{path}: {error.strerror}; change its permissions")
+    return damaged(path, f"cannot be read: {error.strerror or error}")
+
+
+def read(path: Path) -> bytes:
+    """Return the bytes of a file of an index; raise what `unreadable` says where it does not give them."""
+    try:
+        return disk.read(path)
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def check_readable(path: Path) -> int:
+    """Return a file's size in bytes; raise what `unreadable` says where it does not open: libraries call a lack of handles damage."""
+    try:
+        disk.called("read", path)
+        with path.open("rb") as file:
+            return os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
 def what_is(path: Path) -> Literal["file", "folder"] | None:
     """Say what stands at a path that a user named; None where nothing does. Raise InputError where the path cannot be looked at."""
     try:
+        disk.called("look", path)
         return "folder" if stat.S_ISDIR(path.stat().st_mode) else "file"
     except FileNotFoundError:
         return None
     except NotADirectoryError as error:
         raise InputError(f"{path}: it leads through a file as if that were a folder; correct the path") from error
     except OSError as error:
+        if error.errno in disk.SCARCE or error.errno == errno.EIO:
+            raise unreadable(path, error) from error
         raise InputError(f"{path}: {error.strerror}; correct the path or its permissions") from error
     except ValueError as error:  # a zero byte
         raise InputError(f"{path!r} is no path ({error}); correct it") from error
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and its parents, and keep its name on disk; an existing one is left alone."""
+    """Make a folder and its parents, and keep their names on disk; an existing one is left alone."""
     with guarded(path):
-        if not path.is_dir():
-            fault(f"{path.name}: folder")
-            try:
-                path.mkdir(parents=True, exist_ok=True)
-            except FileNotFoundError as error:  # parents and all: this file system has no room for folders, like /proc
-                raise InputError(f"{path}: no folder can be made there; choose another path") from error
-            sync(path.parent)
+        if path.is_dir():
+            return
+        if not path.parent.is_dir():
+            make_folder(path.parent)
+        fault(f"{path.name}: folder")
+        try:
+            disk.make_folder(path)
+        except FileNotFoundError as error:  # in a parent that is there: this file system has no room for folders, like /proc
+            raise InputError(f"{path}: no folder can be made there; choose another path") from error
+        sync(path.parent)
 
 
 @contextmanager
@@ -88,7 +123,7 @@ def move_folder(source: Path, target: Path) -> None:
     """Give a finished folder its final name in one step."""
     with guarded(target):
         sync(source)
-        source.rename(target)
+        disk.rename(source, target)
         sync(target.parent)
         sync(source.parent)
         fault(f"{target.parent.name}: moved in")
@@ -107,18 +142,39 @@ def remove(path: Path) -> None:
         if path.exists():
             fault(f"{path.name}: removing")
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
+            disk.remove_tree(path)
         else:
-            path.unlink(missing_ok=True)
+            disk.unlink(path)
+
+
+def keep_names(folder: Path) -> None:
+    """See to it that what stands in a folder is there after a power cut, too; no folder is fine."""
+    with guarded(folder):
+        if folder.is_dir():
+            sync(folder)
+
+
+def listing(folder: Path) -> list[Path]:
+    """Return what stands in a folder, by name; nothing where there is no folder."""
+    with guarded(folder):
+        return disk.listing(folder) if folder.is_dir() else []
+
+
+def below(folder: Path, suffix: str) -> list[Path]:
+    """Return the files with a suffix in a folder and its folders, by path."""
+    with guarded(folder):
+        disk.called("list", folder)
+        return sorted(path for path in folder.rglob(f"*{suffix}") if not path.is_dir())
 
 
 def checksum(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal; raise StoreError when it cannot be read."""
+    """Return the SHA-256 of a file in hexadecimal; raise what `unreadable` says when it cannot be read."""
     digest = hashlib.sha256()
     try:
+        disk.called("read", path)
         with path.open("rb", buffering=0) as file:
             while piece := file.read(_PIECE_BYTES):
                 digest.update(piece)
     except OSError as error:
-        raise damaged(path, f"cannot be read: {error.strerror}") from error
+        raise unreadable(path, error) from error
     return digest.hexdigest()

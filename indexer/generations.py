@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from crossgeo.errors import GeoError, InputError
+from crossgeo.disk import guarded, sync
+from crossgeo.errors import GeoError, InputError, LimitError
 from crossgeo.indexer import files
 from crossgeo.indexer.lock import locked
 from crossgeo.indexer.manifest import (
@@ -47,6 +48,8 @@ def commit(
     known = {} if previous is None or not has_index(index) else _latency_of(index)
     latency_ms = {s.name: known.get(s.name) or measured_ms(segment_path(index, s.name)) for s in placed if s.tiles}
     manifest = Manifest(number, created, identity, grid, tuple(sources), tuple(placed), previous, latency_ms)
+    for folder in (index.parent, index / "segments", index / "removed"):
+        files.keep_names(folder)  # a run that was broken off may have made them and gone no further
     write_manifest(index, manifest)
     return manifest
 
@@ -64,30 +67,34 @@ def tidy(index: Path, current: Manifest, keep: int, work: Sequence[str] = ()) ->
 
     Generations that a rollback left behind go, too; readers that have files open keep them.
     """
-    for path in [*(index / name for name in work), *index.glob("work-*")]:  # only `work` is ever gone on with after a commit
+    with guarded(index):
+        sync(index)  # a run that was broken off right after its commit may not have done it, and what goes now is all there was before
+    others = [path for path in files.listing(index) if path.match("work-*")]
+    for path in [*(index / name for name in work), *others]:  # only `work` is ever gone on with after a commit
         files.remove(path)
     kept = {current.generation: current}
     there, before = generations(index), current.previous
     while before in there and before not in kept and len(kept) <= keep:
         try:
-            kept[before] = parse_manifest(there[before], there[before].read_bytes())
-        except (GeoError, OSError):
+            kept[before] = parse_manifest(there[before], files.read(there[before]))
+        except LimitError:
+            raise
+        except GeoError:
             break  # a damaged one is of no use to go back to
         before = kept[before].previous
     for number, path in there.items():
         if number not in kept:
             files.remove(path)
-    for litter in [*index.glob("*.tmp"), *index.glob("removed/*.tmp")]:
-        files.remove(litter)
+    for litter in [*files.listing(index), *files.listing(index / "removed")]:
+        if litter.suffix == ".tmp":
+            files.remove(litter)
     segments = [s for manifest in kept.values() for s in manifest.segments]
     _remove_others(index / "segments", {s.name for s in segments})
     _remove_others(index / "removed", {removed_path(index, s.removed).name for s in segments if s.removed is not None})
 
 
 def _remove_others(folder: Path, kept: set[str]) -> None:
-    if not folder.is_dir():
-        return
-    for path in folder.iterdir():
+    for path in files.listing(folder):
         if path.name not in kept:
             files.remove(path)
     if not kept:
@@ -112,7 +119,7 @@ def roll_back(index: Path, to: int | None = None) -> Manifest:
         if to not in there:
             numbers = ", ".join(str(number) for number in there)
             raise InputError(f"{index} keeps no generation {to}, but {numbers}; give one of these")
-        data = there[to].read_bytes()
+        data = files.read(there[to])
         manifest = parse_manifest(there[to], data)
         check_files(index, manifest)
         point_to(index, there[to], data)

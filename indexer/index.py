@@ -21,15 +21,13 @@ from crossgeo.indexer.block_store import Mask, Pixels
 from crossgeo.indexer.contrast import SPARSE
 from crossgeo.indexer.grid import BLOCK_PX, Bounds, Window, tile_order
 from crossgeo.indexer.ground import Ground
-from crossgeo.indexer.manifest import Manifest, ModelIdentity, SegmentRecord, SourceRecord, check_model, read_manifest
+from crossgeo.indexer.manifest import ATTEMPTS, Manifest, ModelIdentity, SegmentRecord, SourceRecord, check_model, pointer, read_manifest
 from crossgeo.indexer.parts import Part, Zone, zones_of
 from crossgeo.indexer.places import LAT_LON, carry_bounds
 from crossgeo.indexer.sources_of import first_over, is_of_vintage, shown_layers, sources_of
 from crossgeo.indexer.vector_index import VectorIndex
 from crossgeo.indexer.vectors import best
 from crossgeo.indexer.windows import BlockCache, read_window, read_windows, windows_at
-
-_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -96,12 +94,12 @@ class GeoIndex:
         Raise InputError where there is no index, StoreError naming the file that is damaged, MismatchError for a newer format.
         """
         folder = Path(path)
-        for attempt in range(_ATTEMPTS):
-            manifest = read_manifest(folder)
+        for attempt in range(ATTEMPTS):
+            before = pointer(folder)
             try:
-                return cls(folder, manifest)
+                return cls(folder, read_manifest(folder))
             except StoreError:
-                if attempt == _ATTEMPTS - 1 or read_manifest(folder).generation == manifest.generation:
+                if attempt == ATTEMPTS - 1 or pointer(folder) == before:
                     raise  # not a build that replaced this generation while it was being opened
         raise AssertionError("unreachable")
 

@@ -45,7 +45,7 @@ class Journal:
         if not self.folder.exists():
             files.make_folder(self.folder)
             disk.write(path, canonical(plan))
-        for litter in self.folder.rglob("*.tmp"):
+        for litter in files.below(self.folder, ".tmp"):
             files.remove(litter)
 
     def get(self, name: str) -> bytes | None:
@@ -54,7 +54,7 @@ class Journal:
         with disk.guarded(path):
             if not path.is_file():
                 return None
-            data = path.read_bytes()
+            data = disk.read(path)
         payload, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
         if hashlib.sha256(payload).digest() == digest:
             return payload
@@ -81,6 +81,15 @@ class Journal:
         files.remove(self.folder / name)
 
 
+def drop_finished(index: Path, plan: dict[str, Any]) -> None:
+    """Remove the work of the build that made the index, `plan` without its batch, where the build ended before it did so itself."""
+    begun = _read_json(index / "work" / "plan.json")
+    if begun is not None and isinstance(options := begun.get("options"), dict):
+        options.pop("batch", None)
+        if canonical(begun) == canonical(plan):
+            files.remove(index / "work")
+
+
 def begun_command(index: Path) -> str:
     """Return which command has unfinished work in an index: build or add; "" where there is none."""
     plan = _read_json(index / "work" / "plan.json")
@@ -89,9 +98,12 @@ def begun_command(index: Path) -> str:
 
 def _read_json(path: Path) -> dict[str, Any] | None:
     try:
-        data = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None  # the plan is written first and whole: without one, nothing was begun
+        with disk.guarded(path):
+            if not path.is_file():
+                return None  # the plan is written first and whole: without one, nothing was begun
+            data = json.loads(disk.read(path))
+    except ValueError:
+        return None
     return data if isinstance(data, dict) else None
 
 

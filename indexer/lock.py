@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from crossgeo.disk import guarded
+from crossgeo.disk import called, guarded
 from crossgeo.errors import LockedError
 
 
@@ -17,14 +17,15 @@ def locked(index: Path) -> Iterator[None]:
     """Hold the lock of an index; raise LockedError, naming the process that has it, where another does."""
     path = index / "LOCK"
     with guarded(path):
+        called("lock", path)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.pread(handle, 32, 0).decode("ascii", errors="replace").strip() or "unknown"
-            raise LockedError(f"{index} is being written by process {holder}; wait for it to end, then run this again") from error
-        with guarded(path):
+        with guarded(path):  # a file system without locks says so here
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                holder = os.pread(handle, 32, 0).decode("ascii", errors="replace").strip() or "unknown"
+                raise LockedError(f"{index} is being written by process {holder}; wait for it to end, then run this again") from error
             os.ftruncate(handle, 0)
             os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         yield

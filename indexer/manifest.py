@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from crossgeo import disk
-from crossgeo.errors import InputError, MismatchError
+from crossgeo.errors import InputError, MismatchError, StoreError
 from crossgeo.indexer import files
 from crossgeo.indexer.grid import Bounds
 
@@ -24,6 +24,7 @@ IMAGERY_FILE = "blocks.lmdb"
 TILES_FILE = "descriptors.h5"
 SEARCH_FILE = "ann.faiss"
 SEARCH_FILES = frozenset({SEARCH_FILE, "axes.npy", "refine.faiss", "search.json"})  # can be made again from the tiles' file
+ATTEMPTS = 50  # of a reader: so many new generations may each take away, while it reads, what an older one needed
 FEATURES = frozenset(
     {"layers", "lists", "removed", "vintage", "mask", "content"}
 )  # what a reader must understand to answer rightly (docs/formats.md)
@@ -225,10 +226,9 @@ def read_manifest(index: Path) -> Manifest:
     """Read the current generation; raise InputError where there is no index, StoreError for damage, MismatchError for a newer format."""
     name, expected = _read_current(index)
     path = index / name
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise files.damaged(path, f"is named by CURRENT, but cannot be read: {error.strerror}") from error
+    if files.what_is(path) is None:
+        raise files.damaged(path, "is named by CURRENT, but is not there")
+    data = files.read(path)
     if hashlib.sha256(data).hexdigest() != expected:
         raise files.damaged(path, "does not match the checksum in CURRENT: one of the two is damaged")
     return parse_manifest(path, data)
@@ -244,7 +244,7 @@ def parse_manifest(path: Path, data: bytes) -> Manifest:
 
 def generations(index: Path) -> dict[int, Path]:
     """Return the manifests that lie in an index by generation, the oldest first; whether they are whole is not looked at."""
-    found = {int(match[2]): path for path in index.glob("manifest-*.json") if (match := _MANIFEST.fullmatch(path.name))}
+    found = {int(match[2]): path for path in files.listing(index) if (match := _MANIFEST.fullmatch(path.name))}
     return dict(sorted(found.items()))
 
 
@@ -255,7 +255,15 @@ def point_to(index: Path, path: Path, data: bytes) -> None:
 
 def has_index(index: Path) -> bool:
     """Say whether a folder holds a finished index."""
-    return (index / "CURRENT").exists()
+    return files.what_is(index / "CURRENT") is not None
+
+
+def pointer(index: Path) -> str | None:
+    """Return the name of the manifest that counts, None where CURRENT is damaged: a reader sees by it whether it was overtaken."""
+    try:
+        return _read_current(index)[0]
+    except StoreError:
+        return None
 
 
 def _read_current(index: Path) -> tuple[str, str]:
@@ -265,15 +273,15 @@ def _read_current(index: Path) -> tuple[str, str]:
         what = "is a file, not an index" if there else "is not there"
         raise InputError(f"{index} {what}; give the folder that `geo index build IMAGERY --out ...` made")
     try:
-        text = pointer.read_bytes().decode("ascii", errors="replace")
+        text = disk.read(pointer).decode("ascii", errors="replace")
     except FileNotFoundError as error:
-        if (index / "segments").is_dir() and any((index / "segments").iterdir()) and not (index / "work").exists():
+        if (index / "segments").is_dir() and files.listing(index / "segments") and not (index / "work").exists():
             raise files.damaged(pointer, "is missing, but there are segments") from error
         if (index / "work").exists():
             raise InputError(f"{index} holds an unfinished build; run the same `geo index build` again to finish it") from error
         raise InputError(f"{index} is not an index: it has no CURRENT; make one: `geo index build IMAGERY --out {index}`") from error
     except OSError as error:
-        raise InputError(f"{pointer}: {error.strerror}; give the folder that `geo index build` made") from error
+        raise files.unreadable(pointer, error) from error
     match = _CURRENT.fullmatch(text)
     if match is None:
         raise files.damaged(pointer, "is damaged")
@@ -329,11 +337,12 @@ def _bounds(values: list[float]) -> Bounds:
 
 
 def check_file(path: Path, record: FileRecord) -> None:
-    """Raise StoreError, naming the file, unless it has the size and the checksum of its record."""
+    """Raise StoreError, naming the file, unless it has the size and the checksum of its record; LimitError where it may not be damaged."""
     try:
+        disk.called("look", path)
         size = path.stat().st_size
     except OSError as error:
-        raise files.damaged(path, f"cannot be read: {error.strerror}") from error
+        raise files.unreadable(path, error) from error
     if size != record.bytes:
         raise files.damaged(path, f"is {size} bytes long, the manifest says {record.bytes}")
     found = files.checksum(path)

@@ -23,7 +23,7 @@ from crossgeo.indexer import worldfile
 from crossgeo.indexer.block_store import Mask, Pixels
 from crossgeo.indexer.grid import Bounds
 from crossgeo.indexer.places import affine_of, carry_bounds, ground_m
-from crossgeo.indexer.source import files_fingerprint, resample
+from crossgeo.indexer.source import files_fingerprint, resample, unreadable
 
 # No driver that follows a path or an address written inside a file, and none chosen by a file's name.
 _DRIVERS = {b"II*\0": "GTiff", b"MM\0*": "GTiff", b"II+\0": "GTiff", b"MM\0+": "GTiff", b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG"}
@@ -213,7 +213,7 @@ def _driver(path: Path) -> str | None:
         with path.open("rb") as file:
             magic = file.read(4)
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+        raise unreadable(path, error) from error
     return next((driver for start, driver in _DRIVERS.items() if magic.startswith(start)), None)
 
 

@@ -89,8 +89,8 @@ def read_removed(index: Path, segment: SegmentRecord) -> Removed:
     check_removed(index, segment.removed)
     path = removed_path(index, segment.removed)
     try:
-        removed = Removed.from_bytes(path.read_bytes())
-    except (OSError, ValueError) as error:
+        removed = Removed.from_bytes(files.read(path))
+    except ValueError as error:
         raise files.damaged(path, f"does not say what is removed ({error})") from error
     if len(removed.tiles) != segment.tiles or int(removed.tiles.sum()) != segment.removed.tiles:
         raise files.damaged(path, f"is not of the {segment.tiles} tiles of {segment.name}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from crossgeo.disk import replacing
-from crossgeo.errors import GeoError, StoreError
+from crossgeo.disk import rename, replacing
+from crossgeo.errors import GeoError, LimitError, StoreError
 from crossgeo.indexer import files
 from crossgeo.indexer.generations import check_files, commit
 from crossgeo.indexer.lock import locked
@@ -60,10 +60,12 @@ def _whole_generation(index: Path) -> tuple[Manifest, bytes, Path] | None:
     """Return the newest generation whose manifest agrees with itself and whose files are whole, with its bytes and its path."""
     for path in reversed(generations(index).values()):
         try:
-            data = path.read_bytes()
+            data = files.read(path)
             manifest = parse_manifest(path, data)
             check_files(index, manifest)
-        except (GeoError, OSError):
+        except LimitError:
+            raise
+        except GeoError:
             continue
         return manifest, data, path
     return None
@@ -82,7 +84,7 @@ def _repair_segment(index: Path, segment: SegmentRecord, done: list[str]) -> Seg
     if all((work / name).is_file() and matches(work / name, segment.files[name]) for name in broken):
         for name in sorted(broken):
             with replacing(folder / name) as temporary:
-                (work / name).replace(temporary)
+                rename(work / name, temporary)
         return segment
     if IMAGERY_FILE in segment.files:  # made by another version of what makes it
         files.copy(folder / IMAGERY_FILE, work / IMAGERY_FILE)

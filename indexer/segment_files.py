@@ -49,7 +49,7 @@ def seal(
     folder: Path, crs: str, bounds: Bounds, blocks: int, tiles: int, dim: int, layer: int, search: SearchRecord | None = None
 ) -> SegmentRecord:
     """Return the record of the segment whose files lie in a folder, named by their checksums."""
-    found = {path.name: file_record(path) for path in sorted(folder.iterdir())}
+    found = {path.name: file_record(path) for path in files.listing(folder)}
     return SegmentRecord(segment_name(found), crs, bounds, blocks, tiles, dim, found, layer, search=search)
 
 

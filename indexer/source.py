@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from crossgeo import geodesy
+from crossgeo.disk import SCARCE
+from crossgeo.errors import GeoError, InputError, LimitError
 from crossgeo.indexer.block_store import Mask, Pixels
 from crossgeo.indexer.grid import Bounds
 from crossgeo.indexer.places import affine_of, ground_m
@@ -143,13 +145,23 @@ def files_fingerprint(paths: Iterable[Path]) -> str:
     """Return a hash of the names, sizes and up to 16 samples of 64 KiB of each file, so that large ones need not be read."""
     digest = hashlib.sha256()
     for path in paths:
-        size = path.stat().st_size
-        digest.update(f"{path.name}\0{size}\0".encode())
-        with path.open("rb") as file:
-            for n in range(_SAMPLES if size > _SAMPLES * _SAMPLE_BYTES else 1):
-                if size > _SAMPLES * _SAMPLE_BYTES:
-                    file.seek((size - _SAMPLE_BYTES) * n // (_SAMPLES - 1))
-                    digest.update(file.read(_SAMPLE_BYTES))
-                else:
-                    digest.update(file.read())
+        try:
+            size = path.stat().st_size
+            digest.update(f"{path.name}\0{size}\0".encode())
+            with path.open("rb") as file:
+                for n in range(_SAMPLES if size > _SAMPLES * _SAMPLE_BYTES else 1):
+                    if size > _SAMPLES * _SAMPLE_BYTES:
+                        file.seek((size - _SAMPLE_BYTES) * n // (_SAMPLES - 1))
+                        digest.update(file.read(_SAMPLE_BYTES))
+                    else:
+                        digest.update(file.read())
+        except OSError as error:
+            raise unreadable(path, error) from error
     return digest.hexdigest()
+
+
+def unreadable(path: Path, error: OSError) -> GeoError:
+    """Return the error for a file of imagery that cannot be read."""
+    if error.errno in SCARCE:
+        return LimitError(f"{path}: {error.strerror}; {SCARCE[error.errno or 0]}, then run the same command again")
+    return InputError(f"{path} cannot be read: {error.strerror or error}; check the file and its permissions")

@@ -10,10 +10,12 @@ from crossgeo.errors import StoreError
 from crossgeo.indexer.block_store import BlockStore, decode_block
 from crossgeo.indexer.descriptor_store import DescriptorRows, read_tiles
 from crossgeo.indexer.manifest import (
+    ATTEMPTS,
     IMAGERY_FILE,
     TILES_FILE,
     SegmentRecord,
     check_file,
+    pointer,
     read_manifest,
     segment_path,
 )
@@ -27,6 +29,15 @@ def verify_index(path: str | Path) -> list[str]:
     Raise InputError where there is no index and MismatchError for a newer format.
     """
     index = Path(path)
+    for _ in range(ATTEMPTS):
+        before = pointer(index)
+        problems = _verify_current(index)
+        if not problems or pointer(index) == before:
+            break  # else a new generation took away what was being looked at
+    return problems
+
+
+def _verify_current(index: Path) -> list[str]:
     try:
         manifest = read_manifest(index)
     except StoreError as error:
@@ -68,7 +79,12 @@ def _verify_tiles(folder: Path, segment: SegmentRecord) -> Iterator[str]:
 def _verify_imagery(folder: Path, segment: SegmentRecord) -> Iterator[str]:
     if IMAGERY_FILE not in segment.files:
         return
-    with BlockStore(folder / IMAGERY_FILE) as store:
+    try:
+        opened = BlockStore(folder / IMAGERY_FILE)
+    except StoreError as error:
+        yield str(error)
+        return
+    with opened as store:
         if len(store) != segment.blocks:
             yield f"{store.path} holds {len(store)} blocks, the manifest says {segment.blocks}"
         for (bx, by), value in store.items():

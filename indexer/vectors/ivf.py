@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossgeo import disk
-from crossgeo.indexer.files import damaged, failed_write, need_room
+from crossgeo.indexer.files import check_readable, damaged, failed_write, need_room, unreadable
 from crossgeo.indexer.vectors import Ids, Rows, Vectors, best, kmeans, nothing, projection
 from crossgeo.indexer.vectors.structure import Structure, code_bytes
 
@@ -109,7 +109,10 @@ class InvertedLists:
         if len(sizes) != 1 or self._axes.shape[:1] != (self._codes.d,) or self._refine.d != self._codes.d:
             raise damaged(folder, "holds files that do not belong together")
         self._found: Any = faiss.IndexRefine(self._codes, self._refine)
-        raw = np.memmap(folder / "refine.faiss", np.uint8, "r")
+        try:
+            raw = np.memmap(folder / "refine.faiss", np.uint8, "r")
+        except OSError as error:
+            raise unreadable(folder / "refine.faiss", error) from error
         size = self._refine.sa_code_size()
         self._raw = raw[len(raw) - len(self) * size :].reshape(len(self), size)
 
@@ -169,8 +172,9 @@ class InvertedLists:
 
 def read_faiss(path: Path, kind: type, *, mapped: bool = False) -> Any:
     """Read or map a FAISS file that holds an index of a kind; raise StoreError where it does not."""
+    size = check_readable(path)
     # No vector in the file is longer than the file, but FAISS also counts tables that it would make for another metric.
-    faiss.set_deserialization_vector_byte_limit(max(path.stat().st_size, _TABLES_BYTES))
+    faiss.set_deserialization_vector_byte_limit(max(size, _TABLES_BYTES))
     faiss.set_deserialization_loop_limit(1 << 20)
     try:
         index = faiss.read_index(str(path), faiss.IO_FLAG_SKIP_PRECOMPUTE_TABLE | (faiss.IO_FLAG_MMAP_IFC if mapped else 0))

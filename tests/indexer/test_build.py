@@ -6,7 +6,6 @@ import dataclasses
 import fcntl
 import math
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,8 @@ import pytest
 from affine import Affine
 
 from crossgeo import disk
-from crossgeo.errors import GeoError, InputError, LimitError, LockedError, StoreError, UsageError, WeightsError
-from crossgeo.indexer import area, described, parts
+from crossgeo.errors import InputError, LockedError, StoreError, UsageError, WeightsError
+from crossgeo.indexer import parts
 from crossgeo.indexer.build import BuildOptions, Progress, build_index
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.indexer.manifest import ModelIdentity, check_file
@@ -38,13 +37,6 @@ def test_equal_builds_are_equal_byte_for_byte(build: Any, tmp_path: Path, ortho:
     assert one.hash == two.hash
     assert one.segments == two.segments  # names and checksums of every file
     assert {p.name for p in (tmp_path / "one.geo").iterdir()} == {"CURRENT", "LOCK", "manifest-000001.json", "segments"}
-
-
-def test_the_size_of_pieces_and_batches_changes_nothing(build: Any, ortho: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    one = build([ortho], "one.geo")
-    monkeypatch.setattr(area, "BLOCKS_PER_PIECE", 1)
-    monkeypatch.setattr(described, "BATCHES_PER_PIECE", 1)
-    assert build([ortho], "two.geo", batch=5).hash == one.hash
 
 
 def test_progress_counts_blocks_then_tiles_to_the_end(tmp_path: Path, describe: Any, identity: Any, options: Any, ortho: Path) -> None:
@@ -214,17 +206,6 @@ def test_imagery_of_several_pixel_sizes_shares_one_segment(build: Any, tmp_path:
         assert index.read_window(index.segments[0], 353500.0, 3057950.0, 90.0, 90)[1].all()
 
 
-def test_moving_the_imagery_moves_the_tiles_equally(build: Any, tmp_path: Path, write_raster: Any, paint: Any) -> None:
-    rgb = paint(320, 320)
-    for name, dx in (("a", 0.0), ("b", 7680.0)):  # a whole number of blocks and of strides
-        path = write_raster(tmp_path / f"{name}.tif", rgb, affine=Affine(0.5, 0, 353400.0 + dx, 0, -0.5, 3058000.0))
-        build([path], f"{name}.geo")
-    with GeoIndex.open(tmp_path / "a.geo") as a, GeoIndex.open(tmp_path / "b.geo") as b:
-        order = [np.lexsort(i.centres.T) for i in (a, b)]
-        np.testing.assert_array_equal(a.centres[order[0]] + [7680.0, 0.0], b.centres[order[1]])
-        np.testing.assert_allclose(a.descriptors(order[0]), b.descriptors(order[1]), atol=1e-5)
-
-
 def test_one_crs_for_all_is_used_where_it_fits(build: Any, ortho: Path, far_ortho: Path) -> None:
     assert build([ortho], crs="EPSG:32645").segments[0].crs == "EPSG:32645"
     assert build([ortho], "next.geo", crs="EPSG:32644").segments[0].crs == "EPSG:32644"  # 4.5 degrees off: 0.3 % long
@@ -247,37 +228,3 @@ def test_descriptors_that_are_none_are_refused(tmp_path: Path, identity: Any, op
 def test_options_out_of_range_are_refused(options: BuildOptions, name: str, value: float) -> None:
     with pytest.raises(UsageError, match=name):
         dataclasses.replace(options, **{name: value})
-
-
-def test_any_failing_write_leaves_the_old_generation_and_the_next_run_ends_alike(
-    build: Any, tmp_path: Path, write_raster: Any, paint: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Fail write n with a full disk, for every n (SQLite's way)."""
-    ortho = write_raster(tmp_path / "a.tif", paint(140, 140))
-    old = build([ortho], "old.geo", stride_m=30.0)
-    wanted = build([ortho], "new.geo")
-    points: list[str] = []
-    monkeypatch.setattr(disk, "FAULT", points.append)
-    shutil.copytree(tmp_path / "old.geo", tmp_path / "count.geo")
-    build([ortho], "count.geo", overwrite=True)
-    assert len(points) > 20
-    for n in range(len(points)):
-        left = [n]
-
-        def fail(point: str, left: list[int] = left) -> None:
-            left[0] -= 1
-            if left[0] < 0:
-                raise OSError(28, "No space left on device")
-
-        out = tmp_path / f"{n}.geo"
-        shutil.copytree(tmp_path / "old.geo", out)
-        monkeypatch.setattr(disk, "FAULT", fail)
-        with pytest.raises(GeoError) as caught:
-            build([ortho], out.name, overwrite=True)
-        monkeypatch.setattr(disk, "FAULT", None)
-        assert isinstance(caught.value, LimitError), points[n]
-        with GeoIndex.open(out) as index:
-            assert index.manifest.hash in (old.hash, wanted.hash)
-        assert not list(out.rglob("*.tmp"))
-        assert build([ortho], out.name, overwrite=True).hash == wanted.hash
-        shutil.rmtree(out)

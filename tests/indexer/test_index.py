@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ from crossgeo import geodesy
 from crossgeo.errors import InputError, MismatchError, StoreError, UsageError
 from crossgeo.indexer.grid import Window
 from crossgeo.indexer.index import GeoIndex
-from crossgeo.indexer.manifest import ModelIdentity, read_manifest
+from crossgeo.indexer.manifest import ModelIdentity
 from crossgeo.indexer.verify import verify_index
 
 
@@ -159,17 +157,6 @@ def test_what_is_no_index_is_refused(tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
     with pytest.raises(InputError, match="unfinished"):
         GeoIndex.open(tmp_path)
-
-
-def test_a_newer_format_asks_for_an_update(made_index: Path, tmp_path: Path) -> None:
-
-    document = json.loads((made_index / "manifest-000001.json").read_text())
-    for change in ({"version": 2}, {"features": ["tombstones"]}):
-        data = json.dumps({**document, **change}).encode()
-        (tmp_path / "manifest-000001.json").write_bytes(data)
-        (tmp_path / "CURRENT").write_text(f"manifest-000001.json {hashlib.sha256(data).hexdigest()}\n")
-        with pytest.raises(MismatchError, match="update"):
-            read_manifest(tmp_path)
 
 
 def test_an_index_whose_pointer_is_gone_is_damaged(made_index: Path, tmp_path: Path) -> None:
