@@ -73,6 +73,8 @@ class Lists(FaissPeer):
 
     def _widen(self, width: int) -> None:
         faiss.extract_index_ivf(self._index).nprobe = width
+        if isinstance(self._index, faiss.IndexRefine):
+            self._index.k_factor = 16.0
 
 
 def lists_of(factory: str) -> type[Lists]:
