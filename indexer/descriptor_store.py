@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from crossgeo.indexer.files import check_readable, damaged, failed_write, need_room
 
-_ROWS_PER_CHUNK = 256
+ROWS_PER_CHUNK = 256
 _VERSION = 1
 
 
@@ -31,7 +31,7 @@ def write_descriptors(path: Path, descriptors: Iterable[NDArray[np.float32]], ti
     first = next(pieces)
     dim = int(first.shape[1])
     need_room(path, len(tiles) * dim * 4 + tiles.nbytes)
-    chunk = min(_ROWS_PER_CHUNK, len(tiles))
+    chunk = min(ROWS_PER_CHUNK, len(tiles))
     try:
         with h5py.File(path, "w", libver=("v110", "v110")) as file:
             file.attrs["version"] = _VERSION
@@ -61,7 +61,7 @@ def in_chunks(pieces: Iterable[NDArray[np.float32]]) -> Iterator[tuple[int, NDAr
     start, kept = 0, []
     for piece in pieces:
         kept.append(piece)
-        ready = sum(map(len, kept)) // _ROWS_PER_CHUNK * _ROWS_PER_CHUNK
+        ready = sum(map(len, kept)) // ROWS_PER_CHUNK * ROWS_PER_CHUNK
         if ready:
             rows = np.concatenate(kept)
             yield start, rows[:ready]
@@ -96,10 +96,10 @@ class DescriptorRows:
         """Return some rows (n,), in any order; each chunk that holds one is read once."""
         found = np.empty((len(rows), self.shape[1]), np.float32)
         order = np.argsort(rows, kind="stable")
-        chunks, starts = np.unique(rows[order] // _ROWS_PER_CHUNK, return_index=True)
+        chunks, starts = np.unique(rows[order] // ROWS_PER_CHUNK, return_index=True)
         for chunk, mine in zip(chunks.tolist(), np.split(order, starts[1:]), strict=True):
-            first = chunk * _ROWS_PER_CHUNK
-            found[mine] = self.read(first, min(first + _ROWS_PER_CHUNK, self.shape[0]))[rows[mine] - first]
+            first = chunk * ROWS_PER_CHUNK
+            found[mine] = self.read(first, min(first + ROWS_PER_CHUNK, self.shape[0]))[rows[mine] - first]
         return found
 
     @contextmanager

@@ -12,14 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from crossgeo.disk import replacing
-from crossgeo.indexer.descriptor_store import DescriptorRows
+from crossgeo.indexer.descriptor_store import ROWS_PER_CHUNK, DescriptorRows
 from crossgeo.indexer.files import damaged
 from crossgeo.indexer.manifest import SearchRecord
-from crossgeo.indexer.vectors import Ids, Rows, Vectors, exact, ivf, nothing, on_device, tune
+from crossgeo.indexer.vectors import Ids, Rows, Vectors, best, exact, ivf, nothing, on_device, tune
 from crossgeo.indexer.vectors.on_device import DeviceRows
 from crossgeo.indexer.vectors.structure import USUAL, Budget, choose_structure
 
 TIMED = 32
+_FEW_ROWS, _FEW_CHUNKS = 8192, 256  # of a selection whose descriptors are read from disk and compared as they are
 _PROBED = 8  # pieces that a check of inverted lists compares
 
 
@@ -67,6 +68,7 @@ class VectorIndex:
         self._search: exact.Exact | ivf.InvertedLists = ivf.InvertedLists(folder) if lists else exact.Exact(folder / "ann.faiss")
 
         self._on_device: DeviceRows | None = None
+        self._selected: tuple[Ids, Vectors] = np.zeros(0, np.int64), np.zeros((0, 0), np.float32)
 
     def to(self, device: str) -> bool:
         """Search on a GPU from now on, exactly, if the rows fit there in float16; say whether they do."""
@@ -96,8 +98,20 @@ class VectorIndex:
     def search_among(self, queries: Vectors, k: int, rows: Ids) -> tuple[Vectors, Ids]:
         """Return what `search` would if only `rows` (n,) were there."""
         k = min(k, len(rows))
-        search = self._on_device or self._search
-        return search.search_among(np.ascontiguousarray(queries, np.float32), k, rows) if k else nothing(len(queries))
+        given = np.ascontiguousarray(queries, np.float32)
+        if not k or self._on_device is not None or isinstance(self._search, exact.Exact) or not self._are_few(rows):
+            return (self._on_device or self._search).search_among(given, k, rows) if k else nothing(len(queries))
+        scores = given @ self._held(rows).T
+        return best(scores, np.broadcast_to(rows, scores.shape), k)
+
+    def _are_few(self, rows: Ids) -> bool:
+        return len(rows) <= _FEW_ROWS and len(np.unique(rows // ROWS_PER_CHUNK)) <= _FEW_CHUNKS
+
+    def _held(self, rows: Ids) -> Vectors:
+        """Return the descriptors of a selection, which one photo's questions share."""
+        if not np.array_equal(self._selected[0], rows):
+            self._selected = rows.copy(), self.vectors(rows)
+        return self._selected[1]
 
     def vectors(self, rows: Ids) -> Vectors:
         """Return the descriptors (n, D) of some rows, as they were written."""
