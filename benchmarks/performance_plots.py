@@ -38,6 +38,51 @@ def engines(told: dict[str, Any], path: Path) -> None:
     plt.close(figure)
 
 
+def search(told: dict[str, Any], path: Path) -> None:
+    """Bars of questions a second on one core, each index as wide as it must be to find enough; the dull ones never do."""
+    results = sorted(told["results"].items(), key=lambda item: item[1]["qps"]["median"])
+    figure, axis = plt.subplots(figsize=(8.5, 0.42 * len(results) + 1.2))
+    for place, (name, row) in enumerate(results):
+        enough = row["recall_at_1"] >= 0.99 and row["recall_at_10"] >= 0.95
+        mine = name.startswith("crossgeo")
+        axis.barh(place, row["qps"]["median"], color="#d9822b" if mine else "#7a8793", alpha=1.0 if enough else 0.35)
+        found = f"{row['qps']['median']:,.0f} a second; {100 * row['recall_at_1']:.1f} / {100 * row['recall_at_10']:.1f} %, "
+        axis.text(row["qps"]["median"] * 1.05, place, found + f"{row['memory_bytes'] / 1e9:.2f} GB", va="center", fontsize=8)
+    axis.set_yticks(range(len(results)), [name for name, _ in results], fontsize=8)
+    axis.set_xscale("log")
+    axis.set_xlim(right=60 * axis.get_xlim()[1])
+    axis.set_title(f"{told['rows']:,} descriptors, one core: best found / ten best found, size", fontsize=9)
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def growth(told: list[dict[str, Any]], path: Path) -> None:
+    """Curves of what an index of ours costs by its number of tiles."""
+    rows = [one["rows"] for one in told]
+    mine = [one["results"]["crossgeo"] for one in told]
+    curves = {
+        "building, s of one core": [one["build_cpu_s"] for one in mine],
+        "memory while building, GB": [one["build_peak_bytes"] / 1e9 for one in mine],
+        "searched, GB": [one["memory_bytes"] / 1e9 for one in mine],
+        "one question, ms": [one["single_ms"]["p50"] for one in mine],
+        "questions a second in a batch": [one["qps"]["median"] for one in mine],
+    }
+    figure, axes = plt.subplots(1, len(curves), figsize=(2.6 * len(curves), 2.8))
+    for axis, (name, values) in zip(axes, curves.items(), strict=True):
+        axis.loglog(rows, values, marker="o", color="#d9822b")
+        for at, value in zip(rows, values, strict=True):
+            axis.annotate(f"{value:,.3g}", (at, value), textcoords="offset points", xytext=(0, 6), ha="center", fontsize=8)
+        axis.margins(0.25)
+        axis.set_title(name, fontsize=9)
+        axis.set_xlabel("descriptors", fontsize=8)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
 def main() -> None:
     """Draw every picture whose results are there."""
     for name in ("engines", "engines-slow", "engines-gpu"):
@@ -45,6 +90,13 @@ def main() -> None:
         if source.exists():
             engines(json.loads(source.read_text()), IMAGES / f"performance-{name}.png")
             print(IMAGES / f"performance-{name}.png")
+    searched = [json.loads(path.read_text()) for path in RESULTS.glob("search-*.json")]
+    searched.sort(key=lambda one: int(one["rows"]))
+    for one in searched:
+        if len(one["results"]) > 2:
+            search(one, IMAGES / f"performance-search-{one['rows']}.png")
+    if len(searched) > 1:
+        growth(searched, IMAGES / "performance-search-growth.png")
 
 
 if __name__ == "__main__":

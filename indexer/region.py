@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from crossgeo.indexer.block_store import Mask
 from crossgeo.indexer.geojson import read_features
 from crossgeo.indexer.grid import CELL_PX, CELLS, block_bounds
 from crossgeo.indexer.places import LAT_LON
+from crossgeo.indexer.polygons import area_of
 
 _EDGE_DEG = 0.002  # edges are cut this fine before they are carried to another CRS, in which they bend
 _MOST_VERTICES = 2_000_000
@@ -41,23 +41,13 @@ class Region:
     @classmethod
     def read(cls, path: Path) -> Region:
         """Read the polygons of a GeoJSON FeatureCollection; raise InputError, naming the file, where it holds none that can be used."""
-        shapes = []
-        for feature in read_features(path, "polygons in lon, lat"):
-            geometry = feature.get("geometry")
-            kind = geometry.get("type") if isinstance(geometry, dict) else None
-            if kind not in ("Polygon", "MultiPolygon"):
-                raise InputError(f"{path}: a feature is a {kind}, not a Polygon or MultiPolygon; give outlines of ground")
-            try:
-                shape = shapely.geometry.shape(geometry)
-            except (shapely.errors.ShapelyError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-                raise InputError(f"{path}: a polygon cannot be read ({error})") from error
-            west, south, east, north = shape.bounds if not shape.is_empty else (math.nan,) * 4
-            if not (-180.0 <= west <= east <= 180.0 and -90.0 <= south <= north <= 90.0):
-                raise InputError(f"{path}: a polygon is empty, or not in degrees of longitude and latitude as GeoJSON is (RFC 7946)")
-            shapes.append(shape if shape.is_valid else shapely.make_valid(shape))
-        if not shapes:
-            raise InputError(f"{path}: it holds no polygons")
-        return cls(shapely.union_all(shapes))
+        features = list(read_features(path, "polygons in lon, lat"))
+        try:
+            area = area_of({"type": "FeatureCollection", "features": features})
+        except UsageError as error:
+            raise InputError(f"{path}: {error}") from error
+        turns = [shapely.transform(area, lambda points, by=by: points + np.asarray([by, 0.0])) for by in (-360.0, 0.0, 360.0)]
+        return cls(shapely.intersection(shapely.union_all(turns), shapely.box(-180.0, -90.0, 180.0, 90.0)))
 
     def digest(self) -> str:
         """Return a hash of it."""

@@ -86,6 +86,8 @@ def is_of_vintage(vintage: str | None, asked: str) -> bool:
     last = last or first
     if vintage is None or len(vintage) < max(len(first), len(last)):  # one that says less may lie outside
         return False
+    if VINTAGE.fullmatch(first) is None or VINTAGE.fullmatch(last) is None:
+        return False
     return first <= vintage[: len(first)] and vintage[: len(last)] <= last
 
 
