@@ -1,8 +1,9 @@
 """Exact inner-product search by matrix products in bfloat16, certified and finished in float32, for processors that multiply it quickly.
 
-A product in bfloat16 errs by at most e(q, x) = |q - q'| |x'| + |q| |x - x'| + u |s| (Cauchy and Schwarz; q', x' are rounded and the score s
-is rounded once more by u = 2^-8). So whatever scores less than the k-th best minus twice that cannot be among the k best, and only the rest
-is compared in float32: the answer is that of a float32 search. Scores are looked at in groups of rows first, whose greatest is taken
+Products are made along the axes that the rows use (projection.py). One errs by at most |q - q'| |x'| + |q| |x - x'| + |r| |y| + u |s|
+(Cauchy and Schwarz; q', x' are rounded, r, y are what of q and x lies beyond the axes, and the score s is rounded once more by u = 2^-8).
+So whatever scores less than the k-th best minus twice that cannot be among the k best, and only the rest is compared in float32: the
+answer is that of a float32 search. Scores are looked at in groups of rows first, whose greatest is taken
 together with the product while it is still in the cache; few groups hold anything.
 """
 
@@ -12,12 +13,15 @@ import numpy as np
 import torch
 
 from crossgeo import processor
-from crossgeo.indexer.vectors import Ids, Vectors, best
+from crossgeo.indexer.vectors import ArrayRows, Ids, Vectors, best
+from crossgeo.indexer.vectors.projection import fit_axes, sample
 
-_CHUNK = 8192  # rows of one product: with 256 queries its scores take 4 MiB, which caches hold
+_CHUNK = 4096  # rows of one product: with 512 queries its scores take 4 MiB, which caches hold
 _GROUP = 32
-_QUERIES = 256
+_QUERIES = 512
 _ROUNDING = 2.0**-8
+_SUMS = 1e-5  # what sums in float32 err by, and axes from right angles
+_SAMPLE = 1 << 16
 
 
 def is_quick() -> bool:
@@ -30,14 +34,25 @@ class MatrixScan:
 
     def __init__(self, rows: Vectors) -> None:
         self._rows = torch.from_numpy(rows)
-        self._rough = torch.empty(rows.shape, dtype=torch.bfloat16)
-        self._longest = self._strayed = 0.0
+        axes = fit_axes(sample(ArrayRows(rows), _SAMPLE))
+        self._axes = torch.from_numpy(axes) if len(axes) <= rows.shape[1] // 2 else None
+        self._rough = torch.empty((len(rows), rows.shape[1] if self._axes is None else len(axes)), dtype=torch.bfloat16)
+        self._longest = self._strayed = self._beyond = 0.0
         for at in range(0, len(rows), _CHUNK):
-            piece = self._rows[at : at + _CHUNK]
-            rough = piece.bfloat16()
+            rough, strayed, beyond = self._rounded(self._rows[at : at + _CHUNK])
             self._rough[at : at + _CHUNK] = rough
             self._longest = max(self._longest, float(rough.float().norm(dim=1).max()))
-            self._strayed = max(self._strayed, float((piece - rough.float()).norm(dim=1).max()))
+            self._strayed = max(self._strayed, float(strayed.max()))
+            self._beyond = max(self._beyond, float(beyond.max()))
+
+    def _rounded(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return rows (n, D) along the axes in bfloat16, the lengths (n,) of what rounding took, and of what lies beyond the axes."""
+        if self._axes is None:
+            rough = rows.bfloat16()
+            return rough, (rows - rough.float()).norm(dim=1), torch.zeros(len(rows))
+        along = rows @ self._axes.T
+        rough = along.bfloat16()
+        return rough, (along - rough.float()).norm(dim=1), (rows - along @ self._axes).norm(dim=1)
 
     def search(self, queries: Vectors, k: int) -> tuple[Vectors, Ids]:
         """Return scores and rows (Q, k) of the k best of at least k rows, best first, equal scores by row."""
@@ -46,8 +61,8 @@ class MatrixScan:
 
     @torch.inference_mode()
     def _some(self, queries: torch.Tensor, k: int) -> tuple[Vectors, Ids]:
-        rough = queries.bfloat16()
-        errors = (queries - rough.float()).norm(dim=1) * self._longest + queries.norm(dim=1) * self._strayed  # (Q,)
+        rough, strayed, beyond = self._rounded(queries)
+        errors = strayed * self._longest + queries.norm(dim=1) * self._strayed + beyond * self._beyond + _SUMS  # (Q,)
         floor = torch.full((len(queries),), -torch.inf)  # of what may still be among the best
         top = torch.full((k, len(queries)), -torch.inf)  # greatest of k groups so far: k rows score as much
         kept: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
