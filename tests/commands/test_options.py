@@ -40,7 +40,7 @@ def test_a_command_gets_the_dataclass_and_typer_its_fields() -> None:
 
 
 def test_what_is_asked_reaches_the_engine_whole() -> None:
-    asked = Asked(Path("a.geo"), 7, 10.0, 60.0, 80.0, 5.0, PhotoKind.street, "27.5,85.5", 90.0, True, True)
+    asked = Asked(Path("a.geo"), 7, 10.0, 60.0, 80.0, 5.0, PhotoKind.street, "27.5,85.5", 90.0, use_exif_position=True, anyway=True)
     options = asked.options()
     assert (options.top, options.heading_deg, options.fov_deg, options.height_m, options.tilt_deg) == (7, 10.0, 60.0, 80.0, 5.0)
     assert (options.near, options.radius_m, options.use_exif_position, options.kind) == ((27.5, 85.5), 90.0, True, "street")
