@@ -38,7 +38,8 @@ def test_a_device_that_is_there_is_taken(gpus: int, asked: str, device: str, mac
 
 
 @pytest.mark.parametrize(("gpus", "asked", "said"), [
-    (0, "cuda", r"--device cuda: torch \S+ (is built without CUDA|finds no GPU or no driver).*; give cpu or auto"), (3, "cuda:3", "GPUs are counted from 0 to 2 here; give cpu or auto"),
+    (0, "cuda", r"--device cuda: torch \S+ (is built without CUDA|finds no GPU or no driver).*; give cpu or auto"),
+    (3, "cuda:3", "GPUs are counted from 0 to 2 here; give cpu or auto"),
     (3, "cuda:1", "cuda:1: CUDA error: all CUDA-capable devices are busy or unavailable; give cpu or auto"),
     (3, "meta", "no such device; give cpu, cuda, cuda:1 or auto"), (3, "", "no such device"), (3, "cuda:-1", "no such device"),
 ])  # fmt: skip
