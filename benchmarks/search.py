@@ -144,6 +144,14 @@ def main() -> None:
         scan = matrix_scan.MatrixScan(held)
         results["crossgeo, exact in bfloat16"] = {"memory_bytes": 6 * held.size, **measure(lambda q, k: scan.search(q, k)[1], asked, truth)}
         del scan
+
+    def keep() -> None:
+        record(f"search-{args.rows}", {
+            "simulated": "descriptors and questions drawn by descriptor_model.py", "rows": args.rows, "questions": len(asked), "threads": 1,
+            "results": results, "left_out": left_out,
+        })  # fmt: skip
+
+    keep()
     for name, (make, most) in peers(args.rows).items() if held is not None else ():
         if args.peers == "usual" and args.rows > most:
             left_out[name] = f"more than {most} rows: --peers all"
@@ -156,12 +164,8 @@ def main() -> None:
             continue
         took = {"build_s": round(time.perf_counter() - began, 1), "build_cpu_s": round(time.process_time() - cpu, 1)}
         results[name] = {**took, **measure_peer(peer, asked, truth)}
-        print(name, results[name], flush=True)
+        keep()
         del peer
-    record(f"search-{args.rows}", {
-        "simulated": "descriptors and questions drawn by descriptor_model.py", "rows": args.rows, "questions": len(asked), "threads": 1,
-        "results": results, "left_out": left_out,
-    })  # fmt: skip
 
 
 if __name__ == "__main__":

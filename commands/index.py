@@ -42,6 +42,7 @@ def build(
 ) -> None:
     """Cut imagery into tiles, describe them, write an index; the same command goes on after an interruption."""
     outputs.check_new(out, "--out")
+    budget = searching.budget()
     from crossgeo.engine.describe import EgoTRDescriber
     from crossgeo.engine.runtime.pictures import of_imagery
     from crossgeo.indexer.build import BuildOptions, build_index
@@ -53,7 +54,7 @@ def build(
         raise UsageError(f"--tile-m {tile_m:g}: {weights} reads tiles of {view.extent_m:g} m; leave --tile-m out or give other --weights")
     options = BuildOptions(
         gsd_m=gsd_m, tile_m=view.extent_m, stride_m=stride_m, tile_px=view.size_px, min_valid=min_valid, crs=crs, source_crs=source_crs,
-        overwrite=overwrite, vintage=about.vintage, licence=about.licence, masks=about.masks(), keep=about.keep, budget=searching.budget(),
+        overwrite=overwrite, vintage=about.vintage, licence=about.licence, masks=about.masks(), keep=about.keep, budget=budget,
         min_contrast=min_contrast, sparse_below=sparse_below,
     )  # fmt: skip
     with console.Stages() as stages:

@@ -57,21 +57,21 @@ def choose_structure(rows: int, dim: int, budget: Budget = USUAL) -> Structure:
     exact_ms = exact_bytes / _SCAN_BYTES_PER_S * 1e3
     fits = exact_bytes <= budget.max_memory_bytes
     if fits and (rows < _LEAST_ROWS or exact_ms <= budget.max_latency_ms or budget.recall == 1.0):
-        return Structure("exact", exact_bytes, f"about {max(exact_ms, 0.1):.1f} ms a query, {_gb(exact_bytes)}")
+        return Structure("exact", exact_bytes, f"about {max(exact_ms, 0.1):.1f} ms a query, {_size(exact_bytes)}")
     if rows < _LEAST_ROWS or budget.recall == 1.0:
         raise LimitError(
-            f"exact search of {rows} tiles takes {_gb(exact_bytes)}, more than {_gb(budget.max_memory_bytes)}; "
+            f"exact search of {rows} tiles takes {_size(exact_bytes)}, more than {_size(budget.max_memory_bytes)}; "
             "allow more memory, or ask for less recall"
         )
     codes = rows * (code_bytes(dim) + _ID_BYTES)
-    reason = f"exact search takes {exact_ms:.0f} ms a query" if fits else f"exact search takes {_gb(exact_bytes)}"
+    reason = f"exact search takes {exact_ms:.0f} ms a query" if fits else f"exact search takes {_size(exact_bytes)}"
     for refine, width in (("fp16", 2), ("sq8", 1)):
         if codes + rows * dim * width <= budget.max_memory_bytes:
             return Structure("ivf", codes + rows * dim * width, reason, lists_for(rows), refine)  # type: ignore[arg-type]
     if codes <= budget.max_memory_bytes:
         return Structure("ivf", codes, f"{reason}; what re-ranks lies on disk, mapped", lists_for(rows), "sq8")
     raise LimitError(
-        f"{rows} tiles take at least {_gb(codes)} to search, more than {_gb(budget.max_memory_bytes)}; "
+        f"{rows} tiles take at least {_size(codes)} to search, more than {_size(budget.max_memory_bytes)}; "
         "allow more, or take a larger --stride-m"
     )
 
@@ -81,5 +81,8 @@ def lists_for(rows: int) -> int:
     return int(2 ** round(math.log2(4.0 * math.sqrt(rows))))
 
 
-def _gb(size_bytes: float) -> str:
-    return f"{size_bytes / 1e9:.2f} GB" if size_bytes < 1e11 else f"{size_bytes / 1e9:.0f} GB"
+def _size(size_bytes: float) -> str:
+    for unit, name in ((1e9, "GB"), (1e6, "MB")):
+        if size_bytes >= 0.1 * unit:
+            return f"{size_bytes / unit:.3g} {name}"
+    return f"{size_bytes / 1e3:.3g} kB"
