@@ -13,7 +13,7 @@ import numpy as np
 
 from crossgeo.disk import replacing
 from crossgeo.indexer.descriptor_store import ROWS_PER_CHUNK, DescriptorRows
-from crossgeo.indexer.files import damaged
+from crossgeo.indexer.files import damaged, remove
 from crossgeo.indexer.manifest import SearchRecord
 from crossgeo.indexer.vectors import Ids, Rows, Vectors, best, exact, ivf, nothing, on_device, tune
 from crossgeo.indexer.vectors.on_device import DeviceRows
@@ -30,6 +30,8 @@ def write_vectors(folder: Path, rows: Rows, budget: Budget = USUAL) -> SearchRec
     Equal rows give equal files on the same kind of processor with as many threads. LimitError: too small a budget or disk.
     """
     chosen = choose_structure(*rows.shape, budget)
+    for name in ivf.FILES:  # of a run that was broken off and had another budget: what lies here says how it is searched
+        remove(folder / name)
     if chosen.kind == "exact":
         with replacing(folder / "ann.faiss") as temporary:
             exact.write(temporary, rows)

@@ -227,3 +227,10 @@ def test_rows_on_a_device_are_searched_exactly(folder: Path, rows: Rows, asked: 
     scores, found = index.search_among(asked, 10, chosen)
     assert np.isin(found, chosen).all()
     np.testing.assert_allclose(scores, np.sort(rounded @ halves[chosen].T, axis=1)[:, :-11:-1], atol=1e-5)
+
+
+def test_what_another_budget_left_behind_does_not_say_how_it_is_searched(rows: Rows, tmp_path: Path) -> None:
+    write_vectors(tmp_path, ArrayRows(rows), LISTS)
+    assert write_vectors(tmp_path, ArrayRows(rows)) is None
+    assert [path.name for path in tmp_path.iterdir()] == ["ann.faiss"]
+    assert VectorIndex(tmp_path).is_exact
