@@ -51,11 +51,6 @@ def read_tiles(path: Path) -> NDArray[np.int32]:
     return np.asarray(_read(path, "tiles"), np.int32)
 
 
-def read_descriptors(path: Path) -> NDArray[np.float32]:
-    """Return all descriptors (n, D); raise StoreError where the file is damaged."""
-    return np.asarray(_read(path, "descriptors"), np.float32)
-
-
 def in_chunks(pieces: Iterable[NDArray[np.float32]]) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Yield rows of pieces once more, with the number of the first: whole chunks, so that none is written twice."""
     start, kept = 0, []

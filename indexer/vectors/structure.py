@@ -13,6 +13,9 @@ _LEAST_ROWS = 2048  # fewer are always searched exactly
 _ID_BYTES = 8
 
 
+Refine = Literal["fp16", "sq8"]
+
+
 @dataclass(frozen=True)
 class Budget:
     """What a search may cost and must find."""
@@ -40,7 +43,7 @@ class Structure:
     memory_bytes: int
     why: str
     lists: int = 0
-    refine: Literal["fp16", "sq8"] = "fp16"
+    refine: Refine = "fp16"
 
     def __str__(self) -> str:
         return "exact" if self.kind == "exact" else f"inverted lists ({self.lists}), 4-bit codes, re-ranked in {self.refine}"
@@ -65,9 +68,10 @@ def choose_structure(rows: int, dim: int, budget: Budget = USUAL) -> Structure:
         )
     codes = rows * (code_bytes(dim) + _ID_BYTES)
     reason = f"exact search takes {exact_ms:.0f} ms a query" if fits else f"exact search takes {_size(exact_bytes)}"
-    for refine, width in (("fp16", 2), ("sq8", 1)):
+    finer: tuple[tuple[Refine, int], ...] = (("fp16", 2), ("sq8", 1))
+    for refine, width in finer:
         if codes + rows * dim * width <= budget.max_memory_bytes:
-            return Structure("ivf", codes + rows * dim * width, reason, lists_for(rows), refine)  # type: ignore[arg-type]
+            return Structure("ivf", codes + rows * dim * width, reason, lists_for(rows), refine)
     if codes <= budget.max_memory_bytes:
         return Structure("ivf", codes, f"{reason}; what re-ranks lies on disk, mapped", lists_for(rows), "sq8")
     raise LimitError(
