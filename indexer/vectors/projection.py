@@ -23,8 +23,15 @@ def sample(rows: Rows, count: int, axes: Vectors | None = None) -> Vectors:
     starts = np.arange(0, total, _RUN)
     if total > count:
         starts = starts[np.unique(np.linspace(0, len(starts) - 1, max(1, count // _RUN)).astype(np.int64))]
-    runs = (rows.read(start, min(start + _RUN, total)) for start in starts.tolist())
-    return np.concatenate([run if axes is None else run @ axes.T for run in runs])
+    counts = np.minimum(starts + _RUN, total) - starts
+    width = rows.shape[1] if axes is None else len(axes)
+    found = np.empty((int(counts.sum()), width), np.float32)  # at once: thousands of small pieces leave holes in the heap, of gigabytes
+    at = 0
+    for start, size in zip(starts.tolist(), counts.tolist(), strict=True):
+        run = rows.read(start, start + size)
+        found[at : at + size] = run if axes is None else run @ axes.T
+        at += size
+    return found
 
 
 def fit_axes(rows: Vectors) -> NDArray[np.float32]:
