@@ -29,7 +29,7 @@ class Lists:
         step = max(1, _SCORES_BYTES // (self._turned.shape[1] * self._turned.element_size()))
         found = torch.empty(
             len(given), dtype=torch.int64
-        )  # at once: small results between large scores leave holes in the heap, of gigabytes
+        )  # at once: small results between scores leave holes in the heap
         for at in range(0, len(given), step):
             found[at : at + step] = _greatest(given[at : at + step] @ self._turned)
         return found.numpy()
