@@ -1,8 +1,8 @@
 """The guarantees of docs/guarantees.md tried at length, by the trials that the tests run in short (tests/indexer/trials/).
 
 Run: python benchmarks/reliability.py [kills calls power damage memory publishing] [--kills 200] [--sweeps 6] [--states 3000]
-[--trials 10000] [--seconds 300] [--seed 0]. Each trial is recorded as results/reliability-NAME.json as soon as it ends; the exit code is 1
-where anything was wrong.
+[--trials 10000] [--seconds 300] [--seed 0] [--lists]. Each trial is recorded as results/reliability-NAME.json as soon as it ends, that of
+indexes searched by inverted lists (--lists) as reliability-lists-NAME.json; the exit code is 1 where anything was wrong.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ def main() -> int:
     parser.add_argument("--trials", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--lists", action="store_true")
     args = parser.parse_args()
+    lists = ["--lists"] if args.lists else []
     seed = ["--seed", str(args.seed)]
     trials = {
         "kills": ("killing", ["--kills", str(args.kills), *seed]),
@@ -54,8 +56,9 @@ def main() -> int:
     }
     wrong = 0
     for name in args.names or trials:
-        said = tried(*trials[name])
-        record(f"reliability-{name}", said)
+        script, options = trials[name]
+        said = tried(script, [*options, *lists])
+        record(f"reliability-{'lists-' if lists else ''}{name}", said)
         wrong += len(said["wrong"])
     return int(wrong > 0)
 

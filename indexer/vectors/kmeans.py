@@ -27,9 +27,7 @@ class Lists:
         """Return the centre (n,) most like each row (n, D)."""
         given = torch.from_numpy(rows).to(self._turned.dtype)
         step = max(1, _SCORES_BYTES // (self._turned.shape[1] * self._turned.element_size()))
-        found = torch.empty(
-            len(given), dtype=torch.int64
-        )  # at once: small results between scores leave holes in the heap
+        found = torch.empty(len(given), dtype=torch.int64)  # at once: small results between scores leave holes in the heap
         for at in range(0, len(given), step):
             found[at : at + step] = _greatest(given[at : at + step] @ self._turned)
         return found.numpy()

@@ -1,8 +1,8 @@
 """Make a golden index: a tiny index of the format that this program writes, and beside it what it must answer for ever.
 
-Run once for a format, on the version that introduces it, and never again: python tests/indexer/golden/make.py NAME [--added]. It makes the
-folder NAME and beside it NAME.json, from the made imagery of the trials; with --added of two sources of which one was added, so that there
-are layers, and tiles at the seam that were removed and described again.
+Run once for a format, on the version that introduces it, and never again: python tests/indexer/golden/make.py NAME [--added | --lists].
+It makes the folder NAME and beside it NAME.json, from the made imagery of the trials; with --added of two sources of which one was added,
+so that there are layers, and tiles at the seam that were removed and described again; with --lists one searched by inverted lists.
 """
 
 from __future__ import annotations
@@ -50,11 +50,13 @@ def told(index: GeoIndex) -> dict[str, Any]:
     }
 
 
-def main(name: str, added: bool) -> None:
+def main(name: str, added: bool, lists: bool) -> None:
     """Make both."""
     sys.path.insert(0, str(HERE.parent / "trials"))
-    from world import add, build, write_imagery
+    from world import add, build, search_by_lists, write_imagery
 
+    if lists:
+        search_by_lists()
     out = HERE / name
     with tempfile.TemporaryDirectory() as folder:
         imagery = write_imagery(Path(folder))
@@ -67,4 +69,4 @@ def main(name: str, added: bool) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], "--added" in sys.argv[2:])
+    main(sys.argv[1], "--added" in sys.argv[2:], "--lists" in sys.argv[2:])

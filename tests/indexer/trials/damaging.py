@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from forking import forked
-from world import ask, build, life, state, write_imagery
+from world import ask, build, life, parsed, state, write_imagery
 
 from crossgeo import disk
 from crossgeo.indexer.verify import verify_index
@@ -149,11 +149,10 @@ def piece(folder: Path, rng: random.Random, wanted: str) -> list[Any]:
 def main() -> None:
     """Try as many damages as asked for."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=Path)
     parser.add_argument("--trials", type=int, default=300)
     parser.add_argument("--pieces", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    args = parsed(parser)
     imagery = write_imagery(args.folder)
     for step in life(imagery)[:-1]:  # not compacted: with several layers, and something removed
         forked(partial(step, args.folder / "whole.geo"))

@@ -16,7 +16,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from world import Step, ask, short_life, state, write_imagery
+from world import Step, ask, parsed, short_life, state, write_imagery
 
 from crossgeo import disk
 from crossgeo.errors import GeoError
@@ -74,11 +74,10 @@ def tried(step: Step, before: Path, folder: Path, n: int, way: tuple[int, bool],
 def main() -> None:
     """Sweep over the calls of every step."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=Path)
     parser.add_argument("--sweeps", type=int, default=1)
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--first", type=int, default=1)
-    args = parser.parse_args()
+    args = parsed(parser)
     steps = short_life(write_imagery(args.folder))
     before, answers = args.folder / "before.geo", None
     trials, wrong, ended = 0, [], Counter[str]()

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from forking import forked
-from world import Step, ask, life, state, write_imagery
+from world import Step, ask, life, parsed, state, write_imagery
 
 from crossgeo import disk
 
@@ -108,10 +108,9 @@ def told(work: Callable[[], None]) -> str | None:
 def main() -> None:
     """Kill until there are as many as asked for that came before the end."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=Path)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    args = parsed(parser)
     rng = random.Random(args.seed)
     steps = life(write_imagery(args.folder))
 

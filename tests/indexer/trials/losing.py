@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from power import Disk
-from world import Step, ask, life, state, write_imagery
+from world import Step, ask, life, parsed, state, write_imagery
 
 from crossgeo import disk
 from crossgeo.errors import GeoError
@@ -80,10 +80,9 @@ def lay_out(found: dict[str, bytes | None], folder: Path) -> None:
 def main() -> None:
     """Look at so many states, spread over all events."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=Path)
     parser.add_argument("--states", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    args = parsed(parser)
     rng = random.Random(args.seed)
     steps = life(write_imagery(args.folder))
     live = args.folder / "live"

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from forking import forked
-from world import ask, build, digest, publish, state, write_imagery
+from world import ask, build, digest, parsed, publish, state, write_imagery
 
 from crossgeo.errors import GeoError
 from crossgeo.indexer.index import GeoIndex
@@ -80,11 +80,10 @@ def begun(work: Callable[[], Any], said: Path) -> int:
 def main() -> None:
     """Publish and read for so many seconds."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=Path)
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--every-s", type=float, default=0.05)
     parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    args = parsed(parser)
     imagery = write_imagery(args.folder)
     variants, oracle = [], {}
     for name, sources in {"one": ["near"], "two": ["near", "far"], "three": ["far"]}.items():

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from forking import forked
-from world import ask, short_life, state, write_imagery
+from world import ask, parsed, short_life, state, write_imagery
 
 
 def used_bytes() -> int:
@@ -37,9 +37,8 @@ def starved(work: Any, more_bytes: int) -> str:
 def main() -> None:
     """Give more memory until a build is done in it."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=Path)
     parser.add_argument("--step-mib", type=float, default=2.0)
-    args = parser.parse_args()
+    args = parsed(parser)
     first, second, *_ = short_life(write_imagery(args.folder))
     out, unbroken = args.folder / "a.geo", args.folder / "unbroken.geo"
     for index, step in ((out, first), (unbroken, first)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import os
@@ -29,6 +30,8 @@ from crossgeo.indexer.index import GeoIndex
 from crossgeo.indexer.lock import locked
 from crossgeo.indexer.manifest import ModelIdentity, has_index, read_manifest, segment_path, write_manifest
 from crossgeo.indexer.remove import What, remove_from_index
+from crossgeo.indexer.vectors import structure
+from crossgeo.indexer.vectors.structure import USUAL, Budget
 from crossgeo.indexer.verify import verify_index
 
 IDENTITY = ModelIdentity("made", "0" * 64, "0")
@@ -41,6 +44,23 @@ SLOWLY_S = 0.002  # a batch takes this long to describe, so that there is someth
 
 os.fsync = lambda _: None  # no trial can tell: what was written outlives a kill anyhow, and of power cuts power.py keeps the books
 area.BLOCKS_PER_PIECE, described.BATCHES_PER_PIECE = 2, 2
+_BUDGET = [USUAL]
+
+
+def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Return the arguments of a trial: its own, the folder to work in, and whether indexes are searched by inverted lists."""
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--lists", action="store_true")
+    args = parser.parse_args()
+    if args.lists:
+        search_by_lists()
+    return args
+
+
+def search_by_lists() -> None:
+    """Search by inverted lists from now on, as a city is searched, though these indexes have some dozens of tiles."""
+    structure._LEAST_ROWS, structure.lists_for = 16, lambda _: 4
+    _BUDGET[0] = Budget(max_latency_ms=1e-9)
 
 
 def write_imagery(folder: Path) -> dict[str, Path]:
@@ -67,13 +87,13 @@ def describe(tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def build(out: Path, sources: Sequence[Path], **changes: Any) -> None:
     """Build an index in the place of whatever is there."""
-    chosen: dict[str, Any] = {"gsd_m": 0.5, "tile_px": 16, "batch": 4, "overwrite": True, **changes}
+    chosen: dict[str, Any] = {"gsd_m": 0.5, "tile_px": 16, "batch": 4, "overwrite": True, "budget": _BUDGET[0], **changes}
     build_index(sources, out, describe, IDENTITY, BuildOptions(**chosen))
 
 
 def add(out: Path, source: Path, keep: int = KEEP) -> None:
     """Add imagery to an index."""
-    add_to_index([source], out, describe, IDENTITY, AddOptions(batch=4, keep=keep))
+    add_to_index([source], out, describe, IDENTITY, AddOptions(batch=4, keep=keep, budget=_BUDGET[0]))
 
 
 def remove(out: Path, source: Path) -> None:
@@ -84,7 +104,7 @@ def remove(out: Path, source: Path) -> None:
 
 def compact(out: Path) -> None:
     """Compact an index."""
-    compact_index(out)
+    compact_index(out, budget=_BUDGET[0])
 
 
 Step = Callable[[Path], None]
@@ -143,11 +163,14 @@ def ask(out: Path) -> list[Any]:
 
 
 def digest(index: GeoIndex) -> str:
-    """Return the SHA-256 of every tile's place and descriptor, the nearest tiles of all, and the pixels of some windows."""
+    """Return the SHA-256 of every tile's place and descriptor, the nearest of all, of some and of those in a circle, and some windows."""
     everything = np.arange(len(index))
     descriptors = index.descriptors(everything)
-    scores, ids = index.search(descriptors, 5)
-    said = [index.centres, index.segment_numbers, index.lat_lon(everything), descriptors, np.round(scores, 4), ids]
+    places = index.lat_lon(everything)
+    said = [index.centres, index.segment_numbers, places, descriptors]
+    for among in (None, everything[::3], index.ids_near(*places[len(places) // 2], 40.0)):
+        scores, ids = index.search(descriptors, 5, among)
+        said += [np.round(scores, 4), ids]
     said += [index.read_windows(s, index.centres[s.first_id : s.first_id + 5], 60.0, 32)[0] for s in index.segments]
     return hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in said)).hexdigest()
 
