@@ -9,10 +9,15 @@ from torch import Tensor
 _FEW_KEYS = 128
 
 
+def attention_weights(q: Tensor, k: Tensor) -> Tensor:
+    """Return softmax(q k^T / sqrt(d)) of (B, H, M, d) and (B, H, N, d) as (B, H, M, N): how much each query takes of each key."""
+    scores = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5  # (B, H, M, N)
+    return torch.softmax(scores, dim=-1)
+
+
 def attention_definition(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Return softmax(q k^T / sqrt(d)) v of (B, H, M, d), (B, H, N, d), (B, H, N, e) as (B, H, M, e); the whole M x N matrix is formed."""
-    scores = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5  # (B, H, M, N)
-    return torch.softmax(scores, dim=-1).to(v.dtype) @ v
+    return attention_weights(q, k).to(v.dtype) @ v
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

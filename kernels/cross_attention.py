@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from crossgeo.kernels.attention import attention, attention_definition
+from crossgeo.kernels.attention import attention, attention_definition, attention_weights
 from crossgeo.kernels.choose import choose
 
 WIDEST_HEAD = 64  # of the twin
@@ -23,6 +23,11 @@ def cross_attention_definition(
     """Return what `cross_attention` does, with the whole M x N matrix of each head."""
     q, k = _tabled(q, q_table), _tabled(k, k_table)
     return _merge(attention_definition(_split(q, heads), _split(k, heads), _split(v, heads)))
+
+
+def cross_attention_weights(q: Tensor, k: Tensor, heads: int) -> Tensor:
+    """Return how much each of (B, M, C) queries takes of each of (B, N, C) keys in H heads: (B, H, M, N), each row a distribution."""
+    return attention_weights(_split(q, heads), _split(k, heads))
 
 
 def cross_attention(

@@ -6,7 +6,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from crossgeo.kernels.cross_attention import cross_attention
+from crossgeo.kernels.cross_attention import cross_attention, cross_attention_weights
 
 
 class MultiHeadAttention(nn.Module):
@@ -27,3 +27,7 @@ class MultiHeadAttention(nn.Module):
         """Attend from (B, M, C) queries to (B, N, C) keys and values."""
         mixed = cross_attention(self.query(queries), self.key(keys), self.value(values), self.heads, backend=self.backend)
         return cast(Tensor, self.out(mixed))  # (B, M, C)
+
+    def weights(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """Return how much each of (B, M, C) queries takes of each of (B, N, C) keys in each head: (B, H, M, N), each row a distribution."""
+        return cross_attention_weights(self.query(queries), self.key(keys), self.heads)

@@ -49,6 +49,10 @@ class CAB(nn.Module):
         tokens = self.norm(tokens + self._attend(tokens, positions, other, other_positions))
         return cast(Tensor, self.ffn_norm(tokens + self.contract(self.act(self.expand(tokens)))))
 
+    def weights(self, tokens: Tensor, positions: Tensor, other: Tensor, other_positions: Tensor) -> Tensor:
+        """Return what `forward`, given the same, takes of each other token for each token, in each head (eq. 3): (B, H, M, N)."""
+        return self.attention.weights(tokens + positions, other + other_positions)
+
     def _attend(self, tokens: Tensor, positions: Tensor, other: Tensor, other_positions: Tensor) -> Tensor:
         """Mix the others (eq. 3): (B, M, C). Triton's kernel adds positions behind the projections, as tables, so no sum is written."""
         attend = self.attention

@@ -37,5 +37,8 @@ class MHSAM(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape."""
-        scores = torch.stack([head(features) for head in self.heads]).sum(dim=0)  # (B, C, H, W)
-        return torch.sigmoid(scores) * features
+        return self.weights(features) * features
+
+    def weights(self, features: Tensor) -> Tensor:
+        """Return A of (B, C, H, W) features, 0 to 1 for each channel of each cell, in the same shape."""
+        return torch.sigmoid(torch.stack([head(features) for head in self.heads]).sum(dim=0))
