@@ -34,7 +34,7 @@ def batch(
     outputs.check_file(output, "--output")
     photos = photos_in(folder)
     with asked.open(running.options(build=len(photos) >= WORTH_BUILDING)) as search, console.Progress("locating", "photos") as shown:
-        report = run_batch(search, photos, output, options, overwrite, progress=lambda done, total, _failed: shown(done, total))
+        report = run_batch(search, photos, output, options, overwrite, progress=lambda at: shown(at.done, at.total))
         asked.say_trouble(search)
     before = f", {report.resumed} of them before an interruption" if report.resumed else ""
     console.say(f"{output}: {report.total - report.failed} of {report.total} photos answered{before}")

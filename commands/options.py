@@ -16,7 +16,7 @@ from crossgeo.commands import console, parse
 from crossgeo.errors import UsageError
 
 if TYPE_CHECKING:
-    from crossgeo.engine.batch import BatchOptions
+    from crossgeo.engine.question import BatchOptions
     from crossgeo.engine.runtime.choose import RuntimeOptions
     from crossgeo.engine.search import GeoSearch
 
@@ -127,7 +127,7 @@ class Asked:
         around = parse.lat_lon(self.near)
         if self.radius_m is not None and around is None and not self.use_exif_position:
             raise UsageError("--radius-m is around a place; give that with --near LAT,LON, or take the photo's with --use-exif-position")
-        from crossgeo.engine.batch import BatchOptions
+        from crossgeo.engine.question import BatchOptions
         from crossgeo.indexer.filters import Filters
 
         area = parse.geojson(self.polygon)

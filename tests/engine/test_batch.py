@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from crossgeo.engine.batch import BatchOptions, photos_in, run_batch
+from crossgeo.engine.batch import BatchOptions, BatchProgress, photos_in, run_batch
 from crossgeo.engine.search import GeoSearch
 from crossgeo.errors import InputError, MismatchError, UsageError
 
@@ -41,23 +41,34 @@ def records(path: Path) -> list[dict[str, Any]]:
 
 
 def test_every_photo_has_its_row_in_order_of_names_and_a_bad_one_says_why(search: GeoSearch, folder: Path, tmp_path: Path) -> None:
-    seen: list[tuple[int, int, int]] = []
-    report = run_batch(search, photos_in(folder), tmp_path / "out.jsonl", progress=lambda *at: seen.append(at))
+    seen: list[BatchProgress] = []
+    got: list[tuple[int, dict[str, Any]]] = []
+    report = run_batch(
+        search, photos_in(folder), tmp_path / "out.jsonl", progress=seen.append, each=lambda n, r: got.append((n, r["photo"]))
+    )
     rows = records(tmp_path / "out.jsonl")
     assert [row["photo"] for row in rows] == ["a.png", "b.png", "broken.png", "d.png", "late/c.png"]
     assert rows[2]["error"]["type"] == "InputError"
     assert "cut short" in rows[2]["error"]["message"]
     assert [row.get("status") for row in rows if "error" not in row] == ["located"] * 4
     assert (report.total, report.failed, report.resumed) == (5, 1, 0)
-    assert seen == [(1, 5, 0), (2, 5, 0), (3, 5, 1), (4, 5, 1), (5, 5, 1)]
+    told = [(at.done, at.total, at.located, at.failed) for at in seen]
+    assert told == [(1, 5, 1, 0), (2, 5, 2, 0), (3, 5, 2, 1), (4, 5, 3, 1), (5, 5, 4, 1)]
+        (1, 5, 1, 0),
+        (2, 5, 2, 0),
+        (3, 5, 2, 1),
+        (4, 5, 3, 1),
+        (5, 5, 4, 1),
+    ]
+    assert [(n, record["photo"]) for n, record in got] == list(enumerate(row["photo"] for row in rows))
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("out")] == ["out.jsonl"]
 
 
 def test_an_interrupted_batch_goes_on_where_it_stopped(search: GeoSearch, folder: Path, tmp_path: Path) -> None:
     items, out = photos_in(folder), tmp_path / "out.jsonl"
 
-    def stop(done: int, total: int, failed: int) -> None:
-        if done == 2:
+    def stop(at: BatchProgress) -> None:
+        if at.done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -77,8 +88,8 @@ def test_an_interrupted_batch_goes_on_where_it_stopped(search: GeoSearch, folder
 def test_a_torn_last_line_of_the_journal_is_done_again(search: GeoSearch, folder: Path, tmp_path: Path) -> None:
     items, out = photos_in(folder), tmp_path / "out.jsonl"
 
-    def stop(done: int, total: int, failed: int) -> None:
-        if done == 2:
+    def stop(at: BatchProgress) -> None:
+        if at.done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -92,8 +103,8 @@ def test_a_torn_last_line_of_the_journal_is_done_again(search: GeoSearch, folder
 def test_a_photo_that_changed_meanwhile_is_asked_again(search: GeoSearch, folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
 
-    def stop(done: int, total: int, failed: int) -> None:
-        if done == 2:
+    def stop(at: BatchProgress) -> None:
+        if at.done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -107,7 +118,7 @@ def test_a_photo_that_changed_meanwhile_is_asked_again(search: GeoSearch, folder
 def test_answers_to_another_question_are_not_mixed_in(search: GeoSearch, folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
 
-    def stop(done: int, total: int, failed: int) -> None:
+    def stop(at: BatchProgress) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -1,0 +1,59 @@
+"""One photo of a batch: where it is, what is asked of it, what is known of it alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from crossgeo.engine.camera import Kind
+from crossgeo.engine.question import BatchOptions
+from crossgeo.errors import GeoError
+
+
+@dataclass(frozen=True)
+class BatchItem:
+    """One photo to ask about; `name` is how answers call it. What is given here wins over what is asked of all, `BatchOptions`."""
+
+    path: Path
+    name: str
+    points: tuple[tuple[float, float], ...] = ()  # x, y in its upright full-size pixels; one is `object`, several are `objects`
+    heading_deg: float | None = None
+    fov_deg: float | None = None
+    height_m: float | None = None
+    tilt_deg: float | None = None
+    kind: Kind | None = None
+    near: tuple[float, float] | None = None  # lat, lon
+    radius_m: float | None = None  # around `near`, or around what is asked of all
+    id: str | None = None  # the caller's own
+    group: str | None = None  # photos of one drive
+    taken: str | None = None  # ISO 8601, with its offset from UTC where that is known
+    fault: GeoError | None = None  # why it cannot be asked about: its record is this error
+
+    @property
+    def about(self) -> dict[str, str]:
+        """What the record says of the photo beside its name."""
+        known = {"id": self.id, "group": self.group, "taken": self.taken}
+        return {name: value for name, value in known.items() if value is not None}
+
+    def options(self, shared: BatchOptions) -> BatchOptions:
+        """Return what is asked of this photo: what is asked of all, and what is known of this one."""
+        own = (
+            ("heading_deg", self.heading_deg), ("fov_deg", self.fov_deg), ("height_m", self.height_m), ("tilt_deg", self.tilt_deg),
+            ("kind", self.kind), ("near", self.near), ("radius_m", self.radius_m),
+        )  # fmt: skip
+        changes: dict[str, Any] = {name: value for name, value in own if value is not None}
+        return replace(shared, **changes)
+
+    def key(self) -> list[Any]:
+        """What makes an answer in the journal still true: name, size, time of change, and all that is asked and said of the photo."""
+        try:
+            status = self.path.stat()
+            file = [status.st_size, status.st_mtime_ns]
+        except (OSError, ValueError):  # there is none, or no such path
+            file = [-1, -1]
+        told = (
+            self.points, self.heading_deg, self.fov_deg, self.height_m, self.tilt_deg, self.kind, self.near, self.radius_m,
+            self.id, self.group, self.taken, self.fault and str(self.fault),
+        )  # fmt: skip
+        return [self.name, *file, *told]
