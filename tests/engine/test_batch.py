@@ -43,9 +43,7 @@ def records(path: Path) -> list[dict[str, Any]]:
 def test_every_photo_has_its_row_in_order_of_names_and_a_bad_one_says_why(search: GeoSearch, folder: Path, tmp_path: Path) -> None:
     seen: list[BatchProgress] = []
     got: list[tuple[int, dict[str, Any]]] = []
-    report = run_batch(
-        search, photos_in(folder), tmp_path / "out.jsonl", progress=seen.append, each=lambda n, r: got.append((n, r["photo"]))
-    )
+    report = run_batch(search, photos_in(folder), tmp_path / "out.jsonl", progress=seen.append, each=lambda *row: got.append(row))
     rows = records(tmp_path / "out.jsonl")
     assert [row["photo"] for row in rows] == ["a.png", "b.png", "broken.png", "d.png", "late/c.png"]
     assert rows[2]["error"]["type"] == "InputError"
@@ -54,12 +52,6 @@ def test_every_photo_has_its_row_in_order_of_names_and_a_bad_one_says_why(search
     assert (report.total, report.failed, report.resumed) == (5, 1, 0)
     told = [(at.done, at.total, at.located, at.failed) for at in seen]
     assert told == [(1, 5, 1, 0), (2, 5, 2, 0), (3, 5, 2, 1), (4, 5, 3, 1), (5, 5, 4, 1)]
-        (1, 5, 1, 0),
-        (2, 5, 2, 0),
-        (3, 5, 2, 1),
-        (4, 5, 3, 1),
-        (5, 5, 4, 1),
-    ]
     assert [(n, record["photo"]) for n, record in got] == list(enumerate(row["photo"] for row in rows))
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("out")] == ["out.jsonl"]
 
