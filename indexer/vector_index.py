@@ -17,7 +17,7 @@ from crossgeo.indexer.files import damaged, remove
 from crossgeo.indexer.manifest import SearchRecord
 from crossgeo.indexer.vectors import Ids, Rows, Vectors, best, exact, ivf, nothing, on_device, tune
 from crossgeo.indexer.vectors.on_device import DeviceRows
-from crossgeo.indexer.vectors.structure import USUAL, Budget, choose_structure
+from crossgeo.indexer.vectors.structure import USUAL, Budget, choose_structure, is_exact, most_lists
 
 TIMED = 32
 _FEW_ROWS, _FEW_CHUNKS = 8192, 256  # of a selection whose descriptors are read from disk and compared as they are
@@ -29,18 +29,20 @@ def write_vectors(folder: Path, rows: Rows, budget: Budget = USUAL) -> SearchRec
 
     Equal rows give equal files on the same kind of processor with as many threads. LimitError: too small a budget or disk.
     """
-    chosen = choose_structure(*rows.shape, budget)
+    axes = None if is_exact(*rows.shape, budget) else ivf.axes_of(rows)
+    chosen = choose_structure(*rows.shape, budget, None if axes is None else len(axes))
     for name in ivf.FILES:  # of a run that was broken off and had another budget: what lies here says how it is searched
         remove(folder / name)
-    if chosen.kind == "exact":
+    if axes is None:
         with replacing(folder / "ann.faiss") as temporary:
             exact.write(temporary, rows)
         return None
     asked = tune.questions(rows)
-    writer, truth = ivf.Writer(folder, rows, chosen), tune.Truth(asked)
+    writer, truth = ivf.Writer(folder, rows, chosen, axes), tune.Truth(asked)
     writer.fill(truth.see)
     search = ivf.InvertedLists(folder)
-    width, found = tune.narrowest(search, asked, truth.rows, budget.recall)
+    most = most_lists(rows.shape[0], len(axes), search.lists, budget)
+    width, found = tune.narrowest(search, asked, truth.rows, budget.recall, most)
     writer.widen(width)
     return SearchRecord(str(chosen), *found, search.memory_bytes, width.lists, width.candidates)
 

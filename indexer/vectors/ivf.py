@@ -40,12 +40,17 @@ class Width:
     candidates: float
 
 
+def axes_of(rows: Rows) -> Vectors:
+    """Return the axes (R, D) that rows (n, D) vary along."""
+    return projection.fit_axes(projection.sample(rows, _CODEBOOK_ROWS))
+
+
 class Writer:
     """Trains on rows and writes what searches them; `fill` streams, so that no more than a piece of the rows is in memory."""
 
-    def __init__(self, folder: Path, rows: Rows, structure: Structure, seed: int = 0) -> None:
+    def __init__(self, folder: Path, rows: Rows, structure: Structure, axes: Vectors, seed: int = 0) -> None:
+        """Train for rows (n, D) that use `axes` (R, D)."""
         self._folder, self._rows, self._structure = folder, rows, structure
-        axes = projection.fit_axes(projection.sample(rows, _CODEBOOK_ROWS))
         mixed, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((len(axes), len(axes))))  # codes of equal size for equal shares
         self._axes = np.ascontiguousarray(mixed.astype(np.float32) @ axes)
         some = projection.sample(rows, max(_CODEBOOK_ROWS, structure.lists * _SAMPLES_PER_LIST), self._axes)

@@ -9,6 +9,7 @@ from typing import Literal
 from crossgeo.errors import LimitError, UsageError
 
 _SCAN_BYTES_PER_S = 12e9  # of memory that one core reads while it multiplies: what an exact search of one query waits for
+_CODE_BYTES_PER_S = 4e9  # of 4-bit codes that one core looks up for one query
 _LEAST_ROWS = 2048  # fewer are always searched exactly
 _ID_BYTES = 8
 
@@ -54,24 +55,31 @@ def code_bytes(axes: int) -> int:
     return axes // 4 if axes <= 256 else axes // 8
 
 
-def choose_structure(rows: int, dim: int, budget: Budget = USUAL) -> Structure:
-    """Choose for rows (n, D); raise LimitError where no structure fits in the memory."""
+def is_exact(rows: int, dim: int, budget: Budget = USUAL) -> bool:
+    """Say whether rows (n, D) are searched exactly: where they fit and that is quick enough, or nothing else will do."""
+    exact_ms = rows * dim * 4 / _SCAN_BYTES_PER_S * 1e3
+    return rows * dim * 4 <= budget.max_memory_bytes and (rows < _LEAST_ROWS or exact_ms <= budget.max_latency_ms or budget.recall == 1.0)
+
+
+def choose_structure(rows: int, dim: int, budget: Budget = USUAL, axes: int | None = None) -> Structure:
+    """Choose for rows (n, D) that vary along `axes`, if that is known; raise LimitError where no structure fits in the memory."""
     exact_bytes = rows * dim * 4
     exact_ms = exact_bytes / _SCAN_BYTES_PER_S * 1e3
     fits = exact_bytes <= budget.max_memory_bytes
-    if fits and (rows < _LEAST_ROWS or exact_ms <= budget.max_latency_ms or budget.recall == 1.0):
+    if is_exact(rows, dim, budget):
         return Structure("exact", exact_bytes, f"about {max(exact_ms, 0.1):.1f} ms a query, {_size(exact_bytes)}")
     if rows < _LEAST_ROWS or budget.recall == 1.0:
         raise LimitError(
             f"exact search of {rows} tiles takes {_size(exact_bytes)}, more than {_size(budget.max_memory_bytes)}; "
             "allow more memory, or ask for less recall"
         )
-    codes = rows * (code_bytes(dim) + _ID_BYTES)
+    axes = axes or dim
+    codes = rows * (code_bytes(axes) + _ID_BYTES)
     reason = f"exact search takes {exact_ms:.0f} ms a query" if fits else f"exact search takes {_size(exact_bytes)}"
     finer: tuple[tuple[Refine, int], ...] = (("fp16", 2), ("sq8", 1))
     for refine, width in finer:
-        if codes + rows * dim * width <= budget.max_memory_bytes:
-            return Structure("ivf", codes + rows * dim * width, reason, lists_for(rows), refine)
+        if codes + rows * axes * width <= budget.max_memory_bytes:
+            return Structure("ivf", codes + rows * axes * width, reason, lists_for(rows), refine)
     if codes <= budget.max_memory_bytes:
         return Structure("ivf", codes, f"{reason}; what re-ranks lies on disk, mapped", lists_for(rows), "sq8")
     raise LimitError(
@@ -83,6 +91,12 @@ def choose_structure(rows: int, dim: int, budget: Budget = USUAL) -> Structure:
 def lists_for(rows: int) -> int:
     """Return how many lists: the power of two next to four square roots of the rows."""
     return int(2 ** round(math.log2(4.0 * math.sqrt(rows))))
+
+
+def most_lists(rows: int, axes: int, lists: int, budget: Budget) -> int:
+    """Return how many of the lists one core looks through in the time that a query may take; at least one."""
+    all_ms = rows * code_bytes(axes) / _CODE_BYTES_PER_S * 1e3
+    return max(1, int(lists * min(1.0, budget.max_latency_ms / all_ms)))
 
 
 def _size(size_bytes: float) -> str:

@@ -16,6 +16,7 @@ QUESTIONS, DEPTH = 512, 10
 _FACTOR, _RESIDUAL = 0.9, 0.43
 _MARGIN = 0.005  # more than two standard errors of 0.99 found in 512 questions
 _TENTH = 0.025  # recall of the ten best may be lower by this: photos find 0.01 less than these questions do
+_FEW, _GAIN = 16, 0.002  # from so many lists on, twice as many that find so little more are not worth it
 _CANDIDATES = (32.0, 16.0, 8.0, 4.0, 2.0)
 
 
@@ -49,24 +50,33 @@ def recall(found: Ids, truth: Ids) -> tuple[float, float]:
     return float((found[:, 0] == truth[:, 0]).mean()), float(tenth)
 
 
-def narrowest(search: InvertedLists, asked: Vectors, truth: Ids, wanted: float) -> tuple[Width, tuple[float, float]]:
-    """Return the narrowest search that finds the share `wanted` of the best rows, and what it finds; the widest where none does."""
+def narrowest(search: InvertedLists, asked: Vectors, truth: Ids, wanted: float, most: int) -> tuple[Width, tuple[float, float]]:
+    """Return the narrowest search that finds the share `wanted` of the best rows, and what it finds.
+
+    Where none of up to `most` lists does, the narrowest that finds about as much as any: what codes lose, more lists do not bring back.
+    """
     least = min(1.0, wanted + _MARGIN), wanted - _TENTH
 
-    def finds(width: Width) -> tuple[bool, tuple[float, float]]:
-        found = recall(search.search(asked, DEPTH, width)[1], truth)
+    def finds(lists: int, candidates: float = _CANDIDATES[0]) -> tuple[bool, tuple[float, float]]:
+        found = recall(search.search(asked, DEPTH, Width(lists, candidates))[1], truth)
         return found[0] >= least[0] and found[1] >= least[1], found
 
-    low, high = 0, 1
-    while high < search.lists and not finds(Width(high, _CANDIDATES[0]))[0]:
-        low, high = high, min(2 * high, search.lists)
+    low, high, before = 0, 1, (0.0, 0.0)
+    while True:
+        enough, found = finds(high)
+        if enough:
+            break
+        if high == most or (high >= _FEW and found[0] - before[0] < _GAIN and found[1] - before[1] < _GAIN):
+            low = high = high if high == most else low
+            least = finds(high)[1]
+            break
+        low, high, before = high, min(2 * high, most), found
     while high - low > max(1, high // 16):
         middle = (low + high) // 2
-        low, high = (low, middle) if finds(Width(middle, _CANDIDATES[0]))[0] else (middle, high)
-    width = Width(high, _CANDIDATES[0])
-    found = finds(width)[1]
+        low, high = (low, middle) if finds(middle)[0] else (middle, high)
+    width, found = Width(high, _CANDIDATES[0]), finds(high)[1]
     for candidates in _CANDIDATES[1:]:
-        enough, next_found = finds(Width(high, candidates))
+        enough, next_found = finds(high, candidates)
         if not enough:
             break
         width, found = Width(high, candidates), next_found

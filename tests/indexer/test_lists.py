@@ -25,7 +25,7 @@ from crossgeo.indexer.vectors.structure import Budget
 from crossgeo.indexer.verify import verify_index
 
 OPTIONS = BuildOptions(gsd_m=0.5, tile_m=12.0, stride_m=2.0, tile_px=12)
-LISTS = replace(OPTIONS, budget=Budget(recall=0.95, max_latency_ms=1e-6))
+LISTS = replace(OPTIONS, budget=Budget(recall=0.95, max_memory_bytes=6e5))
 Describe = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
@@ -84,7 +84,7 @@ def test_removed_tiles_are_not_found_and_a_compact_one_searches_by_lists_again(l
         scores, ids = index.search(index.descriptors(np.arange(0, left, 7)), 3)
         assert (ids >= 0).all() and (ids < left).all() and np.isfinite(scores).all()
         assert (ids[:, 0] == np.arange(0, left, 7)).mean() >= 0.95
-    compact_index(lists, budget=Budget(recall=0.95, max_latency_ms=1e-6))
+    compact_index(lists, budget=Budget(recall=0.95, max_memory_bytes=6e5))
     with GeoIndex.open(lists) as index:
         assert len(index) == left
     assert verify_index(lists) == []

@@ -13,10 +13,10 @@ from crossgeo.indexer.descriptor_store import DescriptorRows, write_descriptors
 from crossgeo.indexer.vector_index import VectorIndex, write_vectors
 from crossgeo.indexer.vectors import ArrayRows, ivf, kmeans, matrix_scan, projection, tune
 from crossgeo.indexer.vectors.on_device import DeviceRows
-from crossgeo.indexer.vectors.structure import Budget, choose_structure, lists_for
+from crossgeo.indexer.vectors.structure import Budget, choose_structure, lists_for, most_lists
 
 Rows = NDArray[np.float32]
-LISTS = Budget(recall=0.95, max_latency_ms=1e-6)
+LISTS = Budget(recall=0.95, max_memory_bytes=1e6)  # too little for the 6000 rows as they are
 
 
 def unit(rows: NDArray[np.floating]) -> Rows:
@@ -102,6 +102,9 @@ def test_the_structure_follows_scale_and_budget() -> None:
     assert (small.refine, small.memory_bytes <= 1e9) == ("sq8", True)
     assert choose_structure(50_000, 768, Budget(max_memory_bytes=1e8)).kind == "ivf"
     assert choose_structure(10_000_000, 768).lists == 16384 == lists_for(10_000_000)
+    assert choose_structure(10_000_000, 768, Budget(max_memory_bytes=8e9)).refine == "sq8"
+    assert choose_structure(10_000_000, 768, Budget(max_memory_bytes=8e9), axes=192).refine == "fp16"
+    assert most_lists(10_000_000, 192, 16384, Budget()) < 16384 == most_lists(1_000_000, 192, 16384, Budget())
     for rows, budget in ((1_000_000, Budget(max_memory_bytes=1e7)), (1_000_000, Budget(recall=1.0, max_memory_bytes=1e9))):
         with pytest.raises(LimitError, match="allow more"):
             choose_structure(rows, 768, budget)
@@ -205,8 +208,20 @@ def test_files_that_do_not_go_together_are_refused(folder: Path, name: str, tmp_
         VectorIndex(tmp_path)
 
 
+def test_more_lists_are_not_searched_than_time_allows_or_than_find_more(folder: Path, rows: Rows) -> None:
+    search, asked = ivf.InvertedLists(folder), tune.questions(ArrayRows(rows))
+    truth = brute(asked, rows, 10)
+    wide, most_found = tune.narrowest(search, asked, truth, 1.0, search.lists)
+    assert wide.lists < search.lists  # nothing finds all, and from some width on nothing more is found
+    assert most_found[0] >= tune.recall(search.search(asked, 10, ivf.Width(search.lists, 32.0))[1], truth)[0] - 0.02
+    narrow, found = tune.narrowest(search, asked, truth, 0.99, 3)
+    assert narrow.lists <= 3 and 0.0 < found[0] < most_found[0]
+    one, _ = tune.narrowest(search, asked, truth, 0.5, search.lists)
+    assert one.lists < wide.lists
+
+
 def test_eight_bits_re_rank_nearly_as_well(rows: Rows, asked: Rows, tmp_path: Path) -> None:
-    record = write_vectors(tmp_path, ArrayRows(rows), Budget(recall=0.95, max_latency_ms=1e-6, max_memory_bytes=5e5))
+    record = write_vectors(tmp_path, ArrayRows(rows), Budget(recall=0.95, max_memory_bytes=4e5))
     assert record is not None and "sq8" in record.structure and record.recall_at_1 >= 0.9
     assert (VectorIndex(tmp_path).search(asked, 10)[1][:, 0] == brute(asked, rows, 1)[:, 0]).mean() >= 0.9
 

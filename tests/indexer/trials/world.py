@@ -31,7 +31,6 @@ from crossgeo.indexer.lock import locked
 from crossgeo.indexer.manifest import ModelIdentity, has_index, read_manifest, segment_path, write_manifest
 from crossgeo.indexer.remove import What, remove_from_index
 from crossgeo.indexer.vectors import structure
-from crossgeo.indexer.vectors.structure import USUAL, Budget
 from crossgeo.indexer.verify import verify_index
 
 IDENTITY = ModelIdentity("made", "0" * 64, "0")
@@ -44,7 +43,6 @@ SLOWLY_S = 0.002  # a batch takes this long to describe, so that there is someth
 
 os.fsync = lambda _: None  # no trial can tell: what was written outlives a kill anyhow, and of power cuts power.py keeps the books
 area.BLOCKS_PER_PIECE, described.BATCHES_PER_PIECE = 2, 2
-_BUDGET = [USUAL]
 
 
 def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
@@ -59,8 +57,7 @@ def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 def search_by_lists() -> None:
     """Search by inverted lists from now on, as a city is searched, though these indexes have some dozens of tiles."""
-    structure._LEAST_ROWS, structure.lists_for = 16, lambda _: 4
-    _BUDGET[0] = Budget(max_latency_ms=1e-9)
+    structure._LEAST_ROWS, structure.lists_for, structure._SCAN_BYTES_PER_S = 16, lambda _: 4, 1.0
 
 
 def write_imagery(folder: Path) -> dict[str, Path]:
@@ -87,13 +84,13 @@ def describe(tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def build(out: Path, sources: Sequence[Path], **changes: Any) -> None:
     """Build an index in the place of whatever is there."""
-    chosen: dict[str, Any] = {"gsd_m": 0.5, "tile_px": 16, "batch": 4, "overwrite": True, "budget": _BUDGET[0], **changes}
+    chosen: dict[str, Any] = {"gsd_m": 0.5, "tile_px": 16, "batch": 4, "overwrite": True, **changes}
     build_index(sources, out, describe, IDENTITY, BuildOptions(**chosen))
 
 
 def add(out: Path, source: Path, keep: int = KEEP) -> None:
     """Add imagery to an index."""
-    add_to_index([source], out, describe, IDENTITY, AddOptions(batch=4, keep=keep, budget=_BUDGET[0]))
+    add_to_index([source], out, describe, IDENTITY, AddOptions(batch=4, keep=keep))
 
 
 def remove(out: Path, source: Path) -> None:
@@ -104,7 +101,7 @@ def remove(out: Path, source: Path) -> None:
 
 def compact(out: Path) -> None:
     """Compact an index."""
-    compact_index(out, budget=_BUDGET[0])
+    compact_index(out)
 
 
 Step = Callable[[Path], None]
