@@ -21,9 +21,9 @@ class Place:
     heading_deg: float  # of a drone photo's upper edge, of a street photo's middle column, clockwise from true north
     score: float  # -1 to 1: a third of the descriptors' cosine and two of how far all of the photo agrees (fine.Spot.merit)
     tile: int  # id in the index of the tile that led here
-    pose: Pose  # as matched, against grid north; this and what follows is not in the JSON
+    pose: Pose  # as matched, against grid north; this alone is not in the JSON
     camera: tuple[float, float] | None = None  # (lat, lon) of the camera: of a drone where its tilt and height are known
-    source: str | None = None  # the imagery that shows there, which the JSON has again; None where there is none
+    source: str | None = None  # the imagery that shows there; None where there is none
     vintage: str | None = None  # when that was taken, where its index says so
 
     def to_json(self) -> dict[str, Any]:
@@ -33,6 +33,7 @@ class Place:
             "lon": round(self.lon, 7),
             "radius_m": round(self.radius_m, 1),
             "heading_deg": round(self.heading_deg, 1) % 360.0,
+            "camera": None if self.camera is None else {"lat": round(self.camera[0], 7), "lon": round(self.camera[1], 7)},
             "score": round(self.score, 4),
             "tile": self.tile,
             "source": self.source,
@@ -51,6 +52,7 @@ class FoundObject:
     width_m: float  # east-west
     height_m: float  # north-south
     confidence: float  # 0 to 1
+    bearing_deg: float | None = None  # of the click from the best place's camera, clockwise from true north (sights.bearing_deg)
 
     def to_json(self) -> dict[str, Any]:
         """Return the object as the answer's JSON writes it."""
@@ -62,6 +64,7 @@ class FoundObject:
             "width_m": round(self.width_m, 2),
             "height_m": round(self.height_m, 2),
             "confidence": round(self.confidence, 4),
+            "bearing_deg": None if self.bearing_deg is None else round(self.bearing_deg, 2) % 360.0,
         }
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from crossgeo.engine.camera import MAX_TILT_DEG, Camera, Kind, camera_of, check_known, without_exif
+from crossgeo.engine.camera import Camera, Kind, camera_of, check_known, without_exif
 from crossgeo.engine.cells import MEMORY_BYTES as CELL_BYTES
 from crossgeo.engine.describe import Describer, EgoTRDescriber
 from crossgeo.engine.feature_cache import CELLS, DISK_BYTES, FeatureCache
@@ -32,6 +32,7 @@ from crossgeo.engine.runtime.choose import RuntimeOptions
 from crossgeo.engine.runtime.half import Pixels
 from crossgeo.engine.runtime.pictures import of_index
 from crossgeo.engine.search_settings import SearchSettings
+from crossgeo.engine.sights import bearing_deg, camera_lat_lon
 from crossgeo.engine.status import status_of
 from crossgeo.engine.within import inside
 from crossgeo.engine.zones import Zone, zones_of
@@ -265,6 +266,8 @@ class GeoSearch:
                 far = out_of_reach(picture, click, at.pose, locator.reach_m)
                 thing = locator.find(picture, click, at) if far is None else None
                 unsure = thing is not None and thing.confidence < locator.least_confidence
+                if thing is not None:
+                    thing = replace(thing, bearing_deg=bearing_deg(picture, click, at, best.camera))
             notes += [note for note in (None if believed else NOT_BELIEVED, far, NOTHING_THERE if unsure else None) if note is not None]
             thing = None if unsure else thing
         return self._answer(picture, best, top, thing, notes, timings)
@@ -298,7 +301,7 @@ class GeoSearch:
         """
         if found.kind != "street" or found.camera.panorama or not found.spots or camera.heading_deg is None:
             return None
-        looks_deg = _place(found.spots[0], found.camera, found.kind).heading_deg
+        looks_deg = _place(found.spots[0], found.camera).heading_deg
         return compass_note(camera.heading_deg, looks_deg)
 
     def _turned_finely(self, photo: Photo, found: _Found) -> Spot:
@@ -344,7 +347,7 @@ class GeoSearch:
         self, photo: Photo, found: _Found, top: int, thing: FoundObject | None, notes: list[str], timings: dict[str, float]
     ) -> Answer:
         timings["total"] = sum(timings.values())
-        places = tuple(self._with_source(spot, _place(spot, found.camera, found.kind)) for spot in found.spots[:top])
+        places = tuple(self._with_source(spot, _place(spot, found.camera)) for spot in found.spots[:top])
         describer = self.matchers[found.kind].describer
         model = str(describer.card.get("name", describer.identity.name))
         return Answer(photo.name, found.status, places, thing, self.index.manifest.generation, model, timings, tuple(notes))
@@ -370,13 +373,8 @@ def _position(photo: Photo) -> tuple[float, float]:
     return photo.exif.lat, photo.exif.lon
 
 
-def _place(spot: Spot, camera: Camera, kind: Kind) -> Place:
+def _place(spot: Spot, camera: Camera) -> Place:
     crs = spot.segment.crs
     lat, lon = to_lat_lon(crs, spot.x, spot.y)
     heading = (spot.pose.heading_deg + grid_convergence_deg(crs, spot.x, spot.y)) % 360.0
-    above = (lat, lon) if kind == "street" else None
-    if kind == "drone" and camera.tilt_deg is not None and camera.height_m is not None and camera.tilt_deg <= MAX_TILT_DEG:
-        back_m = camera.height_m * math.tan(math.radians(camera.tilt_deg))  # the camera stands behind the ground it looks at
-        angle = math.radians(spot.pose.heading_deg)
-        above = to_lat_lon(crs, spot.x - back_m * math.sin(angle), spot.y - back_m * math.cos(angle))
-    return Place(lat, lon, spot.radius_m, heading, spot.merit, spot.tile, spot.pose, above)
+    return Place(lat, lon, spot.radius_m, heading, spot.merit, spot.tile, spot.pose, camera_lat_lon(spot, camera))

@@ -31,11 +31,11 @@ def test_the_json_of_an_answer_is_the_documented_one() -> None:
     assert answers()[0] == {
         "photo": "a.jpg",
         "status": "located",
-        "places": [{"lat": 27.6123457, "lon": 85.5, "radius_m": 2.5, "heading_deg": 0.0, "score": 0.8123, "tile": 17,
-        "source": None, "vintage": None}] * 2,
+        "places": [{"lat": 27.6123457, "lon": 85.5, "radius_m": 2.5, "heading_deg": 0.0,
+        "camera": {"lat": 27.61, "lon": 85.51}, "score": 0.8123, "tile": 17, "source": None, "vintage": None}] * 2,
         "object": {
             "lat": 27.05, "lon": 85.05, "box_px": [10.0, 20.0, 30.0, 44.0], "polygon": SQUARE, "width_m": 12.35, "height_m": 9.0,
-            "confidence": 0.8765,
+            "confidence": 0.8765, "bearing_deg": None,
         },
         "notes": [],
         "index": {"generation": 3, "model": "egotr"},
