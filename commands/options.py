@@ -67,7 +67,54 @@ def _fields(kind: Any) -> list[inspect.Parameter]:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Models:
+    """Which weights answer, and where what they make of the imagery is kept."""
+
+    weights: Weights = "egotr-s-drone"
+    object_weights: ObjectWeights = "attengeo-s-drone"
+    street_weights: StreetWeights = "auto"
+    street_object_weights: StreetWeights = "auto"
+    feature_cache: Annotated[
+        Path | None, typer.Option(help="Folder to keep what models make of imagery in, for later questions.", rich_help_panel=MODELS)
+    ] = None
+    feature_cache_mb: Annotated[
+        int, typer.Option(min=5, max=1_000_000, help="How large that folder may grow, in MB.", rich_help_panel=MODELS)
+    ] = 1024
+
+    def check(self) -> None:
+        """Raise WeightsError where the weights of objects, which are read at the first click, are not there."""
+        from crossgeo.engine.search import AUTO
+        from crossgeo.models.library import find_weights
+
+        find_weights(self.object_weights)
+        if self.street_object_weights not in ("", AUTO):
+            find_weights(self.street_object_weights)
+
+    def open_at(self, index: Path, runtime: RuntimeOptions) -> GeoSearch:
+        """Open an index with both models; the object model is looked for now and read at the first click."""
+        from crossgeo.engine.search import GeoSearch
+
+        self.check()
+        return GeoSearch.open(
+            index,
+            weights=self.weights,
+            object_weights=self.object_weights,
+            street_weights=self.street_weights or None,
+            street_object_weights=self.street_object_weights or None,
+            feature_cache=self.feature_cache,
+            feature_cache_bytes=self.feature_cache_mb * 1_000_000,
+            runtime=runtime,
+        )
+
+    def say_trouble(self, search: GeoSearch) -> None:
+        """Say why what models made of the imagery was not kept, where it was to be."""
+        troubles = (kept["trouble"] for kept in search.metrics().values())
+        for trouble in dict.fromkeys(trouble for trouble in troubles if trouble is not None):
+            console.say(f"--feature-cache {self.feature_cache}: {trouble}; what was made of the imagery was not kept there")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked(Models):
     """What `geo query` and `geo batch` ask alike."""
 
     index: Annotated[Path, typer.Option(help="The index to search.", envvar="GEO_INDEX", show_envvar=True)]
@@ -111,16 +158,6 @@ class Asked:
         typer.Option(help="Only imagery of a year, a month or a day, or of a span like 2021/2023-06.", rich_help_panel=WHERE),
     ] = None
     anyway: Annotated[bool, typer.Option("--anyway", help="Also look for the object where the place is not to be relied on.")] = False
-    weights: Weights = "egotr-s-drone"
-    object_weights: ObjectWeights = "attengeo-s-drone"
-    street_weights: StreetWeights = "auto"
-    street_object_weights: StreetWeights = "auto"
-    feature_cache: Annotated[
-        Path | None, typer.Option(help="Folder to keep what models make of imagery in, for later questions.", rich_help_panel=MODELS)
-    ] = None
-    feature_cache_mb: Annotated[
-        int, typer.Option(min=5, max=1_000_000, help="How large that folder may grow, in MB.", rich_help_panel=MODELS)
-    ] = 1024
 
     def options(self) -> BatchOptions:
         """Return it as the engine takes it; raise UsageError for what does not fit together."""
@@ -138,26 +175,5 @@ class Asked:
         )  # fmt: skip
 
     def open(self, runtime: RuntimeOptions) -> GeoSearch:
-        """Open the index with both models; the object model is looked for now and read at the first click."""
-        from crossgeo.engine.search import AUTO, GeoSearch
-        from crossgeo.models.library import find_weights
-
-        find_weights(self.object_weights)
-        if self.street_object_weights not in ("", AUTO):
-            find_weights(self.street_object_weights)
-        return GeoSearch.open(
-            self.index,
-            weights=self.weights,
-            object_weights=self.object_weights,
-            street_weights=self.street_weights or None,
-            street_object_weights=self.street_object_weights or None,
-            feature_cache=self.feature_cache,
-            feature_cache_bytes=self.feature_cache_mb * 1_000_000,
-            runtime=runtime,
-        )
-
-    def say_trouble(self, search: GeoSearch) -> None:
-        """Say why what models made of the imagery was not kept, where it was to be."""
-        troubles = (kept["trouble"] for kept in search.metrics().values())
-        for trouble in dict.fromkeys(trouble for trouble in troubles if trouble is not None):
-            console.say(f"--feature-cache {self.feature_cache}: {trouble}; what was made of the imagery was not kept there")
+        """Open the index with both models."""
+        return self.open_at(self.index, runtime)

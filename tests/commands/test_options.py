@@ -40,14 +40,16 @@ def test_a_command_gets_the_dataclass_and_typer_its_fields() -> None:
 
 
 def test_what_is_asked_reaches_the_engine_whole() -> None:
-    asked = Asked(Path("a.geo"), 7, 10.0, 60.0, 80.0, 5.0, PhotoKind.street, "27.5,85.5", 90.0, use_exif_position=True, anyway=True)
+    where = {"near": "27.5,85.5", "radius_m": 90.0, "use_exif_position": True}
+    camera = {"heading": 10.0, "fov": 60.0, "height_m": 80.0, "tilt": 5.0, "kind": PhotoKind.street}
+    asked = Asked(index=Path("a.geo"), top=7, anyway=True, **camera, **where)
     options = asked.options()
     assert (options.top, options.heading_deg, options.fov_deg, options.height_m, options.tilt_deg) == (7, 10.0, 60.0, 80.0, 5.0)
     assert (options.near, options.radius_m, options.use_exif_position, options.kind) == ((27.5, 85.5), 90.0, True, "street")
-    assert options.anyway and not Asked(Path("a.geo")).options().anyway
+    assert options.anyway and not Asked(index=Path("a.geo")).options().anyway
 
 
 def test_a_radius_wants_a_place_which_exif_may_give() -> None:
     with pytest.raises(UsageError, match="--near"):
-        Asked(Path("a.geo"), radius_m=5.0).options()
-    assert Asked(Path("a.geo"), radius_m=5.0, use_exif_position=True).options().radius_m == 5.0
+        Asked(index=Path("a.geo"), radius_m=5.0).options()
+    assert Asked(index=Path("a.geo"), radius_m=5.0, use_exif_position=True).options().radius_m == 5.0

@@ -1,0 +1,1 @@
+"""The HTTP service: the verbs of the command line over the same engine, and the map page that asks it."""

@@ -1,0 +1,86 @@
+"""The indexes that are served, by name: each the newest generation of a folder, with the workers that answer from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from crossgeo.engine.search import GeoSearch
+from crossgeo.errors import UsageError
+from crossgeo.web.mosaic import SmallBlocks
+from crossgeo.web.problems import Problem
+from crossgeo.web.standin import Answering, LiveSearch
+
+
+class Served:
+    """One index."""
+
+    def __init__(self, name: str, path: Path, open: Callable[[Path], GeoSearch], workers: int | None, waiting: int) -> None:
+        self.name, self.path = name, path
+        self.live = LiveSearch(path, open)
+        self.answering = Answering(self.live, workers=workers, max_waiting=waiting)
+        self._small: tuple[str, SmallBlocks] | None = None
+
+    @contextmanager
+    def pinned(self) -> Iterator[tuple[GeoSearch, SmallBlocks]]:
+        """Pin the newest generation, with the small blocks that map tiles are drawn from."""
+        with self.live.current() as search:
+            kept, digest = self._small, search.index.manifest.hash
+            if kept is None or kept[0] != digest:
+                kept = self._small = digest, SmallBlocks()
+            yield search, kept[1]
+
+    def close(self) -> None:
+        """Answer what waits, then close the index."""
+        self.answering.close()
+        self.live.close()
+
+
+class Indexes:
+    """All of them; a context manager."""
+
+    def __init__(self, paths: Mapping[str, Path], open: Callable[[Path], GeoSearch], workers: int | None = None, waiting: int = 64) -> None:
+        """Open each index by `open`; raise what that does, and UsageError where there is none."""
+        if not paths:
+            raise UsageError("there is no index to serve; name one")
+        self._closing = ExitStack()
+        self._by_name: dict[str, Served] = {}
+        with ExitStack() as opened:
+            for name, path in paths.items():
+                served = self._by_name[name] = Served(name, path, open, workers, waiting)
+                opened.callback(served.close)
+            self._closing = opened.pop_all()
+
+    def __iter__(self) -> Iterator[Served]:
+        return iter(self._by_name.values())
+
+    def named(self, name: str | None) -> Served:
+        """Return an index by its name, the first without one; raise Problem where there is no such index."""
+        if name is None:
+            return next(iter(self))
+        if name not in self._by_name:
+            raise Problem("not-found", f"no index is called {name!r}; GET /v1/indexes names them")
+        return self._by_name[name]
+
+    def close(self) -> None:
+        """Answer what waits, then close them all."""
+        self._closing.close()
+
+    def __enter__(self) -> Indexes:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def names_of(paths: list[Path]) -> dict[str, Path]:
+    """Name each index by its folder, without .geo; raise UsageError where two would have one name."""
+    out: dict[str, Path] = {}
+    for path in paths:
+        name = path.resolve().name.removesuffix(".geo") or "index"
+        if name in out:
+            raise UsageError(f"{path} and {out[name]} would both be served as {name}; rename one of the folders")
+        out[name] = path
+    return out
