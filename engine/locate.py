@@ -50,8 +50,8 @@ class Locator(Protocol):
         """A box less sure than this is none: the click shows nothing that can be found."""
         ...
 
-    def find(self, photo: Photo, click_px: tuple[float, float], spot: Spot) -> FoundObject | None:
-        """Return the object under a click (decoded pixels) of a photo that lies at a spot; None where there is no imagery."""
+    def find_many(self, photo: Photo, clicks_px: Sequence[tuple[float, float]], spots: Sequence[Spot]) -> Sequence[FoundObject | None]:
+        """Return the object under each click (decoded pixels) of a photo that lies at that click's spot; None where there is no imagery."""
         ...
 
 

@@ -69,6 +69,21 @@ class FoundObject:
 
 
 @dataclass(frozen=True)
+class Clicked:
+    """One of several points that were asked about, and what stands there."""
+
+    point: tuple[float, float]  # x, y in the photo's upright full-size pixels
+    found: FoundObject | None = None
+    notes: tuple[str, ...] = ()  # about this point, as the answer's own
+    error: GeoError | None = None  # why there can be no object at this point: it lies outside of the photo, or shows sky
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the point as the answer's JSON writes it."""
+        out = {"point": list(self.point), "object": self.found.to_json() if self.found else None, "notes": list(self.notes)}
+        return out if self.error is None else {**out, **_error(self.error)}
+
+
+@dataclass(frozen=True)
 class Answer:
     """Everything that one question gives; `places` best first and never hidden by the status."""
 
@@ -80,6 +95,7 @@ class Answer:
     model: str
     timings_ms: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()  # what was guessed, ignored or is not to be relied on, a line each for people
+    objects: tuple[Clicked, ...] = ()  # of several points, in their order; `found` is then the first one's
 
     def to_json(self) -> dict[str, Any]:
         """Return the one JSON of an answer (docs/formats.md, Answers)."""
@@ -88,6 +104,7 @@ class Answer:
             "status": self.status,
             "places": [place.to_json() for place in self.places],
             "object": self.found.to_json() if self.found else None,
+            **({"objects": [clicked.to_json() for clicked in self.objects]} if self.objects else {}),
             "notes": list(self.notes),
             "index": {"generation": self.generation, "model": self.model},
             "timings_ms": {stage: round(took, 1) for stage, took in self.timings_ms.items()},
@@ -96,4 +113,8 @@ class Answer:
 
 def error_json(photo: str, error: GeoError) -> dict[str, Any]:
     """Return what stands in the stream for a photo that failed."""
-    return {"photo": photo, "error": {"type": type(error).__name__, "message": str(error)}}
+    return {"photo": photo, **_error(error)}
+
+
+def _error(error: GeoError) -> dict[str, Any]:
+    return {"error": {"type": type(error).__name__, "message": str(error)}}

@@ -7,7 +7,7 @@ batch. What flew and what stood in the street has a matcher of its own over the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -16,15 +16,16 @@ from typing import Any
 
 from crossgeo.engine.camera import Camera, Kind, camera_of, check_known, without_exif
 from crossgeo.engine.cells import MEMORY_BYTES as CELL_BYTES
+from crossgeo.engine.clicks import Standing, at_point, at_points, checked
 from crossgeo.engine.describe import Describer, EgoTRDescriber
 from crossgeo.engine.feature_cache import CELLS, DISK_BYTES, FeatureCache
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.kinds import looks_like_street
 from crossgeo.engine.locate import Locator, ObjectFinder
 from crossgeo.engine.matcher import Matcher, timed
-from crossgeo.engine.notes import NO_GROUND, NOT_BELIEVED, NOTHING_INSIDE, NOTHING_THERE, camera_notes, compass_note, out_of_reach
+from crossgeo.engine.notes import NO_GROUND, NOT_BELIEVED, NOTHING_INSIDE, camera_notes, compass_note
 from crossgeo.engine.photo import Photo
-from crossgeo.engine.place import Answer, FoundObject, Place, Status
+from crossgeo.engine.place import Answer, Clicked, FoundObject, Place, Status
 from crossgeo.engine.pose import Pose
 from crossgeo.engine.poses import poses_to_try, street_poses_to_try
 from crossgeo.engine.ranking import ranked
@@ -32,7 +33,7 @@ from crossgeo.engine.runtime.choose import RuntimeOptions
 from crossgeo.engine.runtime.half import Pixels
 from crossgeo.engine.runtime.pictures import of_index
 from crossgeo.engine.search_settings import SearchSettings
-from crossgeo.engine.sights import bearing_deg, camera_lat_lon
+from crossgeo.engine.sights import camera_lat_lon
 from crossgeo.engine.status import status_of
 from crossgeo.engine.within import inside
 from crossgeo.engine.zones import Zone, zones_of
@@ -216,6 +217,7 @@ class GeoSearch:
         bounds: Bounds | None = None,
         polygon: Mapping[str, Any] | None = None,
         vintage: str | None = None,
+        points: Sequence[tuple[float, float]] = (),
     ) -> Answer:
         """Find where a photo was taken and, with a `point` (x, y) in its upright full-size pixels, the object there.
 
@@ -226,14 +228,17 @@ class GeoSearch:
         unless given); bounds (west, south, east, north in degrees, west > east across the antimeridian); polygon, a GeoJSON Polygon,
         MultiPolygon or features of such; vintage, of the imagery that shows there: 2023, 2023-06 or 2023-06-30, or from one to another,
         2021/2023-06. use_exif_position takes near from the photo.
-        anyway: the object is also looked for where the best place has low confidence.
+        anyway: the object is also looked for where the best place has low confidence. points: several at once, instead of `point`; each has
+        its own object or error in `Answer.objects`.
         Raises UsageError for arguments out of range or a point outside the photo, InputError or LimitError for a photo that we cannot read.
         """
         self.check(top, heading_deg, fov_deg, height_m, near, radius_m, use_exif_position, tilt_deg, kind, bounds, polygon, vintage)
         timings: dict[str, float] = {}
         with timed(timings, "decode"):
             picture = photo if isinstance(photo, Photo) else Photo.read(photo)
-        click = picture.check_point(point) if point is not None else None
+        if point is not None and points:
+            raise UsageError("one point or several are asked about; give point or points, not both")
+        click, objects = picture.check_point(point) if point is not None else None, checked(picture, points)
         if near is None and use_exif_position:
             near = _position(picture)
         camera = camera_of(picture, heading_deg, fov_deg, height_m, tilt_deg, kind)
@@ -241,7 +246,7 @@ class GeoSearch:
         selection = self._selector.select(Filters.of(bounds, near, radius_m, polygon, vintage))
         if len(self.index) == 0 or (selection is not None and len(selection.ids(self.index.tile_m)) == 0):
             nowhere = _Found(camera, [], "outside_coverage", kinds[0])
-            return self._answer(picture, nowhere, top, None, camera_notes(picture, camera, kinds[0], fov_deg, height_m), timings)
+            return self._answer(picture, nowhere, top, None, objects, camera_notes(picture, camera, kinds[0], fov_deg, height_m), timings)
         free = without_exif(camera, heading_deg, height_m)
         best: _Found | None = None
         for own in kinds:
@@ -260,17 +265,16 @@ class GeoSearch:
         empty = NOTHING_INSIDE if best.posed and not best.spots and selection is not None else None
         notes += [note for note in (None if best.posed else NO_GROUND, turned, empty) if note is not None]
         believed = best.status in ("located", "ambiguous")
-        if click is not None and best.spots and (believed or anyway):
+        if (click is not None or points) and best.spots and (believed or anyway):
             with timed(timings, "object"):
-                locator, at = self._locator(best.kind), self.matchers[best.kind].at_click(picture, click, best.spots[0])
-                far = out_of_reach(picture, click, at.pose, locator.reach_m)
-                thing = locator.find(picture, click, at) if far is None else None
-                unsure = thing is not None and thing.confidence < locator.least_confidence
-                if thing is not None:
-                    thing = replace(thing, bearing_deg=bearing_deg(picture, click, at, best.camera))
-            notes += [note for note in (None if believed else NOT_BELIEVED, far, NOTHING_THERE if unsure else None) if note is not None]
-            thing = None if unsure else thing
-        return self._answer(picture, best, top, thing, notes, timings)
+                there = Standing(self.matchers[best.kind], self._locator(best.kind), best.spots[0], best.camera)
+                notes += [] if believed else [NOT_BELIEVED]
+                if click is not None:
+                    thing, about = at_point(picture, click, there)
+                    notes += about
+                objects = at_points(picture, objects, there)
+        thing = thing if click is not None or not objects else objects[0].found
+        return self._answer(picture, best, top, thing, objects, notes, timings)
 
     def _kinds(self, photo: Photo, camera: Camera) -> list[Kind]:
         """The kinds of photo to try, the likelier first."""
@@ -344,13 +348,14 @@ class GeoSearch:
         return known
 
     def _answer(
-        self, photo: Photo, found: _Found, top: int, thing: FoundObject | None, notes: list[str], timings: dict[str, float]
-    ) -> Answer:
+        self, photo: Photo, found: _Found, top: int, thing: FoundObject | None, objects: Sequence[Clicked],
+        notes: list[str], timings: dict[str, float],
+    ) -> Answer:  # fmt: skip
         timings["total"] = sum(timings.values())
         places = tuple(self._with_source(spot, _place(spot, found.camera)) for spot in found.spots[:top])
         describer = self.matchers[found.kind].describer
         model = str(describer.card.get("name", describer.identity.name))
-        return Answer(photo.name, found.status, places, thing, self.index.manifest.generation, model, timings, tuple(notes))
+        return Answer(photo.name, found.status, places, thing, self.index.manifest.generation, model, timings, tuple(notes), tuple(objects))
 
     def _with_source(self, spot: Spot, place: Place) -> Place:
         """The place with the imagery that answered."""

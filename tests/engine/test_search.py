@@ -174,9 +174,11 @@ class Pointer:
     def __init__(self) -> None:
         self.asked: list[tuple[tuple[float, float], Spot]] = []
 
-    def find(self, photo: Photo, click_px: tuple[float, float], spot: Spot) -> FoundObject:
-        self.asked.append((click_px, spot))
-        return FoundObject(27.0, 85.0, (0.0, 0.0, 1.0, 1.0), {"type": "Polygon", "coordinates": []}, 1.0, 1.0, 0.5)
+    def find_many(self, photo: Photo, clicks_px: Sequence[tuple[float, float]], spots: Sequence[Spot]) -> list[FoundObject | None]:
+        if any(y < 5.0 for _, y in clicks_px):
+            raise UsageError("the point shows sky")
+        self.asked += zip(clicks_px, spots, strict=True)
+        return [FoundObject(27.0, 85.0, (*click, *click), {"type": "Polygon", "coordinates": []}, 1.0, 1.0, 0.5) for click in clicks_px]
 
 
 def test_a_point_asks_for_its_object_in_decoded_pixels_at_the_best_place(search: GeoSearch, ground: Any, index_path: Path) -> None:
@@ -189,6 +191,24 @@ def test_a_point_asks_for_its_object_in_decoded_pixels_at_the_best_place(search:
     assert click == (100.0, 37.5)
     assert math.hypot(spot.x - X, spot.y - Y) < 2.0
     assert answer.to_json()["object"]["confidence"] == 0.5
+
+
+def test_several_points_have_an_object_or_an_error_each(search: GeoSearch, ground: Any, index_path: Path) -> None:
+    photo, inside = ground.photo(X, Y, 30.0, 95.0), [(100.0, 20.0), (30.0, 140.0)]
+    with GeoSearch(GeoIndex.open(index_path), search.matchers["drone"].describer, Pointer()) as with_objects:
+        alone = [with_objects.query(photo, point=point) for point in inside]
+        answer = with_objects.query(photo, points=[inside[0], (50.0, 1.0), (300.0, 20.0), inside[1]])
+        with pytest.raises(UsageError, match="not both"):
+            with_objects.query(photo, point=inside[0], points=inside)
+    first, sky, outside, last = answer.objects
+    assert [first.found, last.found] == [one.found for one in alone]
+    assert answer.found == first.found
+    assert (sky.found, outside.found) == (None, None)
+    written = answer.to_json()
+    assert list(written) == ["photo", "status", "places", "object", "objects", "notes", "index", "timings_ms"]
+    assert written["objects"][0] == {"point": [100.0, 20.0], "object": written["object"], "notes": []}
+    assert [one["error"]["message"] for one in written["objects"][1:3]] == [str(sky.error), str(outside.error)]
+    assert "sky" in str(sky.error) and "300,20 is outside the photo" in str(outside.error)
 
 
 def test_no_object_is_claimed_where_the_place_is_not_believed(search: GeoSearch, index_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -114,8 +115,8 @@ class Everywhere:
 
     reach_m, least_confidence = 30.0, 0.0
 
-    def find(self, photo: Photo, click_px: tuple[float, float], spot: Spot) -> FoundObject:
-        return FoundObject(27.0, 85.0, (0.0, 0.0, 1.0, 1.0), {"type": "Polygon", "coordinates": []}, 1.0, 1.0, 0.5)
+    def find_many(self, photo: Photo, clicks_px: Sequence[tuple[float, float]], spots: Sequence[Spot]) -> list[FoundObject | None]:
+        return [FoundObject(27.0, 85.0, (0.0, 0.0, 1.0, 1.0), {"type": "Polygon", "coordinates": []}, 1.0, 1.0, 0.5) for _ in clicks_px]
 
 
 def test_no_object_is_looked_for_beyond_reach_and_the_notes_say_so(street_search: GeoSearch, index_path: Any, ground: Any) -> None:
