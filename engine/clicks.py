@@ -47,8 +47,8 @@ def at_points(photo: Photo, points: Sequence[Clicked], there: Standing) -> list[
         seen: list[Seen | UsageError] = [*_look(photo, clicks, there)]
     except UsageError:  # of one of them; what was made of the imagery for the others is kept
         seen = [_alone(photo, click, there) for click in clicks]
-    for n, there in zip(asked, seen, strict=True):
-        out[n] = replace(out[n], error=there) if isinstance(there, UsageError) else replace(out[n], found=there[0], notes=tuple(there[1]))
+    for n, one in zip(asked, seen, strict=True):
+        out[n] = replace(out[n], error=one) if isinstance(one, UsageError) else replace(out[n], found=one[0], notes=tuple(one[1]))
     return out
 
 
