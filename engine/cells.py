@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,7 @@ class CellDescriptors:
             raise ValueError(f"a cache of {kept.form.name} does not hold descriptors of cells")
         self.kept = kept or FeatureCache(MEMORY_BYTES, form=CELLS)
         self.from_index = 0  # cells whose descriptors the index had
+        self._counting = Lock()
         self._index, self._describer, self._step_m, self._min_valid = index, describer, step_m, min_valid
         grid, identity = index.manifest.grid, asdict(describer.identity)
         made = [KEY_FORMAT, identity, describer.tiles_run_on, grid.gsd_m, grid.tile_m, grid.tile_px, step_m, min_valid]
@@ -41,7 +43,8 @@ class CellDescriptors:
     def describe(self, segment: Segment, cells: Sequence[Cell]) -> dict[Cell, Vector | None]:
         """Return the descriptor of each cell of a segment; None where there is too little imagery."""
         found = self._of_index(segment, cells)
-        self.from_index += len(found)
+        with self._counting:
+            self.from_index += len(found)
         keys = {cell: self._key(segment, cell) for cell in cells if cell not in found}
         missing = []
         for cell, key in keys.items():

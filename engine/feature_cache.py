@@ -87,6 +87,13 @@ class FeatureCache:
         self._trouble: str | None = None
         self._folder, self._disk_bytes = folder, disk_bytes
         self._store: FeatureStore | None = None
+        self._users = 1
+
+    def share(self) -> FeatureCache:
+        """Return the cache itself, to be closed once more."""
+        with self._lock:
+            self._users += 1
+        return self
 
     def get(self, key: bytes) -> Features | None:
         """Return the features of a key, None where there are none."""
@@ -124,8 +131,11 @@ class FeatureCache:
             return CacheStats(self._memory_hits, self._disk_hits, self._misses, self._bytes, on_disk, damaged, self._trouble)
 
     def close(self) -> None:
-        """Let go of the folder and forget what is in memory."""
+        """Let go of the folder and forget what is in memory, once all who share it have closed it."""
         with self._lock:
+            self._users -= 1
+            if self._users > 0:
+                return
             self._kept.clear()
             self._bytes = 0
             if self._store is not None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -34,7 +35,7 @@ from crossgeo.models.views import ObjectQuery, ObjectView
 
 CENTRE_STEP_M = 2.0  # windows are centred on this grid, so that clicks near each other share one; less than training moves them
 PHOTOS_AT_ONCE = 8  # one click's turns: on a CPU more take longer, each, since their maps no longer fit its caches
-KEY_FORMAT = 1  # of cached features: to be raised with any change of what the network is shown
+KEY_FORMAT = 2  # of cached features: to be raised with any change of what the network is shown
 
 
 class Locator(Protocol):
@@ -75,8 +76,8 @@ class _Window:
 
     @property
     def text(self) -> str:
-        """Which window of the index it is."""
-        return json.dumps([self.segment.number, self.column, self.row, self.sight])
+        """Which window it is: a segment's name says what is in its files, whichever index it is of."""
+        return json.dumps([self.segment.name, self.column, self.row, self.sight])
 
 
 class ObjectFinder:
@@ -104,9 +105,8 @@ class ObjectFinder:
         self._reference, self._query = runtimes(halves, options or RuntimeOptions(), lambda: of_index(index))
         self._clicks_at_once = max(1, photos_at_once // len(self.turns))
         self.features = features or FeatureCache()
-        # All that decides what features are made of, but the window itself.
-        made = [KEY_FORMAT, weights_sha256, self._reference.label, view.to_dict(), self.turns, index.manifest.hash]
-        self._made_of = json.dumps(made, sort_keys=True)
+        self._weights_sha256 = weights_sha256
+        self._made_of = self._identity()
 
     @classmethod
     def load(
@@ -119,6 +119,18 @@ class ObjectFinder:
         model = load_object_network(weights)
         least = threshold(model.card, "confidence", 0.0)
         return cls(index, model.module, model.module.config.view, options, least, features, model.sha256)
+
+    def over(self, index: GeoIndex) -> ObjectFinder:
+        """Return a finder with the same network and features over another index."""
+        other = copy(self)
+        other._index = index
+        other._made_of = other._identity()
+        return other
+
+    def _identity(self) -> str:
+        """All that decides what features are made of, but the window itself."""
+        made = [KEY_FORMAT, self._weights_sha256, self._reference.label, self.view.to_dict(), self.turns, self._index.gsd_m]
+        return json.dumps(made, sort_keys=True)
 
     @property
     def reach_m(self) -> float:

@@ -11,6 +11,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 
 import numpy as np
 import torch
@@ -65,6 +66,7 @@ class MapSearch:
         self._index, self._describer = index, describer
         self._m_per_px = describer.canvas_m / describer.canvas_px
         self._kept: OrderedDict[Block, tuple[Tensor, NDArray[np.bool_]] | None] = OrderedDict()
+        self._lock = Lock()
 
     def rivals(self, photo: PhotoMaps, poses: Sequence[Pose], selection: Selection | None) -> list[Spot]:
         """Return the places at which the photo fits best at any of the poses, best first, with the coarse fit.
@@ -125,17 +127,24 @@ class MapSearch:
 
     def _scene(self, block: Block) -> Scene | None:
         """The map of a block with half a canvas around it; None where there is no imagery."""
-        if block not in self._kept:
-            settings, segment = self.settings, self._index.segments[block[0]]
-            size_px = settings.block_px + self._describer.canvas_px
-            rgb, valid = self._index.read_window(segment, *self._middle(block), size_px * self._m_per_px, size_px)
-            made = self._describer.scene_features(rgb[None])[-1][0].half() if valid.any() else None
-            self._kept[block] = None if made is None else (made, valid)
-            while len(self._kept) > settings.kept_blocks:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(block)
-        kept = self._kept[block]
+        with self._lock:
+            there = block in self._kept
+            if there:
+                self._kept.move_to_end(block)
+                kept = self._kept[block]
+        if not there:  # several threads may make the same one, and make it alike
+            kept = self._made(block)
+            with self._lock:
+                self._kept[block] = kept
+                while len(self._kept) > self.settings.kept_blocks:
+                    self._kept.popitem(last=False)
         return None if kept is None else Scene(kept[0].float(), kept[1])
+
+    def _made(self, block: Block) -> tuple[Tensor, NDArray[np.bool_]] | None:
+        size_px = self.settings.block_px + self._describer.canvas_px
+        segment = self._index.segments[block[0]]
+        rgb, valid = self._index.read_window(segment, *self._middle(block), size_px * self._m_per_px, size_px)
+        return (self._describer.scene_features(rgb[None])[-1][0].half(), valid) if valid.any() else None
 
     def _middle(self, block: Block) -> tuple[float, float]:
         side_m = self.settings.block_px * self._m_per_px

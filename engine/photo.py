@@ -6,10 +6,9 @@ import io
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +55,7 @@ class Photo:
             raise InputError(f"{where}: the file is empty; copy it again from the camera")
         _check_webp_size(data, where, max_px)
         try:
-            with _quiet(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            with _quiet, Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 if image.width * image.height > max_px:
                     raise LimitError(_too_large(where, image.width, image.height, max_px))
                 return _decode(image, label, long_px)
@@ -156,9 +155,30 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:120] or type(error).__name__
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Pillow's warnings about odd metadata and large pictures to ourselves: what matters is raised, the size is checked here."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+class _Quiet:
+    """Keeps Pillow's warnings about odd metadata and large pictures to ourselves: what matters is raised, the size is checked here.
+
+    Filters of warnings are the process's. Of several threads that read photos the first puts them aside, the last brings them back.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._reading = Lock(), 0
+        self._aside: warnings.catch_warnings[None] | None = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._reading == 0:
+                self._aside = warnings.catch_warnings()
+                self._aside.__enter__()
+                warnings.simplefilter("ignore")
+            self._reading += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._reading -= 1
+            if self._reading == 0 and self._aside is not None:
+                self._aside.__exit__(None, None, None)
+                self._aside = None
+
+
+_quiet = _Quiet()

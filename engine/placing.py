@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Generic, Protocol, TypeVar
@@ -31,44 +32,60 @@ class Placer(Protocol, Generic[Own_contra]):
         ...
 
 
-class DronePlacer:
-    """Places photos from above by their homography; keeps what it brought down of the last photo, by its width."""
+class _Shrunk(threading.local):
+    """What a thread brought down of its last photo, by width: threads ask about photos of their own."""
 
     def __init__(self) -> None:
-        self._last: NDArray[np.uint8] | None = None
-        self._shrunk: dict[float, Photo] = {}
+        self.of: NDArray[np.uint8] | None = None
+        self.by_width: dict[float, Photo] = {}
+
+
+class _Halved(threading.local):
+    """A thread's last photo and its halvings."""
+
+    def __init__(self) -> None:
+        self.of: NDArray[np.uint8] | None = None
+        self.levels: tuple[Image, ...] = ()
+
+
+class DronePlacer:
+    """Places photos from above by their homography; keeps what it brought down of each thread's last photo, by its width."""
+
+    def __init__(self) -> None:
+        self._kept = _Shrunk()
 
     def place(
         self, photo: Photo, poses: Sequence[DronePose], centres_m: Offsets, size_px: int, extent_m: float
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Return canvases and masks; see `Placer`. Bringing a large photo down for each pose would be a sixth of a question's time."""
-        if self._last is not photo.pixels or len(self._shrunk) > _SCALES:
-            self._last, self._shrunk = photo.pixels, {}
+        kept = self._kept
+        if kept.of is not photo.pixels or len(kept.by_width) > _SCALES:
+            kept.of, kept.by_width = photo.pixels, {}
         placed = []
         for pose, centre_m in zip(poses, centres_m, strict=True):
             width_px = pose.width_m * size_px / extent_m
-            if width_px not in self._shrunk:
-                self._shrunk[width_px] = _shrink(photo, width_px)
-            small = self._shrunk[width_px]
+            if width_px not in kept.by_width:
+                kept.by_width[width_px] = _shrink(photo, width_px)
+            small = kept.by_width[width_px]
             placed.append(place_on_canvas(small.pixels, pose.geometry(small), size_px, extent_m, centre_m))
         return np.stack([canvas for canvas, _ in placed]), np.stack([mask for _, mask in placed])
 
 
 class StreetPlacer:
-    """Places photos from the street by rolling them out over the ground; keeps the last photo's halvings."""
+    """Places photos from the street by rolling them out over the ground; keeps the halvings of each thread's last photo."""
 
     def __init__(self) -> None:
-        self._last: NDArray[np.uint8] | None = None
-        self._levels: tuple[Image, ...] = ()
+        self._kept = _Halved()
 
     def place(
         self, photo: Photo, poses: Sequence[StreetPose], centres_m: Offsets, size_px: int, extent_m: float
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Return canvases and masks; see `Placer`."""
-        if self._last is not photo.pixels:
-            self._last, self._levels = photo.pixels, pyramid(photo.pixels)
+        kept = self._kept
+        if kept.of is not photo.pixels:
+            kept.of, kept.levels = photo.pixels, pyramid(photo.pixels)
         placed = [
-            look_along(self._levels, pose.geometry(photo), canvas_directions(size_px, extent_m, pose.height_m, centre_m))
+            look_along(kept.levels, pose.geometry(photo), canvas_directions(size_px, extent_m, pose.height_m, centre_m))
             for pose, centre_m in zip(poses, centres_m, strict=True)
         ]
         return np.stack([canvas for canvas, _ in placed]), np.stack([mask for _, mask in placed])

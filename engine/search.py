@@ -11,8 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Any
+
+import numpy as np
 
 from crossgeo.engine.camera import Camera, Kind, camera_of, check_known, without_exif
 from crossgeo.engine.cells import MEMORY_BYTES as CELL_BYTES
@@ -49,6 +52,7 @@ from crossgeo.models.street_view import StreetObjectView
 AUTO = "auto"  # street weights: the shipped ones that go with the aerial branch, where there are any
 LEAST_GROUND = 0.01  # of the square of ground that describes a street photo
 _STREET_OBJECTS = "attengeo-s-street"
+_WARMING = 16  # questions at once, as the poses of a photo are
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class _Found:
 
 
 class GeoSearch:
-    """One open index with its models; answers photos. A context manager."""
+    """One open index with its models; answers photos, from several threads at once if asked so. A context manager."""
 
     def __init__(
         self,
@@ -92,6 +96,7 @@ class GeoSearch:
                 self.matchers["drone" if kind == "drone" else "street"] = Matcher(index, own, how, self._cells)
         self.thresholds = self.matchers["drone"].thresholds
         self._objects: dict[Kind, str | Locator | None] = {"drone": objects, "street": street_objects}
+        self._loading = Lock()
         self._features, self._runtime = features or FeatureCache(), runtime or RuntimeOptions()
 
     @classmethod
@@ -141,6 +146,34 @@ class GeoSearch:
         street = _street_side(describer, street_weights, self._runtime, lambda: of_index(self.index))
         objects = self._objects["drone"], self.settings, street, self._objects["street"]
         return GeoSearch(self.index, describer, *objects, self._features, self._runtime, self._cells)
+
+    def renewed(self) -> GeoSearch:
+        """Return a search of the generation of the index that is current on disk, with the same models and what they have made.
+
+        Each of the two is closed by itself. Raises as `open` does, MismatchError for an index of other weights by now.
+        """
+        index = GeoIndex.open(self.index.path)
+        try:
+            index.to(self._runtime.device)
+            with self._loading:
+                drone, street = (own.over(index) if isinstance(own, ObjectFinder) else own for own in self._objects.values())
+            aerial, ground = self.matchers["drone"].describer, self.matchers["street"].describer if "street" in self.matchers else None
+            new = GeoSearch(index, aerial, drone, self.settings, ground, street, self._features, self._runtime, self._cells)
+        except BaseException:
+            index.close()
+            raise
+        self._features.share()
+        self._cells.share()
+        return new
+
+    def warm(self) -> None:
+        """Load and make what the first question would wait for: the object models, the places of tiles, what batches are searched with."""
+        for kind in self.matchers:
+            if self._objects[kind] is not None:
+                self._locator(kind)
+        if len(self.index):
+            self.index.lat_lon([0])
+            self.index.search(np.repeat(self.index.descriptors([0]), _WARMING, axis=0), 1)
 
     @property
     def models(self) -> dict[str, dict[str, str]]:
@@ -337,15 +370,16 @@ class GeoSearch:
         return found.spots[0].merit - self.matchers[found.kind].thresholds.score
 
     def _locator(self, kind: Kind) -> Locator:
-        known = self._objects[kind]
-        if known is None:
-            raise UsageError(f"no object weights for {kind} photos were opened; give them to ask for a point")
-        if isinstance(known, str):
-            finder = ObjectFinder.load(self.index, known, self._features, self._runtime)
-            if isinstance(finder.view, StreetObjectView) != (kind == "street"):
-                raise MismatchError(f"the object weights {known} are not for {kind} photos; choose others")
-            known = self._objects[kind] = finder
-        return known
+        with self._loading:
+            known = self._objects[kind]
+            if known is None:
+                raise UsageError(f"no object weights for {kind} photos were opened; give them to ask for a point")
+            if isinstance(known, str):
+                finder = ObjectFinder.load(self.index, known, self._features, self._runtime)
+                if isinstance(finder.view, StreetObjectView) != (kind == "street"):
+                    raise MismatchError(f"the object weights {known} are not for {kind} photos; choose others")
+                known = self._objects[kind] = finder
+            return known
 
     def _answer(
         self, photo: Photo, found: _Found, top: int, thing: FoundObject | None, objects: Sequence[Clicked],

@@ -259,9 +259,12 @@ def has_index(index: Path) -> bool:
 
 
 def pointer(index: Path) -> str | None:
-    """Return the name of the manifest that counts, None where CURRENT is damaged: a reader sees by it whether it was overtaken."""
+    """Return name and checksum of the manifest that counts, None where CURRENT is damaged: a reader sees by it whether it was overtaken.
+
+    Raises InputError where there is no index.
+    """
     try:
-        return _read_current(index)[0]
+        return " ".join(_read_current(index))
     except StoreError:
         return None
 

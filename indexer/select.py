@@ -164,12 +164,18 @@ class _Polygons:
         self.geometry = geometry
         shapely.prepare(self.geometry)
         self._carried: OrderedDict[tuple[int, float], Any] = OrderedDict()
+        self._lock = Lock()  # GEOS makes what a prepared geometry looks things up in when it is first asked, and not for two threads
 
     def holds(self, lat: NDArray[np.float64], lon: NDArray[np.float64]) -> NDArray[np.bool_]:
-        turns = [shapely.intersects_xy(self.geometry, lon + turn, lat) for turn in (0.0, 360.0, -360.0)]
+        with self._lock:
+            turns = [shapely.intersects_xy(self.geometry, lon + turn, lat) for turn in (0.0, 360.0, -360.0)]
         return np.asarray(np.logical_or.reduce(turns), bool)
 
     def near(self, segment: Segment, points: NDArray[np.float64], margin_m: float) -> NDArray[np.bool_]:
+        with self._lock:
+            return self._near(segment, points, margin_m)
+
+    def _near(self, segment: Segment, points: NDArray[np.float64], margin_m: float) -> NDArray[np.bool_]:
         key = segment.number, margin_m
         if key not in self._carried:
             self._carried[key] = self._outline(segment, margin_m)

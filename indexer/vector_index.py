@@ -113,9 +113,10 @@ class VectorIndex:
 
     def _held(self, rows: Ids) -> Vectors:
         """Return the descriptors of a selection, which one photo's questions share."""
-        if not np.array_equal(self._selected[0], rows):
-            self._selected = rows.copy(), self.vectors(rows)
-        return self._selected[1]
+        held = self._selected  # another thread may put its own there meanwhile
+        if not np.array_equal(held[0], rows):
+            self._selected = held = rows.copy(), self.vectors(rows)
+        return held[1]
 
     def vectors(self, rows: Ids) -> Vectors:
         """Return the descriptors (n, D) of some rows, as they were written."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import faiss
@@ -40,6 +41,7 @@ class Exact:
         self._index: Any = read_faiss(path, faiss.IndexFlat)
         self.rows: Vectors = faiss.rev_swig_ptr(self._index.get_xb(), self._index.ntotal * self._index.d).reshape(-1, self._index.d)
         self._scan: matrix_scan.MatrixScan | None = None
+        self._making = Lock()
 
     def __len__(self) -> int:
         return int(self._index.ntotal)
@@ -57,8 +59,9 @@ class Exact:
     def search(self, queries: Vectors, k: int) -> tuple[Vectors, Ids]:
         """Return scores and rows (Q, k) of the best of at least k rows."""
         if len(queries) >= _BATCH and len(self) >= _MANY_ROWS and matrix_scan.is_quick():
-            if self._scan is None:
-                self._scan = matrix_scan.MatrixScan(self.rows)
+            with self._making:
+                if self._scan is None:
+                    self._scan = matrix_scan.MatrixScan(self.rows)
             return self._scan.search(queries, k)
         scores, ids = self._index.search(queries, k)
         return best(scores, ids, k)
