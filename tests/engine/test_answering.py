@@ -43,10 +43,10 @@ def questions(search: GeoSearch, ground: Any) -> list[Asked]:
     around = to_lat_lon(search.index.segments[0].crs, X + 30.0, Y)
     height_m = 95.0 / 2.0 / float(np.tan(np.radians(35.0)))
     out = []
-    for number in range(8):
+    for number in range(6):
         photo = ground.photo(X - 40.0 + 10.0 * number, Y + 5.0 * number, 40.0 * number, 95.0)
-        near, radius_m = ((around, 60.0 + 10.0 * number) if number % 2 else (None, None))
-        kind: Any = "street" if number in (2, 5) else "drone"
+        near, radius_m = (around, 60.0 + 10.0 * number) if number % 2 else (None, None)
+        kind: Any = "street" if number in (2, 3) else "drone"
         up_m = 2.1 if kind == "street" else height_m
         options = BatchOptions(top=3, heading_deg=40.0 * number, fov_deg=70.0, height_m=up_m, near=near, radius_m=radius_m, kind=kind)
         out.append((photo, options))
@@ -58,13 +58,13 @@ def test_answers_of_eight_threads_are_those_of_one_to_the_last_digit(street_sear
     with Answering(street_search, workers=1) as one:
         alone = [told(future.result(WAIT_S)) for future in [one.submit(photo, options=options) for photo, options in asked]]
     with street_search.renewed() as fresh, Answering(fresh, workers=8) as many:
-        order = [n for start in range(2) for n in range(start, len(asked), 2)] * 2
+        order = [*range(0, len(asked), 2), *range(1, len(asked), 2), 0, 4]
         futures = [many.submit(asked[n][0], options=asked[n][1]) for n in order]
         found = [told(future.result(WAIT_S)) for future in futures]
         stats = many.stats()
     assert found == [alone[n] for n in order]
     assert len(set(alone)) == len(alone)
-    assert (stats.workers, stats.asked, stats.answered, stats.failed, stats.waiting, stats.busy) == (8, 16, 16, 0, 0, 0)
+    assert (stats.workers, stats.asked, stats.answered, stats.failed, stats.waiting, stats.busy) == (8, 8, 8, 0, 0, 0)
     assert {"decode", "register", "total"} <= stats.stages_ms.keys()
     assert stats.worked_s > 0.0
 

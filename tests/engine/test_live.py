@@ -20,10 +20,11 @@ from crossgeo.indexer.manifest import ModelIdentity
 
 WAIT_S = 60.0
 Opened = Callable[[Path], GeoSearch]
+Build = Callable[[Path, int], None]
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory, make_describer: Any, make_patchwork: Any, write_ortho: Any) -> Callable[[Path, int], None]:
+def built(tmp_path_factory: pytest.TempPathFactory, make_describer: Any, make_patchwork: Any, write_ortho: Any) -> Build:
     """How to build an index of ground that only its seed tells, over what is there."""
     folder, describer = tmp_path_factory.mktemp("seeds"), make_describer()
 
@@ -36,7 +37,7 @@ def built(tmp_path_factory: pytest.TempPathFactory, make_describer: Any, make_pa
 
 
 @pytest.fixture
-def index(tmp_path: Path, built: Callable[[Path, int], None]) -> Path:
+def index(tmp_path: Path, built: Build) -> Path:
     built(tmp_path / "live.geo", 1)
     return tmp_path / "live.geo"
 
@@ -49,13 +50,11 @@ def opening(make_describer: Any) -> Opened:
 def seen(search: GeoSearch) -> tuple[int, bytes]:
     """A generation's number and what its imagery shows, read after it, so that a mixture would show."""
     segment = search.index.segments[0]
-    x, y = search.index.centres[0].tolist()
+    x, y = search.index.centres.mean(axis=0).tolist()
     return search.index.generation, search.index.read_window(segment, x, y, 30.0, 32)[0].tobytes()
 
 
-def test_every_answer_is_of_one_generation_while_others_are_published(
-    index: Path, built: Callable[[Path, int], None], opening: Opened
-) -> None:
+def test_every_answer_is_of_one_generation_while_others_are_published(index: Path, built: Build, opening: Opened) -> None:
     truth: dict[int, bytes] = {}
     with LiveSearch(index, opening, every_s=0.01) as live, Answering(live, workers=4, max_waiting=1000) as answering:
         answers: list[Any] = []
@@ -80,7 +79,7 @@ def test_every_answer_is_of_one_generation_while_others_are_published(
     assert stats.opened >= 2
 
 
-def test_a_generation_stays_open_until_its_last_user_leaves(index: Path, built: Callable[[Path, int], None], opening: Opened) -> None:
+def test_a_generation_stays_open_until_its_last_user_leaves(index: Path, built: Build, opening: Opened) -> None:
     with LiveSearch(index, opening, every_s=None) as live:
         assert not live.refresh()
         with live.current() as old, live.current():
@@ -105,9 +104,7 @@ def test_a_generation_stays_open_until_its_last_user_leaves(index: Path, built: 
         pass
 
 
-def test_a_newer_generation_that_does_not_open_leaves_the_old_one_answering(
-    index: Path, built: Callable[[Path, int], None], opening: Opened
-) -> None:
+def test_a_newer_generation_that_does_not_open_leaves_the_old_one_answering(index: Path, built: Build, opening: Opened) -> None:
     with LiveSearch(index, opening, every_s=None) as live:
         built(index, 2)
         whole = (index / "CURRENT").read_bytes()
@@ -141,9 +138,7 @@ def test_an_index_of_another_model_does_not_take_over(
             search.renewed()
 
 
-def test_what_is_warmed_takes_over_only_then_and_a_warming_that_fails_is_no_swap(
-    index: Path, built: Callable[[Path, int], None], opening: Opened
-) -> None:
+def test_what_is_warmed_takes_over_only_then_and_a_warming_that_fails_is_no_swap(index: Path, built: Build, opening: Opened) -> None:
     warmed: list[GeoSearch] = []
 
     def warm(search: GeoSearch) -> None:
