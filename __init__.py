@@ -1,3 +1,53 @@
-"""crossgeo: point at something in a photo, get its place on the map."""
+"""crossgeo: point at something in a photo, get its place on the map.
+
+These names are what programs need; each is loaded when it is first used, so that `import crossgeo` is quick and loads no torch.
+
+- `build_index` and `GeoSearch` do what `geo index build` and `geo query` do.
+- `Answer`, `Place` and `FoundObject` are what comes out, `GeoIndex` is the imagery itself, `GeoError` what went wrong.
+
+All else is below `crossgeo.engine`, `crossgeo.indexer` and so on; docs/architecture.md is the map of it.
+"""
+
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Answer",
+    "FoundObject",
+    "GeoError",
+    "GeoIndex",
+    "GeoSearch",
+    "Place",
+    "build_index",
+]
+
+if TYPE_CHECKING:
+    from crossgeo.engine.build import build_index
+    from crossgeo.engine.place import Answer, FoundObject, Place
+    from crossgeo.engine.search import GeoSearch
+    from crossgeo.errors import GeoError
+    from crossgeo.indexer.index import GeoIndex
+else:
+    _HOMES = {
+        "Answer": "engine.place",
+        "FoundObject": "engine.place",
+        "GeoError": "errors",
+        "GeoIndex": "indexer.index",
+        "GeoSearch": "engine.search",
+        "Place": "engine.place",
+        "build_index": "engine.build",
+    }
+
+    def __getattr__(name):
+        """Load a name where it is first asked for (PEP 562); hidden from type checkers, which would take any name for known."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        return value
+
+    def __dir__():
+        """List these names before they are loaded, too."""
+        return sorted({*globals(), *__all__})

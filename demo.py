@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from crossgeo.engine.build import build_index
 from crossgeo.engine.camera import Kind
 from crossgeo.engine.describe import EgoTRDescriber
 from crossgeo.engine.evaluate import polygon_iou
@@ -24,7 +25,7 @@ from crossgeo.engine.plot import save_plot
 from crossgeo.engine.search import GeoSearch
 from crossgeo.errors import InputError
 from crossgeo.geodesy import distance_m
-from crossgeo.indexer.build import BuildOptions, build_index
+from crossgeo.indexer.build import BuildOptions
 from crossgeo.models.checkpoint import street_partner
 from crossgeo.town.write import write_town
 
@@ -205,8 +206,7 @@ class _Built:
 
 def _build(sources: Sequence[Path], index: Path, describer: EgoTRDescriber, report: Report) -> _Built:
     began = time.monotonic()
-    options = BuildOptions(tile_m=describer.tile_view.extent_m, tile_px=describer.tile_view.size_px, overwrite=True)
-    build_index(sources, index, describer.tiles, describer.identity, options, progress=lambda at: report(at.stage, at.done, at.total))
+    build_index(sources, index, describer, BuildOptions(overwrite=True), progress=lambda at: report(at.stage, at.done, at.total))
     return _Built(index, time.monotonic() - began)
 
 

@@ -2,7 +2,20 @@
 
 
 class GeoError(Exception):
-    """What happened, to what, and what to do about it; `exit_code` is what `geo` ends with."""
+    """What a user can mend: its text says what happened, to what, and what to do; `exit_code` is what `geo` ends with.
+
+    Its children are in `crossgeo.errors`, so that a program may tell a photo that cannot be read (InputError) from a damaged index
+    (StoreError). Anything else that is raised is a bug.
+
+    ```python
+    from crossgeo import GeoError, GeoSearch
+
+    try:
+        search = GeoSearch.open("no-such-city.geo")
+    except GeoError as error:
+        print(type(error).__name__, error.exit_code, error)
+    ```
+    """
 
     exit_code = 1
 

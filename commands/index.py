@@ -43,22 +43,23 @@ def build(
     """Cut imagery into tiles, describe them, write an index; the same command goes on after an interruption."""
     outputs.check_new(out, "--out")
     budget = searching.budget()
+    from crossgeo.engine.build import build_index
     from crossgeo.engine.describe import EgoTRDescriber
     from crossgeo.engine.runtime.pictures import of_imagery
-    from crossgeo.indexer.build import BuildOptions, build_index
+    from crossgeo.indexer.build import BuildOptions
 
     began = time.monotonic()
     describer = EgoTRDescriber.load(weights, running.options(build=True), lambda: of_imagery(sources, source_crs))
-    view = describer.tile_view
-    if tile_m is not None and tile_m != view.extent_m:
-        raise UsageError(f"--tile-m {tile_m:g}: {weights} reads tiles of {view.extent_m:g} m; leave --tile-m out or give other --weights")
+    read_m = describer.tile_view.extent_m
+    if tile_m is not None and tile_m != read_m:
+        raise UsageError(f"--tile-m {tile_m:g}: {weights} reads tiles of {read_m:g} m; leave --tile-m out or give other --weights")
     options = BuildOptions(
-        gsd_m=gsd_m, tile_m=view.extent_m, stride_m=stride_m, tile_px=view.size_px, min_valid=min_valid, crs=crs, source_crs=source_crs,
+        gsd_m=gsd_m, stride_m=stride_m, min_valid=min_valid, crs=crs, source_crs=source_crs,
         overwrite=overwrite, vintage=about.vintage, licence=about.licence, masks=about.masks(), keep=about.keep, budget=budget,
         min_contrast=min_contrast, sparse_below=sparse_below,
     )  # fmt: skip
     with console.Stages() as stages:
-        build_index(sources, out, describer.tiles, describer.identity, options, progress=lambda at: stages(at.stage, at.done, at.total))
+        build_index(sources, out, describer, options, progress=lambda at: stages(at.stage, at.done, at.total))
     found = summary(out)
     if json:
         console.print_json(found)

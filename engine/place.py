@@ -13,10 +13,18 @@ Status = Literal["located", "ambiguous", "low_confidence", "outside_coverage"]
 
 @dataclass(frozen=True)
 class Place:
-    """A place of the photo: the ground at a drone photo's centre, the camera of a street photo."""
+    """A place where a photo may have been taken: the ground at a drone photo's centre, the camera of a street photo.
+
+    A photo has several, best first, in `Answer.places`. Angles are degrees, lengths metres of ground.
+
+    ```python
+    place = answer.places[0]
+    print(f"{place.lat:.6f}, {place.lon:.6f}, {place.radius_m:.0f} m, looking {place.heading_deg:.0f} degrees from north")
+    ```
+    """
 
     lat: float  # WGS 84 degrees
-    lon: float
+    lon: float  # WGS 84 degrees
     radius_m: float  # two of three true places lie within it
     heading_deg: float  # of a drone photo's upper edge, of a street photo's middle column, clockwise from true north
     score: float  # -1 to 1: a third of the descriptors' cosine and two of how far all of the photo agrees (fine.Spot.merit)
@@ -43,11 +51,17 @@ class Place:
 
 @dataclass(frozen=True)
 class FoundObject:
-    """The clicked object on the aerial image; `box_px` is in pixels of the window that was read around it."""
+    """The clicked object on the aerial image, as a box along the grid of the index's CRS; `Answer.found`.
+
+    ```python
+    if answer.found is not None:
+        print(answer.found.polygon["coordinates"][0], answer.found.width_m, answer.found.height_m)
+    ```
+    """
 
     lat: float  # of the box's centre
-    lon: float
-    box_px: tuple[float, float, float, float]  # x0, y0, x1, y1, pixel edges, x right, y down
+    lon: float  # of the box's centre
+    box_px: tuple[float, float, float, float]  # x0, y0, x1, y1 in the window of imagery that was read, pixel edges, x right, y down
     polygon: dict[str, Any]  # GeoJSON Polygon, lon and lat
     width_m: float  # east-west
     height_m: float  # north-south
@@ -85,15 +99,27 @@ class Clicked:
 
 @dataclass(frozen=True)
 class Answer:
-    """Everything that one question gives; `places` best first and never hidden by the status."""
+    """Everything that one question gives; `places` best first and never hidden by the status.
 
-    photo: str
-    status: Status
-    places: tuple[Place, ...]
-    found: FoundObject | None
-    generation: int
-    model: str
-    timings_ms: dict[str, float] = field(default_factory=dict)
+    The status says what may be done with it. "located": rely on the first place. "ambiguous": another place fits about as well, so look at
+    both. "low_confidence": the best place is doubtful. "outside_coverage": the photo shows nothing of this index, or of where it was looked
+    for, and there is no place.
+
+    ```python
+    if answer.status == "located":
+        print(answer.places[0].lat, answer.places[0].lon)
+    else:
+        print(answer.photo, answer.status, *answer.notes)
+    ```
+    """
+
+    photo: str  # the file's name, or that under which it was asked
+    status: Status  # "located", "ambiguous", "low_confidence" or "outside_coverage"
+    places: tuple[Place, ...]  # best first, at least 25 m apart
+    found: FoundObject | None  # at the point that was asked about; None without one, and where `notes` says why
+    generation: int  # of the index that answered
+    model: str  # name of the weights that answered
+    timings_ms: dict[str, float] = field(default_factory=dict)  # milliseconds by stage and in "total"
     notes: tuple[str, ...] = ()  # what was guessed, ignored or is not to be relied on, a line each for people
     objects: tuple[Clicked, ...] = ()  # of several points, in their order; `found` is then the first one's
 

@@ -67,7 +67,14 @@ class _Found:
 
 
 class GeoSearch:
-    """One open index with its models; answers photos, from several threads at once if asked so. A context manager."""
+    """One open index with its models; answers photos, from several threads at once if asked so. A context manager.
+
+    ```python
+    with GeoSearch.open("city.geo") as search:
+        answer = search.query("photo.jpg", point=(512, 384))
+    print(answer.status, answer.to_json())
+    ```
+    """
 
     def __init__(
         self,

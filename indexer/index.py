@@ -44,7 +44,21 @@ class Segment:
 
 
 class GeoIndex:
-    """One generation of an index, pinned: a build that replaces it meanwhile changes nothing here. Use `GeoIndex.open` and `close`."""
+    """The imagery and the tiles of an index, opened for reading without any model; a context manager (`GeoIndex.open`, `close`).
+
+    One generation is pinned: a build that replaces it meanwhile changes nothing here. `len(index)` is the number of its tiles.
+    `GeoSearch.index` is one.
+
+    ```python
+    from crossgeo import GeoIndex
+
+    with GeoIndex.open("city.geo") as index:
+        segment = index.segments[0]
+        west, south, east, north = segment.bounds  # metres in segment.crs
+        rgb, valid = index.read_window(segment, (west + east) / 2, (south + north) / 2, size_m=60.0, size_px=256)
+        print(len(index), [source.name for source in index.manifest.sources], rgb.shape, valid.mean())
+    ```
+    """
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path = path

@@ -56,7 +56,8 @@ def test_importing_the_package_or_the_command_line_loads_nothing_heavy(tmp_path:
 def test_the_wheel_holds_every_module_and_the_weights_and_nothing_else(tmp_path: Path) -> None:
     source = tmp_path / "source"
     pages = [file for file in ROOT.glob("web/static/*") if file.is_file()]
-    for file in [*package_files(), *ROOT.glob("models/weights/*.safetensors"), *pages, ROOT / "pyproject.toml", ROOT / "README.md"]:
+    held_too = [*ROOT.glob("models/weights/*.safetensors"), *pages, ROOT / "py.typed"]
+    for file in [*package_files(), *held_too, ROOT / "pyproject.toml", ROOT / "README.md"]:
         copy = source / file.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(file.read_bytes())
@@ -68,8 +69,7 @@ def test_the_wheel_holds_every_module_and_the_weights_and_nothing_else(tmp_path:
     (wheel,) = tmp_path.glob("crossgeo-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
-    wanted = [*package_files(), *ROOT.glob("models/weights/*.safetensors"), *pages]
-    assert held == {f"crossgeo/{file.relative_to(ROOT).as_posix()}" for file in wanted}
+    assert held == {f"crossgeo/{file.relative_to(ROOT).as_posix()}" for file in [*package_files(), *held_too]}
 
 
 @pytest.mark.parametrize("file", package_files(), ids=lambda file: str(file.relative_to(ROOT)))
