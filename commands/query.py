@@ -12,6 +12,7 @@ import typer
 from crossgeo.commands import console, outputs, parse
 from crossgeo.commands.options import Asked, spread
 from crossgeo.commands.run_options import Running
+from crossgeo.engine.words import STATUS_WORDS, no_object
 from crossgeo.errors import NotLocatedError, UsageError
 
 if TYPE_CHECKING:
@@ -24,18 +25,6 @@ SavePlot = Annotated[Path | None, typer.Option(help="Save a picture: the photo, 
 FailOnMiss = Annotated[
     bool, typer.Option("--fail-on-miss", help="End with code 10 unless the status is `located`.", rich_help_panel=OUTPUT)
 ]
-
-SAYS = {
-    "located": "located",
-    "ambiguous": "ambiguous: several places fit about equally well",
-    "low_confidence": "low confidence: the best place is not to be relied on",
-    "outside_coverage": "outside coverage: nothing in this index looks like the photo",
-}
-FOUND_NOTHING = "none: there is no imagery under the point, it is out of reach, or it shows nothing that was recognised"
-NOT_LOOKED_FOR = {
-    "low_confidence": "not looked for: the place is too uncertain; --anyway looks there all the same",
-    "outside_coverage": "not looked for: there is no place to look at",
-}
 
 
 @spread
@@ -77,12 +66,12 @@ def query(
             console.say(f"picture: {save_plot}")
         asked.say_trouble(search)
     if fail_on_miss and answer.status != "located":
-        raise NotLocatedError(f"{picture.name}: {SAYS[answer.status]}")
+        raise NotLocatedError(f"{picture.name}: {STATUS_WORDS[answer.status]}")
 
 
 def describe(answer: dict[str, Any], index: Path, clicked: bool, anyway: bool = False) -> list[tuple[str, str]]:
     """Return an answer's JSON as rows for people; `clicked` and `anyway` say what was asked."""
-    rows = [("photo", answer["photo"]), ("status", SAYS[answer["status"]])]
+    rows = [("photo", answer["photo"]), ("status", STATUS_WORDS[answer["status"]])]
     for rank, place in enumerate(answer["places"], start=1):
         quality = f"within {place['radius_m']:g} m, heading {place['heading_deg']:.0f}°, score {place['score']:.3f}"
         rows.append(("place" if rank == 1 else f"rival {rank - 1}", f"{place['lat']:.7f}, {place['lon']:.7f}  {quality}"))
@@ -91,8 +80,7 @@ def describe(answer: dict[str, Any], index: Path, clicked: bool, anyway: bool = 
         size = f"{thing['width_m']:.1f} m east-west, {thing['height_m']:.1f} m north-south"
         rows.append(("object", f"{thing['lat']:.7f}, {thing['lon']:.7f}  {size}, confidence {thing['confidence']:.2f}"))
     elif clicked:
-        looked = answer["status"] in ("located", "ambiguous") or (anyway and answer["places"])
-        rows.append(("object", FOUND_NOTHING if looked else NOT_LOOKED_FOR[answer["status"]]))
+        rows.append(("object", no_object(answer["status"], bool(answer["places"]), anyway)))
     rows.append(("index", f"{index}, generation {answer['index']['generation']}, model {answer['index']['model']}"))
     rows.append(("took", ", ".join(f"{stage} {took:.0f} ms" for stage, took in answer["timings_ms"].items())))
     return rows

@@ -14,6 +14,7 @@ import torch
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.photo_maps import STRIDES, DenseDescriber, Look, PhotoMaps
+from crossgeo.engine.pose import Part
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.kernels.correlation import masked_correlation, seen_cells
 
@@ -32,6 +33,16 @@ class AgreementSettings:
     overlap_power: float = 0.0  # of the share of the photo that lies on imagery, by which the agreement is lessened
 
 
+@dataclass(frozen=True)
+class PartFit:
+    """How one part of a photo fits where a placement puts it."""
+
+    part: Part
+    fit: float  # correlation at the best of the small shifts and turns it may take
+    cells: float  # that part and imagery share there: its weight; 0 where it shows sky, or too little imagery lies
+    shown: float  # cells that the photo shows of it
+
+
 class Agreement:
     """Judges placements of a photo by all of its parts."""
 
@@ -48,17 +59,25 @@ class Agreement:
             return []
         shared, total, seen = np.zeros(len(spots)), np.zeros(len(spots)), np.zeros(len(spots))
         for part in spots[0].pose.parts(photo):
-            looked = PhotoMaps(self._describer, photo, Look(part, self.settings.extent_m))
-            for start in range(0, len(spots), _SCENES):
-                for number, (fit, cells, shown) in enumerate(self._of_part(looked, spots[start : start + _SCENES]), start):
-                    shared[number] += fit * cells
-                    total[number] += cells
-                    seen[number] += shown
+            for number, own in enumerate(self._fits(photo, part, spots)):
+                shared[number] += own.fit * own.cells
+                total[number] += own.cells
+                seen[number] += own.shown
         fits = shared / np.maximum(total, 1.0) * (total / np.maximum(seen, 1.0)) ** self.settings.overlap_power
         return [
             replace(spot, fit=float(fit) if cells >= self.settings.min_total else 0.0)
             for spot, fit, cells in zip(spots, fits, total, strict=True)
         ]
+
+    def by_part(self, photo: Photo, spot: Spot) -> list[PartFit]:
+        """Return what `judge` joins for one placement, part by part."""
+        return [self._fits(photo, part, [spot])[0] for part in spot.pose.parts(photo)]
+
+    def _fits(self, photo: Photo, part: Part, spots: Sequence[Spot]) -> list[PartFit]:
+        looked, fits = PhotoMaps(self._describer, photo, Look(part, self.settings.extent_m)), []
+        for start in range(0, len(spots), _SCENES):
+            fits += [PartFit(part, *found) for found in self._of_part(looked, spots[start : start + _SCENES])]
+        return fits
 
     def _of_part(self, photo: PhotoMaps, spots: Sequence[Spot]) -> list[tuple[float, float, float]]:
         """Correlation, shared cells and cells that the photo shows of one part at each spot; zeros where it shows sky."""

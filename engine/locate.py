@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from crossgeo.engine.feature_cache import FeatureCache
 from crossgeo.engine.fine import Spot
@@ -80,6 +81,24 @@ class _Window:
         return json.dumps([self.segment.name, self.column, self.row, self.sight])
 
 
+@dataclass(frozen=True)
+class Shown:
+    """All that the network is shown of one click, as `find` shows it: T turns of photo and window, and what they are before the turns."""
+
+    asked: ObjectQuery
+    window: NDArray[np.uint8]  # (S, S, 3) imagery, north up
+    valid: NDArray[np.bool_]  # (S, S)
+    segment: Segment
+    bounds: Window  # of the window, metres in its segment's CRS
+    sight: tuple[float, float, float, float] | None  # px of the window: the line of sight of a street click
+    window_turns: tuple[int, ...]  # of `kernels.dihedral`
+    photo_turns: tuple[int, ...]  # what is seen from the street is only mirrored
+    windows: Tensor  # (T, 3, S, S) uint8
+    sights: Tensor | None  # (T, 4) px
+    photos: Tensor  # (T, 3, s, s) uint8
+    clicks: Tensor  # (T, 2) px
+
+
 class ObjectFinder:
     """A network that finds objects, with its view; the reference half runs once a window and its features are kept.
 
@@ -107,6 +126,7 @@ class ObjectFinder:
         self.features = features or FeatureCache()
         self._weights_sha256 = weights_sha256
         self._made_of = self._identity()
+        self.weights: str | None = None  # where its network came from, for those who want the definition beside what runs
 
     @classmethod
     def load(
@@ -118,7 +138,9 @@ class ObjectFinder:
         """
         model = load_object_network(weights)
         least = threshold(model.card, "confidence", 0.0)
-        return cls(index, model.module, model.module.config.view, options, least, features, model.sha256)
+        finder = cls(index, model.module, model.module.config.view, options, least, features, model.sha256)
+        finder.weights = weights
+        return finder
 
     def over(self, index: GeoIndex) -> ObjectFinder:
         """Return a finder with the same network and features over another index."""
@@ -190,13 +212,11 @@ class ObjectFinder:
         """The box (4,) px of its window and the confidence of each of n clicks, T turns of each in one batch."""
         photos, clicks = [], []
         for one in asked:
-            image = torch.from_numpy(fill(one.canvas, one.mask, self.view.mean)[None]).permute(0, 3, 1, 2)  # (1, 3, S, S)
-            # A canvas on the ground turns with its window; what is seen from the street is only mirrored.
-            turns = self.turns if one.sight_m is None else [turn - turn % 4 for turn in self.turns]
-            photos += [turn_images(image, turn) for turn in turns]
-            clicks += [turn_points(torch.tensor(one.click_px), turn, self.view.photo_px) for turn in turns]
+            _, turned, clicked = self._turned_photos(one)
+            photos.append(turned)
+            clicks.append(clicked)
         grid = np.concatenate(features).astype(np.float32)
-        (found,) = self._query.run_all(grid, torch.cat(photos).numpy(), torch.stack(clicks).float().numpy())
+        (found,) = self._query.run_all(grid, torch.cat(photos).numpy(), torch.cat(clicks).numpy())
         raw = torch.from_numpy(found).view(len(found), len(self._anchors), PREDICTIONS, *found.shape[-2:])  # (n T, A, 5, g, g)
         with torch.inference_mode():
             turned, confidence = decode_boxes(raw, self._anchors, self._stride)
@@ -228,11 +248,35 @@ class ObjectFinder:
         return made
 
     def _encode(self, window: NDArray[np.uint8], sight: tuple[float, ...] | None) -> NDArray[np.float32]:
+        windows, sights = self._turned_windows(window, sight)
+        return self._reference.run_all(windows.numpy(), *([] if sights is None else [sights.numpy()]))[0]
+
+    def _turned_photos(self, asked: ObjectQuery) -> tuple[tuple[int, ...], Tensor, Tensor]:
+        """The turns T in which a photo is shown, (T, 3, s, s) photos and (T, 2) clicks."""
+        image = torch.from_numpy(fill(asked.canvas, asked.mask, self.view.mean)[None]).permute(0, 3, 1, 2)  # (1, 3, s, s)
+        # A canvas on the ground turns with its window; what is seen from the street is only mirrored.
+        turns = self.turns if asked.sight_m is None else tuple(turn - turn % 4 for turn in self.turns)
+        clicks = [turn_points(torch.tensor(asked.click_px), turn, self.view.photo_px) for turn in turns]
+        return turns, torch.cat([turn_images(image, turn) for turn in turns]), torch.stack(clicks).float()
+
+    def _turned_windows(self, window: NDArray[np.uint8], sight: tuple[float, ...] | None) -> tuple[Tensor, Tensor | None]:
+        """The turns (T, 3, S, S) in which a window is shown, and with a line of sight (T, 4)."""
         images = torch.from_numpy(window[None]).permute(0, 3, 1, 2)  # (1, 3, S, S)
-        turned = [torch.cat([turn_images(images, turn) for turn in self.turns])]
-        if sight is not None:
-            turned.append(torch.stack([turn_points(torch.tensor(sight), turn, self.view.window_px).float() for turn in self.turns]))
-        return self._reference.run_all(*(given.numpy() for given in turned))[0]
+        windows = torch.cat([turn_images(images, turn) for turn in self.turns])
+        if sight is None:
+            return windows, None
+        return windows, torch.stack([turn_points(torch.tensor(sight), turn, self.view.window_px).float() for turn in self.turns])
+
+    def shown(self, photo: Photo, click_px: tuple[float, float], spot: Spot) -> Shown | None:
+        """Return what `find` shows the network, given the same; None where there is no imagery. Raises as `find` does."""
+        asked, at = self._ask(photo, click_px, spot)
+        pixels, valid = self._index.read_window(at.segment, *at.centre, self.view.window_extent_m, self.view.window_px)
+        if not valid.any():
+            return None
+        photo_turns, photos, clicks = self._turned_photos(asked)
+        windows, sights = self._turned_windows(fill(pixels, valid, self.view.mean), at.sight)
+        bounds = Window.at(*at.centre, self.view.window_extent_m, self._index.gsd_m)
+        return Shown(asked, pixels, valid, at.segment, bounds, at.sight, self.turns, photo_turns, windows, sights, photos, clicks)
 
     def _object(self, window: _Window, box: NDArray[np.float64], confidence: float) -> FoundObject:
         """The box, in pixels of a window, as a place."""

@@ -13,6 +13,7 @@ from crossgeo.engine.pen import Pen, Point
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import Answer, Place
 from crossgeo.engine.pose import StreetPose, part_at
+from crossgeo.engine.words import STATUS_NAMES
 from crossgeo.errors import LimitError
 from crossgeo.geodesy import distance_m, from_lat_lon
 from crossgeo.indexer.index import GeoIndex, Segment
@@ -23,12 +24,7 @@ _AERIAL = (924, 128, WIDTH - MARGIN, 768)
 _STRIP_TOP, _SIDE, _THUMBS, _GAP = 848, 182, 5, 16.0
 _OVERVIEW_M = 2500.0  # places farther from the best than this are not on the overview
 _PAPER, _GREY, _NIGHT = "#F7F6F2", "#66717D", "#10161D"
-_STATUS = {
-    "located": ("#15803D", "located"),
-    "ambiguous": ("#B45309", "ambiguous"),
-    "low_confidence": ("#B91C1C", "low confidence"),
-    "outside_coverage": ("#57606A", "outside coverage"),
-}
+_STATUS = {"located": "#15803D", "ambiguous": "#B45309", "low_confidence": "#B91C1C", "outside_coverage": "#57606A"}
 
 
 def save_plot(path: str | Path, photo: Photo, answer: Answer, index: GeoIndex, point: tuple[float, float] | None = None) -> None:
@@ -63,7 +59,7 @@ def draw_answer(photo: Photo, answer: Answer, index: GeoIndex, point: tuple[floa
 
 
 def _header(pen: Pen, answer: Answer) -> None:
-    colour, words = _STATUS[answer.status]
+    colour, words = _STATUS[answer.status], STATUS_NAMES[answer.status]
     pen.text((MARGIN, 62), pen.fitted(answer.photo, 30, 860), 30, INK, bold=True)
     left = MARGIN
     width = pen.text_width(words, 15) + 26

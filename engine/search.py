@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
 from threading import Lock
@@ -28,7 +28,7 @@ from crossgeo.engine.locate import Locator, ObjectFinder
 from crossgeo.engine.matcher import Matcher, timed
 from crossgeo.engine.notes import NO_GROUND, NOT_BELIEVED, NOTHING_INSIDE, camera_notes, compass_note
 from crossgeo.engine.photo import Photo
-from crossgeo.engine.place import Answer, Clicked, FoundObject, Place, Status
+from crossgeo.engine.place import Answer, Clicked, FoundObject, Place
 from crossgeo.engine.pose import Pose
 from crossgeo.engine.poses import poses_to_try, street_poses_to_try
 from crossgeo.engine.ranking import ranked
@@ -38,6 +38,7 @@ from crossgeo.engine.runtime.pictures import of_index
 from crossgeo.engine.search_settings import SearchSettings
 from crossgeo.engine.sights import camera_lat_lon
 from crossgeo.engine.status import status_of
+from crossgeo.engine.trace import Found, Trace
 from crossgeo.engine.within import inside
 from crossgeo.engine.zones import Zone, zones_of
 from crossgeo.errors import InputError, MismatchError, UsageError
@@ -53,17 +54,6 @@ AUTO = "auto"  # street weights: the shipped ones that go with the aerial branch
 LEAST_GROUND = 0.01  # of the square of ground that describes a street photo
 _STREET_OBJECTS = "attengeo-s-street"
 _WARMING = 16  # questions at once, as the poses of a photo are
-
-
-@dataclass(frozen=True)
-class _Found:
-    """What one way of looking at a photo led to."""
-
-    camera: Camera
-    spots: list[Spot]
-    status: Status
-    kind: Kind
-    posed: bool = True  # whether there was any pose to try: a street photo without ground has none
 
 
 class GeoSearch:
@@ -258,6 +248,7 @@ class GeoSearch:
         polygon: Mapping[str, Any] | None = None,
         vintage: str | None = None,
         points: Sequence[tuple[float, float]] = (),
+        trace: Trace | None = None,
     ) -> Answer:
         """Find where a photo was taken and, with a `point` (x, y) in its upright full-size pixels, the object there.
 
@@ -269,7 +260,7 @@ class GeoSearch:
         MultiPolygon or features of such; vintage, of the imagery that shows there: 2023, 2023-06 or 2023-06-30, or from one to another,
         2021/2023-06. use_exif_position takes near from the photo.
         anyway: the object is also looked for where the best place has low confidence. points: several at once, instead of `point`; each has
-        its own object or error in `Answer.objects`.
+        its own object or error in `Answer.objects`. trace: gets what was tried; the answer is the same with and without it.
         Raises UsageError for arguments out of range or a point outside the photo, InputError or LimitError for a photo that we cannot read.
         """
         self.check(top, heading_deg, fov_deg, height_m, near, radius_m, use_exif_position, tilt_deg, kind, bounds, polygon, vintage)
@@ -285,15 +276,18 @@ class GeoSearch:
         kinds = self._kinds(picture, camera)
         selection = self._selector.select(Filters.of(bounds, near, radius_m, polygon, vintage))
         if len(self.index) == 0 or (selection is not None and len(selection.ids(self.index.tile_m)) == 0):
-            nowhere = _Found(camera, [], "outside_coverage", kinds[0])
+            nowhere = Found(camera, [], "outside_coverage", kinds[0])
             return self._answer(picture, nowhere, top, None, objects, camera_notes(picture, camera, kinds[0], fov_deg, height_m), timings)
         free = without_exif(camera, heading_deg, height_m)
-        best: _Found | None = None
+        best: Found | None = None
         for own in kinds:
             # Compasses and barometers err: what the file says is a hint, not an order.
             for guess in (camera, free) if free != camera else (camera,):
                 if best is None or best.status != "located":
-                    best = self._better(best, self._look(picture, own, guess, selection, top, timings))
+                    look = self._look(picture, own, guess, selection, top, timings)
+                    if trace is not None:
+                        trace.looks.append(replace(look, spots=list(look.spots)))
+                    best = self._better(best, look)
         assert best is not None
         if best.spots:
             with timed(timings, "fine"):
@@ -301,13 +295,17 @@ class GeoSearch:
         turned = self._against_compass(best, camera)
         if turned is not None and best.status == "located":
             best = replace(best, status="ambiguous")
+        if trace is not None:
+            trace.best = best
         thing, notes = None, camera_notes(picture, best.camera, best.kind, fov_deg, height_m)
-        empty = NOTHING_INSIDE if best.posed and not best.spots and selection is not None else None
-        notes += [note for note in (None if best.posed else NO_GROUND, turned, empty) if note is not None]
+        empty = NOTHING_INSIDE if best.poses and not best.spots and selection is not None else None
+        notes += [note for note in (None if best.poses else NO_GROUND, turned, empty) if note is not None]
         believed = best.status in ("located", "ambiguous")
         if (click is not None or points) and best.spots and (believed or anyway):
             with timed(timings, "object"):
                 there = Standing(self.matchers[best.kind], self._locator(best.kind), best.spots[0], best.camera)
+                if trace is not None:
+                    trace.there = there
                 notes += [] if believed else [NOT_BELIEVED]
                 if click is not None:
                     thing, about = at_point(picture, click, there)
@@ -325,7 +323,7 @@ class GeoSearch:
             raise UsageError(f"{photo.name} is a {camera.kind} photo, and no weights for those were opened; give street_weights")
         return [camera.kind]
 
-    def _look(self, photo: Photo, kind: Kind, camera: Camera, selection: Selection | None, top: int, timings: dict[str, float]) -> _Found:
+    def _look(self, photo: Photo, kind: Kind, camera: Camera, selection: Selection | None, top: int, timings: dict[str, float]) -> Found:
         matcher = self.matchers[kind]
         if kind == "street":
             with timed(timings, "level"):
@@ -336,9 +334,9 @@ class GeoSearch:
         found = [matcher.match(photo, poses, zone.selection, top, timings) if poses else [] for zone, poses in tried]
         spots = found[0] if len(found) == 1 else ranked(chain.from_iterable(found), matcher.settings.min_rival_distance_m)
         status = status_of([spot.merit for spot in spots], matcher.thresholds.for_fov(camera.fov_deg))
-        return _Found(camera, spots, status, kind, any(poses for _, poses in tried))
+        return Found(camera, spots, status, kind, tuple(chain.from_iterable(poses for _, poses in tried)))
 
-    def _against_compass(self, found: _Found, camera: Camera) -> str | None:
+    def _against_compass(self, found: Found, camera: Camera) -> str | None:
         """Return what to say where a photo through a lens was found looking far off from what its EXIF says; None elsewhere.
 
         All directions are then tried, and among so many a wrong place fits by chance as well as right ones do. Panoramas see more.
@@ -348,7 +346,7 @@ class GeoSearch:
         looks_deg = _place(found.spots[0], found.camera).heading_deg
         return compass_note(camera.heading_deg, looks_deg)
 
-    def _turned_finely(self, photo: Photo, found: _Found) -> Spot:
+    def _turned_finely(self, photo: Photo, found: Found) -> Spot:
         """The best place with its heading settled."""
         spot, heading = found.spots[0], found.camera.heading_deg
         if heading is not None:
@@ -362,7 +360,7 @@ class GeoSearch:
             return [pose for pose in poses if pose.ground_share(photo) >= LEAST_GROUND]
         return [*poses_to_try(camera, self.settings.poses, zone.convergence_deg)]
 
-    def _better(self, best: _Found | None, found: _Found) -> _Found:
+    def _better(self, best: Found | None, found: Found) -> Found:
         """The better of two ways to look at a photo; the less likely kind must convince, since scores of two kinds hardly compare."""
         if best is None:
             return found
@@ -370,7 +368,7 @@ class GeoSearch:
             return found if found.status == "located" else best
         return found if self._lead(found) > self._lead(best) else best
 
-    def _lead(self, found: _Found) -> float:
+    def _lead(self, found: Found) -> float:
         """How far the best place lies above what its kind of photo needs."""
         if not found.spots:
             return -math.inf
@@ -389,7 +387,7 @@ class GeoSearch:
             return known
 
     def _answer(
-        self, photo: Photo, found: _Found, top: int, thing: FoundObject | None, objects: Sequence[Clicked],
+        self, photo: Photo, found: Found, top: int, thing: FoundObject | None, objects: Sequence[Clicked],
         notes: list[str], timings: dict[str, float],
     ) -> Answer:  # fmt: skip
         timings["total"] = sum(timings.values())

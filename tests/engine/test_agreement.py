@@ -55,3 +55,14 @@ def test_parts_lie_in_the_photo_and_their_ground_before_the_camera(pose: Any, co
     if isinstance(pose, StreetPose):
         for part in parts:
             assert np.hypot(*pose.offset_m(photo, part)) == pytest.approx(9.0, abs=0.01)
+
+
+def test_the_parts_one_by_one_are_what_is_judged(index: GeoIndex, dense: Any, ground: Any) -> None:
+    spot, photo = Spot(index.segments[0], EAST - 10.0, Y, DronePose(0.0, 70.0), 1.0, 5.0, 0), ground.photo(EAST - 10.0, Y, 0.0, 70.0)
+    agreement = Agreement(index, dense)
+    parts = agreement.by_part(photo, spot)
+    assert [part.part for part in parts] == list(spot.pose.parts(photo))
+    off = [part for part in parts if part.part[0] > 0.0]
+    assert off and all(part.cells < 0.1 * part.shown for part in off), "these lie mostly east of the imagery"
+    joined = sum(part.fit * part.cells for part in parts) / sum(part.cells for part in parts)
+    assert agreement.judge(photo, [spot])[0].fit == pytest.approx(joined)

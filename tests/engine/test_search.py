@@ -20,6 +20,7 @@ from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import FoundObject
 from crossgeo.engine.pose import DronePose, Pose
 from crossgeo.engine.search import GeoSearch
+from crossgeo.engine.trace import Trace
 from crossgeo.errors import InputError, MismatchError, UsageError
 from crossgeo.geodesy import distance_m, from_lat_lon, grid_convergence_deg, to_lat_lon
 from crossgeo.indexer.index import GeoIndex
@@ -277,3 +278,21 @@ def test_a_place_names_the_imagery_that_answered(search: GeoSearch, ground: Any)
     best = search.query(ground.photo(X, Y, 30.0, 95.0)).places[0]
     assert (best.source, best.vintage) == ("ortho.tif", None)
     assert best.to_json()["source"] == "ortho.tif"
+
+
+def test_a_trace_tells_what_was_tried_and_changes_no_answer(search: GeoSearch, ground: Any) -> None:
+    height_m = 95.0 / 2 / math.tan(math.radians(35))
+    exif = PhotoExif(heading_deg=200.0, height_m=height_m, fov_deg=70.0)  # which leads nowhere: all headings and heights are tried then
+    photo = Photo.from_pixels(ground.photo(X, Y, 30.0, 95.0).pixels, "made.png", exif)
+    trace = Trace()
+    plain, traced = search.query(photo), search.query(photo, trace=trace)
+    assert plain.places == traced.places and plain.status == traced.status == "located"
+    assert trace.best is not None and trace.best.status == "located"
+    known, free = trace.looks
+    settings = search.settings.poses
+    assert len(known.poses) == len(settings.known_heading_deg) * len(settings.known_scale)
+    assert len(free.poses) == settings.headings * len(settings.ground_widths_m) == len(set(free.poses))
+    assert (known.status, free.camera.heading_deg, trace.best.poses) == ("low_confidence", None, free.poses)
+    assert trace.there is None
+    segment = trace.best.spots[0].segment
+    assert to_lat_lon(segment.crs, trace.best.spots[0].x, trace.best.spots[0].y) == (traced.places[0].lat, traced.places[0].lon)
