@@ -92,6 +92,11 @@ class AerialMap:
         self.pen.panel((left, top, left + width, top + 25.0), YELLOW, radius=5.0)
         self.pen.text((left + 9.0, top + 12.5), label, 14, INK, "lm")
 
+    def radius(self, place: Place) -> None:
+        """Draw the circle within which a place is taken to lie."""
+        centre, size = self.at_lat_lon(place.lat, place.lon), max(place.radius_m * self._px_per_m, 3.0)
+        self.pen.disc(centre, size, (47, 140, 255, 70), rim=(255, 255, 255, 235), rim_width=1.6)
+
     def marker(self, centre: Point, number: int, best: bool, radius: float = 11.0) -> None:
         """Draw a numbered disc."""
         self.pen.disc((centre[0], centre[1] + 1.2), radius + 2.0, (0, 0, 0, 70))

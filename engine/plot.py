@@ -85,7 +85,7 @@ def _photo(pen: Pen, photo: Photo, answer: Answer, click: Point | None) -> None:
     left, top = (inner.width - width * scale) / 2, (inner.height - height * scale) / 2
     inner.paste(Image.fromarray(photo.pixels), (left, top, left + width * scale, top + height * scale))
     if click is not None:
-        _target(inner, (left + click[0] * scale, top + click[1] * scale))
+        target(inner, (left + click[0] * scale, top + click[1] * scale))
     pen.inset(inner, (x0, y0))
     caption = f"photo, {photo.width_px} x {photo.height_px} px"
     if click is not None:
@@ -93,23 +93,32 @@ def _photo(pen: Pen, photo: Photo, answer: Answer, click: Point | None) -> None:
     pen.text((x0, y1 + 24), caption, 15, _GREY)
 
 
-def _target(pen: Pen, centre: Point) -> None:
-    """A ring with four ticks, open in the middle so that what was clicked stays in sight."""
+def target(pen: Pen, centre: Point, size: float = 1.0) -> None:
+    """Draw a ring with four ticks, open in the middle so that what was clicked stays in sight."""
     x, y = centre
     for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
-        pen.line([(x + 9 * dx, y + 9 * dy), (x + 24 * dx, y + 24 * dy)], ROSE, 2.6, casing=WHITE)
-    pen.disc(centre, 16.6, None, rim=WHITE, rim_width=5.2)
-    pen.disc(centre, 15.4, None, rim=ROSE, rim_width=2.8)
-    pen.disc(centre, 2.6, ROSE, rim=WHITE, rim_width=0.8)
+        pen.line([(x + 9 * size * dx, y + 9 * size * dy), (x + 24 * size * dx, y + 24 * size * dy)], ROSE, 2.6 * size, casing=WHITE)
+    pen.disc(centre, 16.6 * size, None, rim=WHITE, rim_width=5.2 * size)
+    pen.disc(centre, 15.4 * size, None, rim=ROSE, rim_width=2.8 * size)
+    pen.disc(centre, 2.6 * size, ROSE, rim=WHITE, rim_width=0.8 * size)
 
 
 def _aerial(pen: Pen, photo: Photo, answer: Answer, index: GeoIndex, click: Point | None) -> None:
     x0, y0, x1, y1 = _AERIAL
+    pen.inset(aerial_view(photo, answer, index, click, x1 - x0, y1 - y0).pen, (x0, y0))
+    caption = "aerial image:  place and heading,  photo's outline"
+    if answer.found is not None:
+        caption += f";  object at {answer.found.lat:.6f}, {answer.found.lon:.6f}"
+    pen.text((x0, y1 + 24), caption, 15, _GREY)
+
+
+def aerial_view(photo: Photo, answer: Answer, index: GeoIndex, click: Point | None, width: int, height: int) -> AerialMap:
+    """Draw the imagery around an answer's best place, with its radius, heading, outline, and the object; `click` is in decoded pixels."""
     best, segment = answer.places[0], index.segment_of(answer.places[0].tile)
     x, y = from_lat_lon(segment.crs, best.lat, best.lon)
     corners = [] if answer.found is None else [(lat, lon) for lon, lat in answer.found.polygon["coordinates"][0][:-1]]
     shown = [from_lat_lon(segment.crs, *corner) for corner in corners]
-    view = AerialMap(index, segment, *_framed((x, y), min(max(1.3 * best.pose.seen_m, 60.0), 220.0), shown), x1 - x0, y1 - y0)
+    view = AerialMap(index, segment, *framed((x, y), min(max(1.3 * best.pose.seen_m, 60.0), 220.0), shown), width, height)
     outline = view.footprint(best, photo)
     if outline:
         view.pen.dashes([*outline, outline[0]], WHITE, 1.8, casing=(12, 18, 26, 130))
@@ -123,14 +132,10 @@ def _aerial(pen: Pen, photo: Photo, answer: Answer, index: GeoIndex, click: Poin
         view.box(corners, f"{thing.width_m:.1f} x {thing.height_m:.1f} m,  confidence {thing.confidence:.2f}")
     view.scale_bar()
     view.north()
-    pen.inset(view.pen, (x0, y0))
-    caption = "aerial image:  place and heading,  photo's outline"
-    if answer.found is not None:
-        caption += f";  object at {answer.found.lat:.6f}, {answer.found.lon:.6f}"
-    pen.text((x0, y1 + 24), caption, 15, _GREY)
+    return view
 
 
-def _framed(place: Point, size_m: float, corners: Sequence[Point]) -> tuple[float, float, float]:
+def framed(place: Point, size_m: float, corners: Sequence[Point]) -> tuple[float, float, float]:
     """The middle x, y and side of the square that shows a place with `size_m` around it, moved and widened to show an object, too."""
     (x, y), half = place, size_m / 2.0
     if all(max(abs(east - x), abs(north - y)) < 0.9 * half for east, north in corners):
@@ -155,7 +160,9 @@ def _clicked_ground(view: AerialMap, best: Place, segment: Segment, photo: Photo
 def _rivals(pen: Pen, answer: Answer, index: GeoIndex) -> None:
     """The overview with numbered places, their list, and a picture of each of the best five."""
     pen.text((MARGIN, _STRIP_TOP - 12), "best place and rivals", 15, INK, bold=True)
-    width = _overview(pen, answer, index, 330)
+    view = overview(answer, index, 330, _SIDE)
+    width = view.width
+    pen.inset(view.pen, (MARGIN, _STRIP_TOP))
     start = WIDTH - MARGIN - _THUMBS * _SIDE - (_THUMBS - 1) * _GAP
     for number, place in enumerate(answer.places[:_THUMBS], start=1):
         _thumb(pen, index, place, number, answer.places[0], (start + (number - 1) * (_SIDE + _GAP), float(_STRIP_TOP)))
@@ -165,26 +172,27 @@ def _rivals(pen: Pen, answer: Answer, index: GeoIndex) -> None:
         pen.text((left + 18.0, line + 16.0), f"within {place.radius_m:.1f} m,  heading {place.heading_deg:.0f}°", 12, _GREY, "lm")
 
 
-def _overview(pen: Pen, answer: Answer, index: GeoIndex, max_width: int) -> int:
-    """Draw the places that lie near the best on one map; return its width, which follows the shape of what there is to see."""
+def overview(answer: Answer, index: GeoIndex, max_width: int, height: int, radii: bool = False) -> AerialMap:
+    """Draw the places that lie near the best on one map, with their `radii` if asked; its width follows the shape of what there is."""
     best, segment = answer.places[0], index.segment_of(answer.places[0].tile)
-    here = [place for place in answer.places if index.segment_of(place.tile) == segment and _away_m(best, place) < _OVERVIEW_M]
+    here = [place for place in answer.places if index.segment_of(place.tile) == segment and away_m(best, place) < _OVERVIEW_M]
     spots = np.array([from_lat_lon(segment.crs, place.lat, place.lon) for place in here])
     west, south, east, north = segment.bounds
     low, high = spots.min(axis=0) - 90.0, spots.max(axis=0) + 90.0
-    height_m = max(high[1] - low[1], (high[0] - low[0]) * _SIDE / max_width, 240.0)
-    width_m = min(max(high[0] - low[0], 1.6 * height_m, 240.0), max(east - west, high[0] - low[0]), height_m * max_width / _SIDE)
-    width = int(max(round(_SIDE * width_m / height_m), _SIDE))
+    height_m = max(high[1] - low[1], (high[0] - low[0]) * height / max_width, 240.0)
+    width_m = min(max(high[0] - low[0], 1.6 * height_m, 240.0), max(east - west, high[0] - low[0]), height_m * max_width / height)
+    width = int(max(round(height * width_m / height_m), height))
     # Stay on the imagery where it is larger than the map.
     x = float(np.clip((low[0] + high[0]) / 2.0, *_room(west, east, width_m)))
     y = float(np.clip((low[1] + high[1]) / 2.0, *_room(south, north, height_m)))
-    view = AerialMap(index, segment, x, y, height_m * width / _SIDE, width, _SIDE)
+    view = AerialMap(index, segment, x, y, height_m * width / height, width, height)
     for number, place in reversed(list(enumerate(answer.places, start=1))):
         if place in here:
+            if radii:
+                view.radius(place)
             view.marker(view.at_lat_lon(place.lat, place.lon), number, number == 1)
     view.scale_bar()
-    pen.inset(view.pen, (MARGIN, _STRIP_TOP))
-    return width
+    return view
 
 
 def _room(low: float, high: float, size: float) -> tuple[float, float]:
@@ -203,12 +211,13 @@ def _thumb(pen: Pen, index: GeoIndex, place: Place, number: int, best: Place, co
         pen.panel((corner[0] - 2, corner[1] - 2, corner[0] + _SIDE + 2, corner[1] + _SIDE + 2), None, radius=2.0, rim=BLUE)
     score = f"{place.score:.3f}"
     pen.text((corner[0], corner[1] + _SIDE + 25), score, 17, INK, bold=True)
-    away = _away_m(best, place)
+    away = away_m(best, place)
     words = "best" if number == 1 else f"{away:.0f} m away" if away < 1000.0 else f"{away / 1000.0:,.0f} km away"
     pen.text((corner[0] + _SIDE, corner[1] + _SIDE + 25), words, 14, _GREY, "rs")
 
 
-def _away_m(best: Place, place: Place) -> float:
+def away_m(best: Place, place: Place) -> float:
+    """Return how far two places lie apart, in metres."""
     return distance_m(best.lat, best.lon, place.lat, place.lon)
 
 

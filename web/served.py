@@ -7,9 +7,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 
+from crossgeo.engine.mosaic import SmallBlocks
 from crossgeo.engine.search import GeoSearch
 from crossgeo.errors import UsageError
-from crossgeo.web.mosaic import SmallBlocks
 from crossgeo.web.problems import Problem
 from crossgeo.web.standin import Answering, LiveSearch
 

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossgeo import geodesy
+from crossgeo.engine.mosaic import Mosaic, SmallBlocks, mosaic_over
 from crossgeo.indexer.block_store import Mask, Pixels
 from crossgeo.indexer.index import GeoIndex, Segment
 from crossgeo.indexer.places import LAT_LON
 from crossgeo.web.mercator import TILE_PX, MapTile
-from crossgeo.web.mosaic import Mosaic, SmallBlocks, mosaic_over
 
 Format = Literal["jpg", "webp"]
 Values = NDArray[np.floating[Any]]

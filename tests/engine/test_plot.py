@@ -15,7 +15,7 @@ from crossgeo.engine.aerial_map import NO_IMAGERY, AerialMap
 from crossgeo.engine.pen import Pen
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import Answer, FoundObject, Place
-from crossgeo.engine.plot import _framed, draw_answer, save_plot
+from crossgeo.engine.plot import framed, draw_answer, save_plot
 from crossgeo.engine.pose import DronePose
 from crossgeo.engine.search import GeoSearch
 from crossgeo.errors import LimitError, UsageError
@@ -89,9 +89,9 @@ def test_the_box_stands_where_the_object_lies(index: GeoIndex, ground: Any) -> N
 
 
 def test_the_map_shows_place_and_object_however_far_apart() -> None:
-    assert _framed((10.0, 20.0), 60.0, []) == (10.0, 20.0, 60.0)
-    assert _framed((10.0, 20.0), 60.0, [(30.0, 20.0), (36.0, 26.0)]) == (10.0, 20.0, 60.0)
-    x, y, side = _framed((10.0, 20.0), 60.0, [(70.0, 20.0), (76.0, 26.0)])
+    assert framed((10.0, 20.0), 60.0, []) == (10.0, 20.0, 60.0)
+    assert framed((10.0, 20.0), 60.0, [(30.0, 20.0), (36.0, 26.0)]) == (10.0, 20.0, 60.0)
+    x, y, side = framed((10.0, 20.0), 60.0, [(70.0, 20.0), (76.0, 26.0)])
     for east, north in ((10.0, 20.0), (76.0, 26.0)):
         assert max(abs(east - x), abs(north - y)) < 0.49 * side
     assert 60.0 < side < 100.0

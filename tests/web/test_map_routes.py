@@ -13,9 +13,9 @@ from PIL import Image
 from shapely.geometry import Point, shape
 from starlette.testclient import TestClient
 
+from crossgeo.engine.mosaic import SmallBlocks
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.web.mercator import TILE_PX, MapTile, zoom_for
-from crossgeo.web.mosaic import SmallBlocks
 from crossgeo.web.tiles import draw
 
 MIDDLE = (363_150.0, 3_057_450.0)
@@ -66,7 +66,7 @@ def test_low_zooms_show_the_imagery_from_few_blocks(index: GeoIndex, monkeypatch
 
 
 def test_a_large_area_is_sampled(index: GeoIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("crossgeo.web.mosaic.MOST_BLOCKS", 2)
+    monkeypatch.setattr("crossgeo.engine.mosaic.MOST_BLOCKS", 2)
     lat, lon = index.lat_lon([0])[0]
     drawn = draw(index, tile_at(lat, lon, 14)[0], SmallBlocks())
     assert drawn is not None
