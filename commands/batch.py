@@ -28,9 +28,9 @@ def batch(
     """Locate every photo of a folder; one bad photo never stops it, and the same command goes on after an interruption."""
     options = asked.options()
     from crossgeo.engine.batch import photos_in, run_batch
-    from crossgeo.engine.output import writer_for
+    from crossgeo.engine.output import check_output
 
-    writer_for(output)
+    check_output(output)
     outputs.check_file(output, "--output")
     photos = photos_in(folder)
     with asked.open(running.options(build=len(photos) >= WORTH_BUILDING)) as search, console.Progress("locating", "photos") as shown:

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -52,6 +53,12 @@ def _unavailable(reason: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def ogrinfo() -> str:
+    """Return the system's GDAL, which is another than the one that wrote; without it skip, or fail in CI."""
+    return shutil.which("ogrinfo") or _unavailable("GDAL's ogrinfo is not installed (Debian: gdal-bin)")
 
 
 @pytest.fixture

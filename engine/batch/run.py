@@ -11,7 +11,7 @@ from pathlib import Path
 from crossgeo.engine.batch.item import BatchItem
 from crossgeo.engine.batch.journal import Journal
 from crossgeo.engine.batch.progress import BatchProgress, BatchReport, Tally, status_of
-from crossgeo.engine.output import Record, write_records, writer_for
+from crossgeo.engine.output import Record, check_output, write_records
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import error_json
 from crossgeo.engine.question import BatchOptions
@@ -45,7 +45,7 @@ def run_batch(
     search.check(o.top, o.heading_deg, o.fov_deg, o.height_m, o.near, o.radius_m, o.use_exif_position, o.tilt_deg, o.kind, *filters)
     outs = (out,) if isinstance(out, Path) else tuple(out)
     for path in outs:
-        writer_for(path)
+        check_output(path)
         if path.exists() and not overwrite:
             raise UsageError(f"{path}: exists already; choose another name or ask to overwrite it")
         if not path.parent.is_dir():

@@ -1,0 +1,53 @@
+"""Writing many answers to files, each in the format that its suffix names, published whole or not at all (docs/formats.md, Answers)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+from crossgeo import disk
+from crossgeo.engine.output.rows import Record
+from crossgeo.errors import LimitError, StoreError, UsageError
+
+__all__ = ["SUFFIXES", "Record", "check_output", "write_records"]
+
+_WRITERS = {  # by suffix: module, function, what it needs beyond the program's own libraries
+    ".geojson": ("text", "write_geojson", ()),
+    ".json": ("text", "write_geojson", ()),
+    ".jsonl": ("text", "write_jsonl", ()),
+    ".ndjson": ("text", "write_jsonl", ()),
+    ".csv": ("text", "write_csv", ()),
+    ".kml": ("kml", "write_kml", ()),
+    ".gpx": ("gpx", "write_gpx", ()),
+    ".parquet": ("geoparquet", "write_geoparquet", ("pyarrow",)),
+    ".geoparquet": ("geoparquet", "write_geoparquet", ("pyarrow",)),
+    ".gpkg": ("geopackage", "write_geopackage", ("pyogrio",)),
+}
+SUFFIXES = tuple(_WRITERS)
+
+
+def check_output(path: Path) -> None:
+    """Raise UsageError for a name whose suffix is no format, or one whose library is not installed."""
+    suffix = path.suffix.lower()
+    if suffix not in _WRITERS:
+        raise UsageError(f"{path}: no format is called {suffix or 'nothing'!r}; end the name in one of {', '.join(SUFFIXES)}")
+    for library in _WRITERS[suffix][2]:
+        if find_spec(library) is None:
+            raise UsageError(f"{path}: {suffix} files are written by {library}, which is not installed: pip install 'crossgeo[vectors]'")
+
+
+def write_records(path: Path, records: Iterable[Record]) -> None:
+    """Write records in the format of the path's suffix; the file appears only when it is complete and on disk, in place of an older one.
+
+    Raises what `check_output` raises, LimitError when the disk is full.
+    """
+    check_output(path)
+    module, function, _ = _WRITERS[path.suffix.lower()]
+    write: Callable[[Path, Iterable[Record]], None] = getattr(import_module(f"crossgeo.engine.output.{module}"), function)
+    try:
+        with disk.replacing(path) as temporary:
+            write(temporary, records)
+    except StoreError as error:  # of an index it would be damage; here it is a disk that does not take a file
+        raise LimitError(f"{path}: cannot be written; look at the disk, or choose another place") from error
