@@ -1,61 +1,135 @@
-"""From an upload to its answer: decoded, put in the queue of its index, waited for as long as somebody listens."""
+"""From an upload to its answer: decoded in a process with limits, put in the queue of its index, waited for while somebody listens."""
 
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import Future
-from typing import Any
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
 
 from fastapi import Request
 
+from crossgeo.engine.decoder import Decoder
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import Answer
-from crossgeo.errors import LimitError
+from crossgeo.engine.question import BatchOptions
+from crossgeo.errors import GeoError, LimitError
+from crossgeo.web.metrics import Metrics, Reading
 from crossgeo.web.problems import Problem
-from crossgeo.web.questions import Question
-from crossgeo.web.served import Indexes
+from crossgeo.web.served import Indexes, Served
 from crossgeo.web.settings import Limits
+
+Points = tuple[tuple[float, float], ...]
 
 
 class Asker:
-    """Asks the indexes that are served."""
+    """Asks the indexes that are served; of one event loop, a context manager."""
 
-    def __init__(self, indexes: Indexes, limits: Limits) -> None:
-        self.indexes, self.limits = indexes, limits
+    def __init__(self, indexes: Indexes, limits: Limits, metrics: Metrics) -> None:
+        self.indexes, self.limits, self._metrics = indexes, limits, metrics
+        self._decoder = Decoder(limits.decoders, limits.decode_s)
+        self._readers = ThreadPoolExecutor(limits.decoders, thread_name_prefix="decoding")
+        self._decoding = 0  # photos that are being decoded, or wait for that
+        self._pixel_bytes = 0  # of decoded photos that wait, or are being answered
 
-    async def ask(self, request: Request, data: bytes, name: str, question: Question) -> tuple[dict[str, Any], dict[str, float]]:
-        """Return the answer's JSON, and what each stage took in milliseconds."""
-        served, options, points = self.indexes.named(question.index), question.options(), question.points()
-        photo = await asyncio.to_thread(Photo.read, data, self.limits.photo_px, name)
-        for point in points:
-            photo.check_point(point)
+    def __enter__(self) -> Asker:
+        self._readers.submit(self._decoder.warm)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._decoder.close()
+        self._readers.shutdown(cancel_futures=True)
+
+    def check_room(self) -> None:
+        """Raise Problem where no index takes more questions: better before an upload than after it."""
+        if all(served.answering.stats().waiting >= self.limits.waiting for served in self.indexes):
+            raise _busy(f"{self.limits.waiting} questions are waiting, which is the limit; ask again later")
+
+    async def photo(self, source: IO[bytes] | Path, name: str) -> Photo:
+        """Decode an upload, or a file that was one; raise what `Decoder.read` does, Problem where too many photos wait for that."""
+        if self._decoding >= self.limits.decoders + self.limits.waiting:
+            raise _busy("too many photos are waiting to be decoded; ask again later")
+        self._decoding += 1
         try:
-            if len(points) > 1:
-                future = served.answering.submit(photo, None, options, points=points)
-            else:
-                future = served.answering.submit(photo, points[0] if points else None, options)
-        except LimitError as error:
-            raise Problem("busy", str(error), retry_after_s=5) from error
-        answer = await self._answered(request, future)
-        return answer.to_json(), answer.timings_ms
+            return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, source, name)
+        finally:
+            self._decoding -= 1
 
-    async def _answered(self, request: Request, future: Future[Answer]) -> Answer:
-        """Wait for an answer; a question is taken back when who asked it has left, or has waited for too long."""
+    def _read(self, source: IO[bytes] | Path, name: str) -> Photo:
+        data = source.read_bytes() if isinstance(source, Path) else source.read()  # here, so that few uploads are in memory
+        return self._decoder.read(data, name, self.limits.photo_px)
+
+    async def answer(
+        self, served: Served, photo: Photo, points: Points, options: BatchOptions, left: Callable[[], Any] | None = None
+    ) -> Answer:
+        """Ask, and wait for the answer; Problem `busy` where too many wait, `slow` where it takes too long.
+
+        `left` is awaited beside it: when it returns, as after too long a time, the question is taken back.
+        """
+        with self._holding(photo):
+            told = asdict(options)
+            try:
+                if len(points) > 1:
+                    future = served.answering.run(lambda search: search.query(photo, **told, points=points))
+                else:
+                    future = served.answering.submit(photo, points[0] if points else None, options)
+            except LimitError as error:
+                raise _busy(str(error)) from error
+            try:
+                answer = await self._answered(future, left)
+            except GeoError:
+                self._metrics.photo(served.name, "error", {})
+                raise
+        self._metrics.photo(served.name, answer.status, answer.timings_ms)
+        return answer
+
+    def readings(self) -> Iterator[Reading]:
+        """Yield what is to be read of queues and generations."""
+        yield "geo_decoding", "Photos that are being decoded or wait for that", {}, self._decoding
+        yield "geo_waiting_pixel_bytes", "Bytes of decoded photos that wait or are being answered", {}, self._pixel_bytes
+        for served in self.indexes:
+            index, queue, live = {"index": served.name}, served.answering.stats(), served.live.stats()
+            yield "geo_questions_waiting", "Questions that wait for a worker", index, queue.waiting
+            yield "geo_questions_busy", "Workers that answer", index, queue.busy
+            yield "geo_workers", "Workers", index, queue.workers
+            yield "geo_questions_refused", "Questions that were refused because too many waited", index, queue.refused
+            yield "geo_index_generation", "The generation that answers", index, live.generation
+            yield "geo_index_behind", "1 where the newest generation could not be opened", index, live.trouble is not None
+
+    @contextmanager
+    def _holding(self, photo: Photo) -> Iterator[None]:
+        if self._pixel_bytes and self._pixel_bytes + photo.pixels.nbytes > self.limits.pixel_bytes:
+            raise _busy("the photos that wait take all the memory that there is for them; ask again later")
+        self._pixel_bytes += photo.pixels.nbytes
+        try:
+            yield
+        finally:
+            self._pixel_bytes -= photo.pixels.nbytes
+
+    async def _answered(self, future: Future[Answer], left: Callable[[], Any] | None) -> Answer:
         answer = asyncio.wrap_future(future)
-        left = asyncio.ensure_future(_left(request))
+        waiting: set[asyncio.Future[Any]] = {answer}
+        if left is not None:
+            waiting.add(asyncio.ensure_future(left()))
         try:
-            waiting: set[asyncio.Future[Any]] = {answer, left}
             await asyncio.wait(waiting, timeout=self.limits.answer_s, return_when=asyncio.FIRST_COMPLETED)
             if answer.done():
                 return answer.result()
-            raise Problem("busy", f"there was no answer within {self.limits.answer_s:g} s; ask again later", retry_after_s=30)
+            raise Problem("slow", f"there was no answer within {self.limits.answer_s:g} s; ask again later", retry_after_s=30)
         finally:
-            left.cancel()
-            if not answer.done():
-                answer.cancel()
+            for task in waiting:
+                task.cancel()
 
 
-async def _left(request: Request) -> None:
+async def left(request: Request) -> None:
     """Return when the client has closed the connection."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def _busy(detail: str) -> Problem:
+    return Problem("busy", detail, retry_after_s=5)

@@ -13,7 +13,8 @@ from fastapi.responses import JSONResponse, Response
 
 from crossgeo.web.coverage import coverage, summary
 from crossgeo.web.mercator import MAX_ZOOM, MapTile
-from crossgeo.web.problems import Problem, documented
+from crossgeo.web.problems import Problem, ends
+from crossgeo.web.schemas import answers, ref
 from crossgeo.web.served import Indexes, Served
 from crossgeo.web.tiles import MEDIA_TYPES, Format, draw, encode, etag_of
 
@@ -54,16 +55,21 @@ def map_routes(indexes: Indexes) -> APIRouter:
     """Return the routes of the map over the indexes that are served."""
     routes = APIRouter(prefix="/v1", tags=["map"])
     drawn, limiter = DrawnTiles(), anyio.CapacityLimiter(DRAWERS)
-    unknown = documented("not-found", "validation")
+    unknown = ends("not-found", "validation")
 
-    @routes.get("/indexes", summary="The indexes that are served")
+    @routes.get("/indexes", summary="The indexes that are served", responses={**answers(200, "Indexes", ref("Indexes")), **ends()})
     async def list_indexes() -> JSONResponse:
         def all_of_them() -> list[dict[str, Any]]:
             return [_summary(served) for served in indexes]
 
         return JSONResponse({"indexes": await anyio.to_thread.run_sync(all_of_them)}, headers={"Cache-Control": _ASK_AGAIN})
 
-    @routes.get("/coverage", summary="The ground of an index, as GeoJSON", responses=unknown, response_class=_GeoJson)
+    @routes.get(
+        "/coverage",
+        summary="The ground of an index, as GeoJSON",
+        responses={**answers(200, "A FeatureCollection", ref("Coverage"), "application/geo+json"), **unknown},
+        response_class=_GeoJson,
+    )
     async def outline(index: Name = None) -> Response:
         return _GeoJson(await anyio.to_thread.run_sync(_coverage, indexes.named(index)), headers={"Cache-Control": _ASK_AGAIN})
 

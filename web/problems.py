@@ -47,8 +47,10 @@ KINDS: Mapping[str, Kind] = {
     "misdirected": Kind(421, "The request is for another host"),
     "too-many-requests": Kind(429, "Too many requests from one client"),
     "headers-too-large": Kind(431, "The headers are too large"),
+    "storage": Kind(507, "There is no room on the disk"),
     "internal": Kind(500, "The service has a bug"),
     "busy": Kind(503, "Too many questions are waiting"),
+    "slow": Kind(503, "The answer took too long"),
     "stopping": Kind(503, "The service is being stopped"),
     "store": Kind(503, "The index is damaged"),
     "weights": Kind(503, "The weights are missing or damaged"),
@@ -101,6 +103,17 @@ def response(problem: Problem, request_id: str | None, headers: Mapping[str, str
         more["WWW-Authenticate"] = 'Bearer realm="crossgeo"'
     body = body_of(problem.code, problem.detail, request_id)
     return JSONResponse(body, KINDS[problem.code].status, more, media_type=MEDIA_TYPE)
+
+
+_ANYWHERE = (
+    "bad-request", "unauthorized", "forbidden", "cross-origin", "timeout", "misdirected", "too-many-requests", "headers-too-large",
+    "internal", "busy", "stopping",
+)  # fmt: skip
+
+
+def ends(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """Return OpenAPI's `responses` for the problems that any address may end in, and for those of one route."""
+    return documented(*_ANYWHERE, *codes)
 
 
 def documented(*codes: str) -> dict[int | str, dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from starlette.datastructures import FormData, UploadFile
 
-from crossgeo.engine.batch import BatchOptions
+from crossgeo.engine.question import BatchOptions
 from crossgeo.errors import UsageError
 from crossgeo.indexer.filters import Filters
 from crossgeo.web.problems import Problem, faults
@@ -70,11 +70,13 @@ class Question(BaseModel):
         )  # fmt: skip
 
 
-def question_of(form: FormData, files: tuple[str, ...]) -> tuple[Question, dict[str, list[UploadFile]]]:
-    """Return a form's question, and its files by field; raise Problem where a field is missing, unknown or wrong."""
+def question_of(form: FormData, files: tuple[str, ...], others: tuple[str, ...] = ()) -> tuple[Question, dict[str, list[UploadFile]]]:
+    """Return a form's question and its files by field, but not the fields `others`; raise Problem where one is unknown or wrong."""
     found: dict[str, list[UploadFile]] = {}
     said: dict[str, Any] = {}
     for name, value in form.multi_items():
+        if name in others:
+            continue
         if name in files:
             if not isinstance(value, UploadFile):
                 raise Problem("validation", f"{name}: is text; send it as a file, with a file name")

@@ -4,23 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from crossgeo.engine.answering import Answering
+from crossgeo.engine.live import LiveSearch
 from crossgeo.engine.mosaic import SmallBlocks
 from crossgeo.engine.search import GeoSearch
 from crossgeo.errors import UsageError
 from crossgeo.web.problems import Problem
-from crossgeo.web.standin import Answering, LiveSearch
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How indexes are opened."""
+
+    open: Callable[[Path], GeoSearch]
+    warm: Callable[[GeoSearch], object] | None = None  # called with each generation before it answers
+    workers: int | None = None  # of each index; None: as many as there are processors
+    waiting: int = 64  # questions of each index
+    every_s: float = 2.0  # how often a newer generation is looked for
 
 
 class Served:
     """One index."""
 
-    def __init__(self, name: str, path: Path, open: Callable[[Path], GeoSearch], workers: int | None, waiting: int) -> None:
+    def __init__(self, name: str, path: Path, how: Opening) -> None:
         self.name, self.path = name, path
-        self.live = LiveSearch(path, open)
-        self.answering = Answering(self.live, workers=workers, max_waiting=waiting)
+        self.live = LiveSearch(path, how.open, how.warm, how.every_s)
+        self.answering = Answering(self.live, how.workers, max_waiting=how.waiting)
         self._small: tuple[str, SmallBlocks] | None = None
 
     @contextmanager
@@ -41,15 +54,15 @@ class Served:
 class Indexes:
     """All of them; a context manager."""
 
-    def __init__(self, paths: Mapping[str, Path], open: Callable[[Path], GeoSearch], workers: int | None = None, waiting: int = 64) -> None:
-        """Open each index by `open`; raise what that does, and UsageError where there is none."""
+    def __init__(self, paths: Mapping[str, Path], how: Opening) -> None:
+        """Open each index; raise what opening does, and UsageError where there is none."""
         if not paths:
             raise UsageError("there is no index to serve; name one")
         self._closing = ExitStack()
         self._by_name: dict[str, Served] = {}
         with ExitStack() as opened:
             for name, path in paths.items():
-                served = self._by_name[name] = Served(name, path, open, workers, waiting)
+                served = self._by_name[name] = Served(name, path, how)
                 opened.callback(served.close)
             self._closing = opened.pop_all()
 

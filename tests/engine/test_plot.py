@@ -15,7 +15,7 @@ from crossgeo.engine.aerial_map import NO_IMAGERY, AerialMap
 from crossgeo.engine.pen import Pen
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import Answer, FoundObject, Place
-from crossgeo.engine.plot import framed, draw_answer, save_plot
+from crossgeo.engine.plot import draw_answer, framed, save_plot
 from crossgeo.engine.pose import DronePose
 from crossgeo.engine.search import GeoSearch
 from crossgeo.errors import LimitError, UsageError
