@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from crossgeo.engine.evidence import Evidence
 from crossgeo.engine.pose import Pose
 from crossgeo.errors import GeoError
 
@@ -122,6 +123,7 @@ class Answer:
     timings_ms: dict[str, float] = field(default_factory=dict)  # milliseconds by stage and in "total"
     notes: tuple[str, ...] = ()  # what was guessed, ignored or is not to be relied on, a line each for people
     objects: tuple[Clicked, ...] = ()  # of several points, in their order; `found` is then the first one's
+    evidence: Evidence | None = None  # what the confidence was judged from; None without a place
 
     def to_json(self) -> dict[str, Any]:
         """Return the one JSON of an answer (docs/formats.md, Answers)."""
@@ -132,6 +134,7 @@ class Answer:
             "object": self.found.to_json() if self.found else None,
             **({"objects": [clicked.to_json() for clicked in self.objects]} if self.objects else {}),
             "notes": list(self.notes),
+            "evidence": self.evidence.to_json() if self.evidence else None,
             "index": {"generation": self.generation, "model": self.model},
             "timings_ms": {stage: round(took, 1) for stage, took in self.timings_ms.items()},
         }

@@ -21,6 +21,7 @@ from crossgeo.engine.camera import Camera, Kind, camera_of, check_known, without
 from crossgeo.engine.cells import MEMORY_BYTES as CELL_BYTES
 from crossgeo.engine.clicks import Standing, at_point, at_points, checked
 from crossgeo.engine.describe import Describer, EgoTRDescriber
+from crossgeo.engine.evidence_of import evidence_of
 from crossgeo.engine.feature_cache import CELLS, DISK_BYTES, FeatureCache
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.kinds import looks_like_street
@@ -292,6 +293,7 @@ class GeoSearch:
         if best.spots:
             with timed(timings, "fine"):
                 best.spots[0] = next(iter(inside(selection, [self._turned_finely(picture, best)])), best.spots[0])
+        best = replace(best, evidence=evidence_of(self.index, picture, best.kind, best.spots, len(best.poses)))
         turned = self._against_compass(best, camera)
         if turned is not None and best.status == "located":
             best = replace(best, status="ambiguous")
@@ -394,7 +396,8 @@ class GeoSearch:
         places = tuple(self._with_source(spot, _place(spot, found.camera)) for spot in found.spots[:top])
         describer = self.matchers[found.kind].describer
         model = str(describer.card.get("name", describer.identity.name))
-        return Answer(photo.name, found.status, places, thing, self.index.manifest.generation, model, timings, tuple(notes), tuple(objects))
+        generation, said = self.index.manifest.generation, tuple(notes)
+        return Answer(photo.name, found.status, places, thing, generation, model, timings, said, tuple(objects), found.evidence)
 
     def _with_source(self, spot: Spot, place: Place) -> Place:
         """The place with the imagery that answered."""

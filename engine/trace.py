@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from crossgeo.engine.camera import Camera, Kind
 from crossgeo.engine.clicks import Standing
+from crossgeo.engine.evidence import Evidence
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.place import Status
 from crossgeo.engine.pose import Pose
@@ -20,6 +21,7 @@ class Found:
     status: Status
     kind: Kind
     poses: tuple[Pose, ...] = ()  # that were tried: a street photo without ground has none
+    evidence: Evidence | None = None  # once the places are settled
 
 
 @dataclass

@@ -20,7 +20,7 @@ def test_json_is_the_one_object_of_the_format(city: Any, geo: Any) -> None:
     done = geo("query", city.photo, "--index", city.index, "--point", "160,120", "--top", "3", "--json", *city.weights)
     assert done.exit_code == 0, done.output
     answer = json.loads(done.stdout)
-    assert set(answer) == {"photo", "status", "places", "object", "notes", "index", "timings_ms"}
+    assert set(answer) == {"photo", "status", "places", "object", "notes", "evidence", "index", "timings_ms"}
     assert answer["photo"] == "photo.jpg"
     assert 1 <= len(answer["places"]) <= 3
     assert {"lat", "lon", "radius_m", "heading_deg", "score", "tile"} <= set(answer["places"][0])
@@ -94,7 +94,7 @@ def test_a_place_far_from_the_index_is_outside_its_coverage(city: Any, geo: Any,
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout) | {"timings_ms": None} == {
         "photo": "photo.jpg", "status": "outside_coverage", "places": [], "object": None, "notes": [],
-        "index": {"generation": 1, "model": "untrained-egotr"}, "timings_ms": None,
+        "evidence": None, "index": {"generation": 1, "model": "untrained-egotr"}, "timings_ms": None,
     }  # fmt: skip
     missed = geo(*arguments, "--json", "--fail-on-miss")
     assert missed.exit_code == 10

@@ -206,7 +206,7 @@ def test_several_points_have_an_object_or_an_error_each(search: GeoSearch, groun
     assert answer.found == first.found
     assert (sky.found, outside.found) == (None, None)
     written = answer.to_json()
-    assert list(written) == ["photo", "status", "places", "object", "objects", "notes", "index", "timings_ms"]
+    assert list(written) == ["photo", "status", "places", "object", "objects", "notes", "evidence", "index", "timings_ms"]
     assert written["objects"][0] == {"point": [100.0, 20.0], "object": written["object"], "notes": []}
     assert [one["error"]["message"] for one in written["objects"][1:3]] == [str(sky.error), str(outside.error)]
     assert "sky" in str(sky.error) and "300,20 is outside the photo" in str(outside.error)

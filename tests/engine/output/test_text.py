@@ -31,10 +31,11 @@ def test_the_json_of_an_answer_is_the_documented_one(answers: list[Record]) -> N
             "width_m": 12.35, "height_m": 9.0, "confidence": 0.8765, "bearing_deg": None,
         },
         "notes": [],
+        "evidence": None,
         "index": {"generation": 3, "model": "egotr"},
         "timings_ms": {"total": 12.3},
     }  # fmt: skip
-    assert list(answers[0]) == ["photo", "status", "places", "object", "notes", "index", "timings_ms"]
+    assert list(answers[0]) == ["photo", "status", "places", "object", "notes", "evidence", "index", "timings_ms"]
     assert (answers[1]["object"], answers[1]["notes"]) == (None, ["one was guessed", "another, too"])
     assert answers[3] == {"photo": "d.jpg", "error": {"type": "InputError", "message": "d.jpg: cut short"}}
 
