@@ -2,8 +2,9 @@
 
 These names are what programs need; each is loaded when it is first used, so that `import crossgeo` is quick and loads no torch.
 
-- `build_index` and `GeoSearch` do what `geo index build` and `geo query` do.
-- `Answer`, `Place` and `FoundObject` are what comes out, `GeoIndex` is the imagery itself, `GeoError` what went wrong.
+- `build_index`, `GeoSearch` and `run_batch` do what `geo index build`, `geo query` and `geo batch` do.
+- `Answer`, `Place` and `FoundObject` are what comes out, `BatchItem` is what goes into a batch, `GeoIndex` is the imagery itself, and
+  `GeoError` what went wrong.
 
 All else is below `crossgeo.engine`, `crossgeo.indexer` and so on; docs/architecture.md is the map of it.
 """
@@ -14,15 +15,18 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Answer",
+    "BatchItem",
     "FoundObject",
     "GeoError",
     "GeoIndex",
     "GeoSearch",
     "Place",
     "build_index",
+    "run_batch",
 ]
 
 if TYPE_CHECKING:
+    from crossgeo.engine.batch import BatchItem, run_batch
     from crossgeo.engine.build import build_index
     from crossgeo.engine.place import Answer, FoundObject, Place
     from crossgeo.engine.search import GeoSearch
@@ -31,12 +35,14 @@ if TYPE_CHECKING:
 else:
     _HOMES = {
         "Answer": "engine.place",
+        "BatchItem": "engine.batch",
         "FoundObject": "engine.place",
         "GeoError": "errors",
         "GeoIndex": "indexer.index",
         "GeoSearch": "engine.search",
         "Place": "engine.place",
         "build_index": "engine.build",
+        "run_batch": "engine.batch",
     }
 
     def __getattr__(name):

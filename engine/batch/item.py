@@ -13,16 +13,26 @@ from crossgeo.errors import GeoError
 
 @dataclass(frozen=True)
 class BatchItem:
-    """One photo to ask about; `name` is how answers call it. What is given here wins over what is asked of all, `BatchOptions`."""
+    """One photo to ask about. What is given here wins over what is asked of all, `BatchOptions`; None is "not known of this one".
 
-    path: Path
-    name: str
+    ```python
+    from pathlib import Path
+
+    from crossgeo import BatchItem
+
+    items = [BatchItem(photo, photo.name) for photo in sorted(Path("photos").glob("*.jpg"))]
+    clicked = BatchItem(Path("photo.jpg"), "photo.jpg", points=((512, 384), (100, 80)), heading_deg=90.0)
+    ```
+    """
+
+    path: Path  # the file
+    name: str  # how answers call it
     points: tuple[tuple[float, float], ...] = ()  # x, y in its upright full-size pixels; one is `object`, several are `objects`
-    heading_deg: float | None = None
-    fov_deg: float | None = None
-    height_m: float | None = None
-    tilt_deg: float | None = None
-    kind: Kind | None = None
+    heading_deg: float | None = None  # of a drone photo's upper edge or a street photo's middle column, clockwise from true north
+    fov_deg: float | None = None  # horizontal; 360 is a panorama
+    height_m: float | None = None  # of the camera above ground
+    tilt_deg: float | None = None  # from straight down
+    kind: Kind | None = None  # "drone" or "street"
     near: tuple[float, float] | None = None  # lat, lon
     radius_m: float | None = None  # around `near`, or around what is asked of all
     id: str | None = None  # the caller's own

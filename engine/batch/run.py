@@ -36,8 +36,16 @@ def run_batch(
     A run that is stopped, by Ctrl-C or `kill -9`, leaves `OUT.partial.jsonl` beside the first of them; the same call goes on from there and
     retries failed items. Without any `out` nothing is kept. `progress` is told after each item, and at once of those that are taken over;
     `each(number, record)` gets every record, in the items' order, as soon as it and all before it are there; what either raises stops the
-    batch as Ctrl-C does. Raises UsageError for options that fit no photo, or when an `out` exists and `overwrite` is not set,
-    MismatchError when the journal is of another index, model or question.
+    batch as Ctrl-C does. Returns how many there were, how many failed and how many were taken over.
+
+    Raises UsageError for options that fit no photo, or when an `out` exists and `overwrite` is not set, MismatchError when the journal is
+    of another index, model or question, LimitError for a full disk; a photo that cannot be read raises nothing: its record has `error`.
+
+    ```python
+    with GeoSearch.open("city.geo") as search:
+        report = run_batch(search, items, Path("results.geojson"))
+    print(f"{report.total - report.failed} of {report.total} photos answered")
+    ```
     """
     options = options or BatchOptions()
     o = options
