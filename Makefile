@@ -8,12 +8,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 GOAL := $(firstword $(MAKECMDGOALS) demo)
 
-.PHONY: help demo test install clean
+.PHONY: help demo test docs install clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo     set up, then locate photos of a made-up town (and of real imagery, if GEO_DATA or ../shared/data is there)"
 	@echo "make test     set up, then ruff, mypy, import-linter and every test"
+	@echo "make docs     set up, then run the notebooks and build the documentation into site/ (open site/index.html)"
 	@echo "make install  set up only, into $(VENV)"
 	@echo "make clean    remove what these made, $(VENV) too"
 	@echo "Another Python: make demo PYTHON=python3.12. Options for pip: make demo PIP_ARGS='...'"
@@ -26,6 +27,10 @@ test: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+docs: $(STAMP)
+	$(BIN)/python docs/_hooks/run_notebooks.py build/notebooks docs/notebooks/*.ipynb
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 install: $(STAMP)
 
@@ -42,4 +47,4 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist demo-out *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build dist site demo-out *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
