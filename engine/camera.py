@@ -80,7 +80,7 @@ def camera_of(
         _check_street_height(height_m)
     fov = fov_deg if fov_deg is not None else exif.panorama_deg or (360.0 if around else exif.fov_deg)
     return Camera(
-        heading_deg if heading_deg is not None else exif.heading_deg,
+        heading_deg if heading_deg is not None or exif.heading_is_answer else exif.heading_deg,
         heading_deg is None and exif.heading_is_magnetic,
         fov,
         height_m if height_m is not None else exif.height_m,

@@ -15,6 +15,7 @@ _MAKE, _MODEL = 0x010F, 0x0110
 _FOCAL_MM, _FOCAL_35MM, _PIXELS_X, _PIXELS_Y = 0x920A, 0xA405, 0xA002, 0xA003
 _GPS_LAT_REF, _GPS_LAT, _GPS_LON_REF, _GPS_LON, _GPS_DIRECTION_REF, _GPS_DIRECTION = 1, 2, 3, 4, 16, 17
 _FULL_FRAME_DIAGONAL_MM = 43.2666
+_SAME_DEG = 0.06  # XMP has the heading to a tenth of a degree
 _XMP_LIMIT_BYTES = 1 << 20
 _MOST_TILT_DEG = 45.0  # of a panorama's camera; more is another convention, or a mistake
 _XMP_NUMBER = rb"""\b%s:%s\s*(?:=\s*["']|>)\s*([+-]?\d+(?:\.\d+)?)"""
@@ -36,6 +37,7 @@ class PhotoExif:
     lon: float | None = None
     heading_deg: float | None = None  # of the photo's upper edge (or its view), clockwise from true north
     heading_is_magnetic: bool = False  # the heading is against magnetic north, so off by the local declination
+    heading_is_answer: bool = False  # it is an earlier answer of this program, which is no evidence for the next one
     fov_deg: float | None = None  # horizontal, across the upright photo
     height_m: float | None = None  # above the ground of take-off
     tilt_deg: float | None = None  # of the optical axis from straight down, 0 to 90
@@ -53,16 +55,18 @@ def read_exif(image: Image.Image, width_px: int, height_px: int) -> PhotoExif:
     xmp = _xmp(image)
     lat, lon = _position(gps)
     heading, magnetic = _heading(gps, xmp)
+    answer = _is_answer(heading, gps, xmp)
     height = _drone_number(xmp, b"RelativeAltitude")
     pitch = _drone_number(xmp, b"GimbalPitchDegree")
     around = _panorama(xmp)
-    if heading is not None:
+    if heading is not None and not answer:  # an answer is of the middle column
         heading = (heading + around.offset_deg) % 360.0
     return PhotoExif(
         lat=lat,
         lon=lon,
         heading_deg=heading,
         heading_is_magnetic=magnetic,
+        heading_is_answer=answer,
         fov_deg=_fov_deg(main, detail, width_px, height_px),
         height_m=height if height is not None and 1.0 <= height <= 10_000.0 else None,
         tilt_deg=min(abs(90.0 + pitch), 90.0) if pitch is not None and -135.0 <= pitch <= 90.0 else None,
@@ -131,6 +135,12 @@ def _heading(gps: dict[int, Any], xmp: bytes) -> tuple[float | None, bool]:
     if direction is None or not 0.0 <= direction <= 360.0 or reference not in ("T", "M"):
         return None, False
     return direction % 360.0, reference == "M"
+
+
+def _is_answer(heading_deg: float | None, gps: dict[int, Any], xmp: bytes) -> bool:
+    """Whether a heading is GPSImgDirection as `engine.geotag` wrote it, with its own copy in the XMP."""
+    own, direction = _xmp_number(xmp, b"crossgeo", b"HeadingDegrees"), _number(gps.get(_GPS_DIRECTION))
+    return own is not None and heading_deg is not None and heading_deg == direction and abs(own - direction) < _SAME_DEG
 
 
 def _fov_deg(main: dict[int, Any], detail: dict[int, Any], width_px: int, height_px: int) -> float | None:

@@ -1,0 +1,5 @@
+"""Answers in photos' metadata: positions, headings and radii in EXIF and XMP, without touching the picture, and undone exactly."""
+
+from crossgeo.engine.geotag.write import ExifOptions, Written, sidecar_of, undo_exif, write_exif
+
+__all__ = ["ExifOptions", "Written", "sidecar_of", "undo_exif", "write_exif"]
