@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from crossgeo import __version__
-from crossgeo.commands import batch, data, demo, doctor, engine, eval, index, query, serve, town, train, weights
+from crossgeo.commands import batch, data, demo, doctor, engine, eval, exif, index, query, serve, town, train, weights
 from crossgeo.commands.guard import GuardedGroup
 
-ORDER = ("query", "batch", "serve", "index", "train", "eval", "data", "town", "demo", "doctor", "engine", "weights")
+ORDER = ("query", "batch", "serve", "exif", "index", "train", "eval", "data", "town", "demo", "doctor", "engine", "weights")
 
 
 class Geo(GuardedGroup):
@@ -38,6 +38,7 @@ LOCATE, PREPARE, LOOK = "Locate photos", "Prepare", "Look around"
 app.command("query", rich_help_panel=LOCATE)(query.query)
 app.command("batch", rich_help_panel=LOCATE)(batch.batch)
 app.command("serve", rich_help_panel=LOCATE)(serve.serve)
+app.add_typer(exif.app, name="exif", rich_help_panel=LOCATE)
 app.add_typer(index.app, name="index", rich_help_panel=PREPARE)
 app.add_typer(train.app, name="train", rich_help_panel=PREPARE)
 app.add_typer(eval.app, name="eval", rich_help_panel=PREPARE)

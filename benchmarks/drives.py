@@ -1,10 +1,9 @@
-"""Simulated drives through held-out towns: photos every 10 m along streets, with clicks that stay on one object while it is seen; answered once."""
+"""Simulated drives through held-out towns: a photo every 10 m of street, with clicks that stay on one object while it is seen."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crossgeo.commands import console, outputs, parse
+from crossgeo.commands.exif_options import Exifs
 from crossgeo.commands.options import Asked, spread
 from crossgeo.commands.run_options import Running
 from crossgeo.engine.words import STATUS_WORDS, no_object
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from crossgeo.engine.photo import Photo
 
 OUTPUT = "Output"
+WRITTEN = {"written": "position, heading and radius written", "same": "holds this answer already"}
 Point = Annotated[str | None, typer.Option(metavar="X,Y", help="Pixel of the object wanted, from the top left of the upright photo.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as one JSON object.", rich_help_panel=OUTPUT)]
 SavePlot = Annotated[Path | None, typer.Option(help="Save a picture: the photo, its place, the box, the rivals.", rich_help_panel=OUTPUT)]
@@ -32,13 +34,16 @@ def query(
     photo: Annotated[str, typer.Argument(metavar="PHOTO", help="JPEG, PNG, WebP or TIFF; `-` reads it from stdin.")],
     asked: Asked,
     running: Running,
+    exifs: Exifs,
     point: Point = None,
     json: Json = False,
     save_plot: SavePlot = None,
     fail_on_miss: FailOnMiss = False,
 ) -> None:
     """Find where a photo was taken, and the object at a point of it."""
-    clicked, options = parse.point(point), asked.options()
+    clicked, options, writing = parse.point(point), asked.options(), exifs.options()
+    if writing is not None and photo == "-":
+        raise UsageError("--write-exif writes beside or into a file, and this photo comes from stdin; give its path")
     if save_plot is not None:
         if save_plot.suffix.lower() not in (".png", ".jpg", ".jpeg"):
             raise UsageError(f"--save-plot {save_plot}: give a name that ends in .png or .jpg")
@@ -65,6 +70,11 @@ def query(
             draw(save_plot, picture, answer, search.index, point=clicked)
             console.say(f"picture: {save_plot}")
         asked.say_trouble(search)
+    if writing is not None:
+        from crossgeo.engine.geotag import write_exif
+
+        written = write_exif(Path(photo), found, writing)
+        console.say(f"{written.target if written.reason is None else photo}: {written.reason or WRITTEN[written.state]}")
     if fail_on_miss and answer.status != "located":
         raise NotLocatedError(f"{picture.name}: {STATUS_WORDS[answer.status]}")
 

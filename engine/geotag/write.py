@@ -24,6 +24,9 @@ State = Literal["written", "same", "kept", "unsure", "failed"]
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError)
 
 
+HAS_ONE, HAS_ONE_BESIDE = "not written: it has a position already", "not written: its sidecar has a position already"
+
+
 @dataclass(frozen=True)
 class ExifOptions:
     """How answers are written."""
@@ -57,7 +60,7 @@ def write_exif(path: Path, record: dict[str, Any], options: ExifOptions | None =
     options = options or ExifOptions()
     facts = facts_of(record, options.unsure)
     if facts is None:
-        words = str(record["error"]["message"]) if "error" in record else f"its answer is {record['status']}"
+        words = str(record["error"]["message"]) if "error" in record else f"not written: the answer is {record['status']}"
         return Written(path, "unsure", reason=words)
     if options.how == "inplace":
         return _write(path, path, facts, options, _into_photo)
@@ -123,7 +126,7 @@ def _into_photo(_photo: Path, seen: bytes | None, facts: Facts, overwrite: bool)
     assert seen is not None
     taken = inplace.Taken.apart(_before(seen, inplace.without_place))
     if taken.has_position() and not overwrite:
-        return "it has a position already"
+        return HAS_ONE
     return inplace.with_place(taken, facts)
 
 
@@ -132,9 +135,9 @@ def _beside(photo: Path, seen: bytes | None, facts: Facts, overwrite: bool) -> b
     before = None if seen is None else _before(seen, sidecar.without_place) or None
     if not overwrite:
         if before is not None and xmp.has_position(before):
-            return "its sidecar has a position already"
+            return HAS_ONE_BESIDE
         if _tells_position(photo):
-            return "it has a position already"
+            return HAS_ONE
     return sidecar.with_place(before, facts)
 
 
