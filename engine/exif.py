@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from PIL import Image
@@ -13,6 +14,7 @@ _EXIF_IFD = 0x8769
 _GPS_IFD = 0x8825
 _MAKE, _MODEL = 0x010F, 0x0110
 _FOCAL_MM, _FOCAL_35MM, _PIXELS_X, _PIXELS_Y = 0x920A, 0xA405, 0xA002, 0xA003
+_TAKEN, _TAKEN_OFFSET = 0x9003, 0x9011  # DateTimeOriginal, OffsetTimeOriginal
 _GPS_LAT_REF, _GPS_LAT, _GPS_LON_REF, _GPS_LON, _GPS_DIRECTION_REF, _GPS_DIRECTION = 1, 2, 3, 4, 16, 17
 _FULL_FRAME_DIAGONAL_MM = 43.2666
 _SAME_DEG = 0.06  # XMP has the heading to a tenth of a degree
@@ -45,6 +47,7 @@ class PhotoExif:
     horizon: float = 0.5  # where its horizon lies, as a share of its height
     pitch_deg: float = 0.0  # by which the camera of a panorama looked above the horizon
     roll_deg: float = 0.0  # and was turned clockwise, as seen from behind it
+    taken: str | None = None  # ISO 8601, by the camera's clock, with its offset from UTC where the file says that
 
 
 def read_exif(image: Image.Image, width_px: int, height_px: int) -> PhotoExif:
@@ -74,7 +77,20 @@ def read_exif(image: Image.Image, width_px: int, height_px: int) -> PhotoExif:
         horizon=around.horizon,
         pitch_deg=around.pitch_deg,
         roll_deg=around.roll_deg,
+        taken=_taken(detail),
     )
+
+
+def _taken(detail: dict[int, Any]) -> str | None:
+    try:
+        when = datetime.strptime(str(detail.get(_TAKEN)).strip("\0 "), "%Y:%m:%d %H:%M:%S")
+    except ValueError:  # none, or what a camera without a clock writes
+        return None
+    try:
+        offset = datetime.strptime(str(detail.get(_TAKEN_OFFSET)).strip("\0 "), "%z").tzinfo
+    except ValueError:
+        offset = None
+    return when.replace(tzinfo=offset).isoformat()
 
 
 def _ifd(tags: Image.Exif, which: int) -> dict[int, Any]:

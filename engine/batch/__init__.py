@@ -1,9 +1,10 @@
 """Batches: many photos through one search, resumable from a journal beside the output; a bad photo becomes an error row."""
 
-from crossgeo.engine.batch.folder import photos_in
 from crossgeo.engine.batch.item import BatchItem
+from crossgeo.engine.batch.pipeline import Stopped
 from crossgeo.engine.batch.progress import BatchProgress, BatchReport
 from crossgeo.engine.batch.run import run_batch
+from crossgeo.engine.batch.sources import items_from_lines, items_of, photos_in
 from crossgeo.engine.question import BatchOptions
 
-__all__ = ["BatchItem", "BatchOptions", "BatchProgress", "BatchReport", "photos_in", "run_batch"]
+__all__ = ["BatchItem", "BatchOptions", "BatchProgress", "BatchReport", "Stopped", "items_from_lines", "items_of", "photos_in", "run_batch"]

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
 from pathlib import Path
 from typing import IO
 
+from crossgeo import disk
 from crossgeo.engine.batch.progress import FAILED, status_of
 from crossgeo.engine.output import Record
-from crossgeo.errors import LimitError, MismatchError
+from crossgeo.errors import InputError, LimitError, LockedError, MismatchError
+
+DEADLY = 2  # a photo with which alone so many runs died is not asked about again
 
 
 class Journal:
-    """Finished items, a JSON line each after a first line that says what they are answers of; a torn last line is dropped.
+    """A line of JSON for each event, after a first one that says what was asked of what; a torn last line is dropped.
 
-    Answers stay on disk, only their places are held. `done` has the statuses of what was answered before, without failed items.
+    An item is named by its key, any text. `{"key", "record"}` is its answer, `{"key", "begun": "alone" | "beside"}` says that it was
+    handed to the search, `{"stopped": true}` that a run gave up what it had begun, and `{"died": true}` that one ended without a word.
+    Answers stay on disk: of each item only a digest of its key, its status and its place in the file are held.
     """
 
     def __init__(self, path: Path | None, identity: Record) -> None:
         """Name the file; None keeps answers no longer than the journal is open."""
         self.path = path
-        self.done: dict[str, str] = {}
         self._identity = identity
-        self._places: dict[str, int] = {}  # where in the file each item's line begins
-        self._added: set[str] = set()
+        self._answered: dict[bytes, tuple[int, str]] = {}  # where in the file an item's line begins, and its status
+        self._before: set[bytes] = set()  # answered by earlier runs, and not with an error
+        self._died: dict[bytes, int] = {}  # how often a run died when it had begun an item and that alone; 0 beside others
         self._file: IO[bytes] | None = None
 
     def __enter__(self) -> Journal:
@@ -33,11 +42,11 @@ class Journal:
             if self.path is None:
                 self._file = tempfile.TemporaryFile()
             else:
-                self._file = self.path.open("r+b" if self.path.exists() else "x+b")
+                self._file = _locked(self.path)
             self._load(self._file)
         except OSError as error:
             self.__exit__()
-            raise LimitError(f"{self.path}: cannot be written ({error.strerror or error}); choose another output") from error
+            raise self._unwritable(error) from error
         except BaseException:
             self.__exit__()
             raise
@@ -47,55 +56,88 @@ class Journal:
         if self._file is not None:
             self._file.close()
 
-    def __contains__(self, key: str) -> bool:
-        """Whether an item was answered in this run or is done."""
-        return key in self.done or key in self._added
+    def status(self, key: str) -> str | None:
+        """Return the status of an item that was answered, in this run or before; None of one that is to be asked about."""
+        name = _digest(key)
+        known = self._answered.get(name)
+        return None if known is None or (known[1] == FAILED and name in self._before) else known[1]
+
+    def deaths(self, key: str) -> int | None:
+        """Return how often runs died of this item alone; 0 where one died of it or of others beside it, None where none did."""
+        return self._died.get(_digest(key))
 
     def add(self, key: str, record: Record) -> None:
         """Keep one finished item; it survives the process from here on."""
-        assert self._file is not None
-        try:
-            place = self._file.seek(0, os.SEEK_END)
-            self._file.write(json.dumps({"key": key, "record": record}, ensure_ascii=False, allow_nan=False).encode() + b"\n")
-            self._file.flush()
-        except OSError as error:
-            raise LimitError(f"{self.path}: cannot be written ({error.strerror or error}); free some space and run again") from error
-        self._places[key] = place
-        self._added.add(key)
+        name = _digest(key)
+        self._answered[name] = self._append({"key": key, "record": record}), status_of(record)
+        self._before.discard(name)
+
+    def begin(self, key: str, alone: bool) -> None:
+        """Keep that an item is handed to the search, alone or beside others."""
+        self._append({"key": key, "begun": "alone" if alone else "beside"})
+
+    def stop(self) -> None:
+        """Keep that what is begun is given up, and did no harm."""
+        self._append({"stopped": True})
 
     def read(self, key: str) -> Record:
-        """Return the record of an item that was added or is done."""
+        """Return the record of an item that was answered."""
         assert self._file is not None
-        self._file.seek(self._places[key])
+        self._file.seek(self._answered[_digest(key)][0])
         record: Record = json.loads(self._file.readline())["record"]
         return record
 
     def remove(self) -> None:
         """Remove the file: what it holds is elsewhere."""
         if self.path is not None:
-            self.path.unlink()
+            disk.unlink(self.path)
+
+    def _append(self, entry: Record) -> int:
+        assert self._file is not None
+        with self._writing():
+            place = self._file.seek(0, os.SEEK_END)
+            self._file.write(json.dumps(entry, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+            self._file.flush()
+        return place
 
     def _load(self, file: IO[bytes]) -> None:
         first = file.readline()
         whole = file.tell()
+        begun: dict[bytes, bool] = {}
         if first.endswith(b"\n"):
             self._check(first)
             while (line := file.readline()).endswith(b"\n"):
                 entry = self._parse(line)
-                key, status = entry["key"], status_of(entry["record"])
-                self._places[key] = whole
-                if status == FAILED:
-                    self.done.pop(key, None)
+                if "stopped" in entry:
+                    begun.clear()
+                elif "died" in entry:
+                    self._bury(begun)
                 else:
-                    self.done[key] = status
+                    name = _digest(entry["key"])
+                    if "record" in entry:
+                        self._answered[name] = whole, status_of(entry["record"])
+                        begun.pop(name, None)
+                        self._died.pop(name, None)
+                    else:
+                        begun[name] = entry["begun"] == "alone"
                 whole = file.tell()
         else:
             whole = 0
-        file.truncate(whole)
-        if whole == 0:
-            file.seek(0)
-            file.write(json.dumps(self._identity, ensure_ascii=False).encode() + b"\n")
-            file.flush()
+        self._before = set(self._answered)
+        with self._writing():
+            file.truncate(whole)
+            if whole == 0:
+                file.seek(0)
+                file.write(json.dumps(self._identity, ensure_ascii=False).encode() + b"\n")
+                file.flush()
+            if begun:
+                self._bury(begun)
+                self._append({"died": True})
+
+    def _bury(self, begun: dict[bytes, bool]) -> None:
+        for name, alone in begun.items():
+            self._died[name] = self._died.get(name, 0) + alone
+        begun.clear()
 
     def _check(self, line: bytes) -> None:
         if self._parse(line) != self._identity:
@@ -107,3 +149,40 @@ class Journal:
         except ValueError as error:
             raise MismatchError(f"{self.path}: is not a journal of this program; delete it or choose another output") from error
         return entry
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> InputError | LimitError:
+        where = self.path or Path(tempfile.gettempdir())
+        named = disk.named(where, error)
+        if isinstance(named, InputError | LimitError):
+            return named
+        return LimitError(f"{where}: cannot be written ({error.strerror or error}); choose another output")
+
+
+def _digest(key: str) -> bytes:
+    return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _locked(path: Path) -> IO[bytes]:
+    """Open the file for one process alone; raise LockedError where another has it."""
+    while True:
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644), "r+b")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        except FileNotFoundError:  # removed by the process that had it, which is done
+            pass
+        except BlockingIOError as error:
+            file.close()
+            raise LockedError(f"{path}: another process writes this output; wait for it to end, or choose another name") from error
+        except BaseException:
+            file.close()
+            raise
+        file.close()

@@ -3,121 +3,179 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
+from crossgeo.engine.answering import Answering, processors
 from crossgeo.engine.batch.item import BatchItem
-from crossgeo.engine.batch.journal import Journal
+from crossgeo.engine.batch.journal import DEADLY, Journal
+from crossgeo.engine.batch.pipeline import Ask, Pipeline, Task
 from crossgeo.engine.batch.progress import BatchProgress, BatchReport, Tally, status_of
+from crossgeo.engine.batch.sources import items_of
+from crossgeo.engine.decoder import Decoder
 from crossgeo.engine.output import Record, check_output, write_records
 from crossgeo.engine.photo import Photo
-from crossgeo.engine.place import error_json
+from crossgeo.engine.place import Answer, error_json
 from crossgeo.engine.question import BatchOptions
 from crossgeo.engine.search import GeoSearch
-from crossgeo.errors import InputError, LimitError, UsageError
+from crossgeo.errors import InputError, UsageError
 
-DECODE_AHEAD = 4  # photos held decoded before their turn
-_ITEM_ERRORS = (InputError, LimitError, UsageError)  # the photo's own fault; a damaged index or missing weights stop the batch
+MOST_READERS = 4  # processes that decode photos
+AHEAD = 2  # photos that wait decoded for each worker, beside the one it answers about
 
 
 def run_batch(
     search: GeoSearch,
-    items: Sequence[BatchItem],
-    out: Path | Sequence[Path],
+    items: str | Path | Iterable[BatchItem | None],
+    out: str | Path | Sequence[str | Path],
     options: BatchOptions | None = None,
     overwrite: bool = False,
     progress: Callable[[BatchProgress], None] | None = None,
     each: Callable[[int, Record], None] | None = None,
+    *,
+    finish: Callable[[list[Record]], list[Record]] | None = None,
+    keep_journal: bool = False,
+    decoder: Decoder | None = None,
+    ask: Ask | None = None,
+    workers: int | None = None,
+    stop: threading.Event | None = None,
 ) -> BatchReport:
-    """Ask about every item and write the answers to each file of `out` in the items' order, in the format of its suffix.
+    """Ask about every photo and write the answers to each file of `out` in the photos' order, in the format of its suffix.
 
-    A run that is stopped, by Ctrl-C or `kill -9`, leaves `OUT.partial.jsonl` beside the first of them; the same call goes on from there and
-    retries failed items. Without any `out` nothing is kept. `progress` is told after each item, and at once of those that are taken over;
-    `each(number, record)` gets every record, in the items' order, as soon as it and all before it are there; what either raises stops the
-    batch as Ctrl-C does. Returns how many there were, how many failed and how many were taken over.
+    `items` names a folder of photos, a list of them (CSV, Parquet, JSON lines), a glob pattern or one photo, or holds the items; of an
+    iterator items are taken as there is room for them, None saying that there is none yet. A run that is stopped, by Ctrl-C or `kill -9`,
+    leaves `OUT.partial.jsonl` beside the first output; the same call, perhaps with more items, goes on from there and retries what failed.
+    With `keep_journal` that file stays, so that a longer list may follow a finished one. Without any `out` nothing is kept.
+
+    `progress` is told after each item, and at once of those that are taken over; `each(number, record)` gets every record, in the items'
+    order, as soon as it and all before it are there; what either raises stops the batch. `finish` may change the records before they are
+    written. `decoder` and `ask` serve several batches at once, in place of an own decoder and `workers` over the search. Setting
+    `stop` ends the batch with `Stopped` once the questions that are open are answered.
 
     Raises UsageError for options that fit no photo, or when an `out` exists and `overwrite` is not set, MismatchError when the journal is
-    of another index, model or question, LimitError for a full disk; a photo that cannot be read raises nothing: its record has `error`.
+    of another index, model or question, LockedError when another process writes it, LimitError for a full disk. A photo that cannot be
+    read raises nothing: its record has `error`.
 
     ```python
     with GeoSearch.open("city.geo") as search:
-        report = run_batch(search, items, Path("results.geojson"))
-    print(f"{report.total - report.failed} of {report.total} photos answered")
+        report = run_batch(search, "photos/", "results.geojson")
+    print(report.counts.located, "of", report.total)
     ```
     """
     options = options or BatchOptions()
-    o = options
+    _check(search, options)
+    outs = _outputs(out, overwrite)
+    if isinstance(items, str | Path):
+        items = items_of([str(items)])
+    journal = Journal(outs[0].with_name(f"{outs[0].name}.partial.jsonl") if outs else None, _identity(search, options))
+    with journal, ExitStack() as opened:
+        workers = workers or processors()
+        readers = min(MOST_READERS, workers)
+        decoder = decoder or opened.enter_context(Decoder(readers))
+        if ask is None:
+            answering = Answering(search, workers, max_waiting=(1 + AHEAD) * workers + readers)
+            opened.callback(answering.close, drain=False)
+            ask = _asking(answering)
+        ahead = (1 + AHEAD) * workers + readers
+        pipeline = Pipeline(decoder, readers, ask, ahead, options, lambda task: journal.begin(task.key, task.alone), stop)
+        keeper = _Keeper(journal, items, progress, each)
+        try:
+            for task, record in pipeline.run(keeper.tasks()):
+                keeper.keep(task, record)
+        except BaseException:
+            journal.stop()
+            raise
+        for path in outs:
+            records = map(journal.read, keeper.keys)
+            write_records(path, records if finish is None else finish(list(records)))
+        if not keep_journal:
+            journal.remove()
+    last = keeper.tally.progress(len(keeper.keys))
+    return BatchReport(last.done, last.failed, last.resumed, outs, last)
+
+
+class _Keeper:
+    """Which items are done: takes over what the journal has, keeps what comes, hands on what is there in order."""
+
+    def __init__(
+        self, journal: Journal, items: Iterable[BatchItem | None], progress: Callable[[BatchProgress], None] | None,
+        each: Callable[[int, Record], None] | None,
+    ) -> None:  # fmt: skip
+        self.keys: list[str] = []  # of the items that came so far, in their order
+        self.tally = Tally()
+        self._journal, self._items, self._progress, self._each = journal, items, progress, each
+        self._known = len(items) if isinstance(items, Sequence) else 0
+        self._told = 0  # how many records were handed to `each`
+
+    def tasks(self) -> Iterator[Task | None]:
+        """Yield what is left to ask about; None while no further item has come."""
+        resumed = False
+        for item in self._items:
+            if item is None:
+                yield None
+                continue
+            number, key = len(self.keys), json.dumps(item.key())
+            self.keys.append(key)
+            status, deaths = self._journal.status(key), self._journal.deaths(key)
+            if status is not None:
+                self.tally.add(status, resumed=True)
+                resumed = True
+                continue
+            if resumed:
+                self._tell()
+                resumed = False
+            if deaths is not None and deaths >= DEADLY:
+                why = InputError(f"{item.path}: the program ended {deaths} times while it answered this photo alone; leave it out")
+                self.keep(Task(number, item, key), {**error_json(item.name, why), **item.about})
+            else:
+                yield Task(number, item, key, alone=deaths is not None)
+        if resumed:
+            self._tell()
+
+    def keep(self, task: Task, record: Record) -> None:
+        """Keep an item's record."""
+        self._journal.add(task.key, record)
+        self.tally.add(status_of(record))
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._progress:
+            self._progress(self.tally.progress(max(self._known, len(self.keys))))
+        while self._each and self._told < len(self.keys) and self._journal.status(self.keys[self._told]) is not None:
+            self._each(self._told, self._journal.read(self.keys[self._told]))
+            self._told += 1
+
+
+def _check(search: GeoSearch, o: BatchOptions) -> None:
     filters = o.bounds, o.polygon, o.vintage
     search.check(o.top, o.heading_deg, o.fov_deg, o.height_m, o.near, o.radius_m, o.use_exif_position, o.tilt_deg, o.kind, *filters)
-    outs = (out,) if isinstance(out, Path) else tuple(out)
+
+
+def _outputs(out: str | Path | Sequence[str | Path], overwrite: bool) -> tuple[Path, ...]:
+    outs = tuple(Path(one) for one in ((out,) if isinstance(out, str | Path) else out))
     for path in outs:
         check_output(path)
         if path.exists() and not overwrite:
             raise UsageError(f"{path}: exists already; choose another name or ask to overwrite it")
         if not path.parent.is_dir():
             raise InputError(f"{path.parent}: no such folder to write into")
-    journal = Journal(outs[0].with_name(f"{outs[0].name}.partial.jsonl") if outs else None, _identity(search, options))
-    with journal:
-        keys = [json.dumps(item.key()) for item in items]
-        tally = Tally()
-        todo = []
-        for item, key in zip(items, keys, strict=True):
-            if key in journal.done:
-                tally.add(journal.done[key], resumed=True)
-            else:
-                todo.append((item, key))
-        if progress and len(todo) < len(items):
-            progress(tally.progress(len(items)))
-        for number, key in enumerate(keys):
-            if key not in journal.done:
-                break
-            if each:
-                each(number, journal.read(key))
-        else:
-            number = len(keys)
-        for item, key, photo in _decoded(todo):
-            record = _ask(search, item, photo, options)
-            tally.add(status_of(record))
-            journal.add(key, record)
-            if progress:
-                progress(tally.progress(len(items)))
-            while number < len(keys) and keys[number] in journal:
-                if each:
-                    each(number, journal.read(keys[number]))
-                number += 1
-        for path in outs:
-            write_records(path, (journal.read(key) for key in keys))
-        journal.remove()
-    last = tally.progress(len(items))
-    return BatchReport(len(items), last.failed, last.resumed, outs, last)
+    if len({path.resolve() for path in outs}) < len(outs):
+        raise UsageError(f"{outs[0]}: one file cannot take two outputs; give each its own name")
+    return outs
 
 
-def _ask(search: GeoSearch, item: BatchItem, photo: Future[Photo], options: BatchOptions) -> Record:
-    try:
-        if item.fault is not None:
-            raise item.fault
-        asked = asdict(item.options(options))
-        record = search.query(photo.result(), point=item.points[0] if item.points else None, **asked).to_json()
-    except _ITEM_ERRORS as error:
-        record = error_json(item.name, error)
-    return {"photo": record.pop("photo"), **item.about, **record}
+def _asking(answering: Answering) -> Ask:
+    def ask(photo: Photo, points: tuple[tuple[float, float], ...], options: BatchOptions) -> Future[Answer]:
+        told = asdict(options)
+        if len(points) > 1:
+            return answering.run(lambda search: search.query(photo, points=points, **told))
+        return answering.submit(photo, points[0] if points else None, options)
 
-
-def _decoded(todo: Sequence[tuple[BatchItem, str]]) -> Iterator[tuple[BatchItem, str, Future[Photo]]]:
-    """Yield items with their photos, read by a thread a few items ahead."""
-    with ThreadPoolExecutor(1, thread_name_prefix="decode") as pool:
-        waiting: list[tuple[BatchItem, str, Future[Photo]]] = []
-        try:
-            for item, key in todo:
-                waiting.append((item, key, pool.submit(Photo.read, item.path, name=item.name)))
-                if len(waiting) > DECODE_AHEAD:
-                    yield waiting.pop(0)
-            while waiting:
-                yield waiting.pop(0)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    return ask
 
 
 def _identity(search: GeoSearch, options: BatchOptions) -> Record:
