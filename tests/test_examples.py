@@ -52,7 +52,7 @@ def test_the_examples_of_all_names_and_of_the_readme_run_one_after_the_other(
             said[name] = capsys.readouterr().out
     assert said["build_index"].split()[0] == "1"
     assert "located" in said["GeoSearch"]
-    assert said["run_batch"] == "1 of 1 photos answered\n"
+    assert said["run_batch"] == "1 of 1\n"
     assert "ortho.tif" in said["GeoIndex"]
     assert said["GeoError"].startswith("InputError 3 no-such-city.geo")
 
