@@ -1,42 +1,161 @@
-"""`geo batch`: a folder of photos, one file of answers."""
+"""`geo batch`: many photos, a file or a stream of answers."""
 
 from __future__ import annotations
 
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from crossgeo.commands import console, outputs
+from crossgeo.commands.exif_options import Exifs
 from crossgeo.commands.options import Asked, spread
 from crossgeo.commands.run_options import Running
-from crossgeo.errors import PartialError
+from crossgeo.commands.stopping import stopping
+from crossgeo.errors import PartialError, UsageError
 
-Output = Annotated[Path, typer.Option("--output", "-o", help="File of answers; .geojson, .csv or .jsonl chooses the format.")]
+if TYPE_CHECKING:
+    from crossgeo.engine.batch import Answered, BatchProgress, BatchReport
 
+STDIO = "-"
 WORTH_BUILDING = 20  # photos: engines take about a minute to build, once, and save some seconds a photo
+
+Photos = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="PHOTOS",
+        help="Folders, photos, glob patterns, and lists (.csv, .parquet, .jsonl, .txt); `-` reads paths or JSON lines from stdin.",
+    ),
+]
+Output = Annotated[
+    list[Path],
+    typer.Option(
+        "--output",
+        "-o",
+        help="File of answers; .geojson, .gpkg, .parquet, .csv, .kml, .gpx or .jsonl chooses the format, `-` is JSON lines on stdout. "
+        "May be repeated.",
+    ),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files of answers.")]
+KeepJournal = Annotated[
+    bool, typer.Option("--keep-journal", help="Keep what was answered beside the output, so that a longer list only adds to it.")
+]
+Workers = Annotated[int | None, typer.Option(min=1, max=256, help="Photos answered at once; as many as processors unless told.")]
 
 
 @spread
 def batch(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of photos; its subfolders too.")],
+    photos: Photos,
     output: Output,
     asked: Asked,
     running: Running,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file of answers.")] = False,
+    exifs: Exifs,
+    overwrite: Overwrite = False,
+    keep_journal: KeepJournal = False,
+    workers: Workers = None,
 ) -> None:
-    """Locate every photo of a folder; one bad photo never stops it, and the same command goes on after an interruption."""
-    options = asked.options()
-    from crossgeo.engine.batch import photos_in, run_batch
-    from crossgeo.engine.output import check_output
+    """Locate many photos; one bad photo never stops it, and the same command goes on after an interruption."""
+    options, writing = asked.options(), exifs.options()
+    to = Outputs.of(output, overwrite, keep_journal)
+    from crossgeo.engine.batch import Stopped, items_from_lines, items_of, run_batch
 
-    check_output(output)
-    outputs.check_file(output, "--output")
-    photos = photos_in(folder)
-    with asked.open(running.options(build=len(photos) >= WORTH_BUILDING)) as search, console.Progress("locating", "photos") as shown:
-        report = run_batch(search, photos, output, options, overwrite, progress=lambda at: shown(at.done, at.total))
+    items: Any
+    if STDIO in photos:
+        if len(photos) > 1:
+            raise UsageError("`-` reads all photos from stdin; give it alone")
+        items, many = items_from_lines(sys.stdin.buffer), True
+    else:
+        items = items_of(photos, console.say)
+        many = len(items) >= WORTH_BUILDING
+
+    def after(answered: Answered) -> None:
+        """What is made of a finished batch beside its outputs, which are there by now."""
+        if writing is not None:
+            from crossgeo.commands.exif import say_tally
+            from crossgeo.engine.geotag import write_all
+
+            tally = write_all(((item.path, record) for item, record in answered), writing)
+            say_tally(tally.failures, tally.words)
+
+    with asked.open(running.options(build=many)) as search, console.Progress("locating", "photos") as shown:
+        last: list[BatchProgress] = []
+
+        def show(at: BatchProgress) -> None:
+            last[:] = [at]
+            shown(at.done, at.total, words(at))
+
+        try:
+            with stopping() as stop:
+                report = run_batch(
+                    search, items, to.files, options, overwrite, show, to.each, after=after, keep_journal=keep_journal, workers=workers,
+                    stop=stop,
+                )  # fmt: skip
+        except Stopped:
+            raise KeyboardInterrupt(to.interrupted(last[0].done if last else 0)) from None
         asked.say_trouble(search)
+    _end(report, to)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where answers go."""
+
+    files: tuple[Path, ...]
+    stdout: bool
+
+    @classmethod
+    def of(cls, given: list[Path], overwrite: bool, keep_journal: bool) -> Outputs:
+        """Look at what was asked for before any model is loaded; raise UsageError or InputError for what cannot be written."""
+        from crossgeo.engine.output import check_output
+
+        files = tuple(path for path in given if str(path) != STDIO)
+        for path in files:
+            check_output(path)
+            outputs.check_file(path, "--output")
+            if path.exists() and not overwrite:
+                raise UsageError(f"{path}: exists already; choose another name, or replace it with --overwrite")
+        if keep_journal and not files:
+            raise UsageError("--keep-journal keeps the journal beside a file of answers; give one with --output")
+        return cls(files, len(files) < len(given))
+
+    @property
+    def each(self) -> Callable[[int, dict[str, Any]], None] | None:
+        """What takes each record as it comes."""
+        return _print_now if self.stdout else None
+
+    def interrupted(self, done: int) -> str:
+        """Return what to say where the batch was interrupted after `done` photos."""
+        if not self.files:
+            return f"interrupted after {done} photos, whose answers went to stdout; the same command begins anew"
+        kept = f"{self.files[0]}.partial.jsonl"
+        return f"interrupted; the answers of {done} photos are kept in {kept}, and the same command goes on from there"
+
+
+def words(at: BatchProgress) -> str:
+    """Return how a batch goes, for people: how its photos came out, and when it will be done."""
+    counts = (
+        ("located", at.located), ("ambiguous", at.ambiguous), ("low confidence", at.low_confidence), ("outside coverage", at.outside),
+        ("failed", at.failed),
+    )  # fmt: skip
+    said = ", ".join(f"{count} {name}" for name, count in counts if count or name in ("located", "ambiguous", "failed"))
+    if not at.eta_s:
+        return said
+    return f"{said}; done at {time.strftime('%H:%M' if at.eta_s < 36_000 else '%a %H:%M', time.localtime(time.time() + at.eta_s))}"
+
+
+def _print_now(_: int, record: dict[str, Any]) -> None:
+    console.print_json(record)
+    sys.stdout.flush()
+
+
+def _end(report: BatchReport, to: Outputs) -> None:
+    """Say how it ended; raise PartialError where photos failed."""
+    where = ", ".join([*map(str, to.files), *(["stdout"] if to.stdout else [])])
     before = f", {report.resumed} of them before an interruption" if report.resumed else ""
-    console.say(f"{output}: {report.total - report.failed} of {report.total} photos answered{before}")
+    console.say(f"{where}: {report.total - report.failed} of {report.total} photos answered{before}: {words(report.counts)}")
     if report.failed:
-        raise PartialError(f"{report.failed} of {report.total} photos failed; {output} says why beside each")
+        raise PartialError(f"{report.failed} of {report.total} photos failed; {where} says why beside each")

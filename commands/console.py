@@ -87,34 +87,34 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def __call__(self, done: int, total: int) -> None:
-        """Show that `done` of `total` are finished; those done at the first call count as done before."""
+    def __call__(self, done: int, total: int, detail: str = "") -> None:
+        """Show that `done` of `total` are finished, and a `detail`; those done at the first call count as done before."""
         now = time.monotonic()
         if self._first is None:
             self._first = (now, done)
         elapsed = now - self._first[0]
         rate = (done - self._first[1]) / elapsed if elapsed > 0.0 else 0.0
         if sys.stderr.isatty():
-            self._draw(done, total, rate)
+            self._draw(done, total, rate, detail)
         elif now - self._line_at >= LINE_EVERY_S:
             self._line_at = now
             pace = f", {self._speed(rate)}, {(total - done) / rate:.0f} s left" if rate > 0.0 else ""
-            say(f"{self.what}: {done} of {total} {self.unit}{pace}")
+            say(f"{self.what}: {done} of {total} {self.unit}{pace}{'; ' if detail else ''}{detail}")
 
     def _speed(self, rate: float) -> str:
         if rate == 0.0:
             return ""  # only one moment is known so far
         return f"{1.0 / rate:.1f} s each" if rate < 1.0 else f"{rate:.1f} {self.unit}/s"
 
-    def _draw(self, done: int, total: int, rate: float) -> None:
+    def _draw(self, done: int, total: int, rate: float, detail: str) -> None:
         if self._bar is None or self._task is None:
             self._bar = RichProgress(
                 TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
-                TimeElapsedColumn(), TimeRemainingColumn(), console=stderr(), transient=True,
+                TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[detail]}"), console=stderr(), transient=True,
             )  # fmt: skip
             self._bar.start()
-            self._task = self._bar.add_task(self.what, total=total, rate="")
-        self._bar.update(self._task, completed=done, total=total, rate=self._speed(rate))
+            self._task = self._bar.add_task(self.what, total=total, rate="", detail="")
+        self._bar.update(self._task, completed=done, total=total, rate=self._speed(rate), detail=detail)
 
 
 class Stages:

@@ -52,7 +52,7 @@ def explain(error: BaseException) -> tuple[str, int]:
     if isinstance(error, GeoError):
         return str(error), error.exit_code
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted; what was finished is kept, and the same command goes on from there", INTERRUPTED
+        return str(error) or "interrupted; what was finished is kept, and the same command goes on from there", INTERRUPTED
     if isinstance(error, MemoryError):
         return "out of memory; give smaller pictures or close other programs", LimitError.exit_code
     if isinstance(error, OSError) and error.errno in _FULL:

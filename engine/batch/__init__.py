@@ -3,8 +3,11 @@
 from crossgeo.engine.batch.item import BatchItem
 from crossgeo.engine.batch.pipeline import Stopped
 from crossgeo.engine.batch.progress import BatchProgress, BatchReport
-from crossgeo.engine.batch.run import run_batch
+from crossgeo.engine.batch.run import Answered, run_batch
 from crossgeo.engine.batch.sources import items_from_lines, items_of, photos_in
 from crossgeo.engine.question import BatchOptions
 
-__all__ = ["BatchItem", "BatchOptions", "BatchProgress", "BatchReport", "Stopped", "items_from_lines", "items_of", "photos_in", "run_batch"]
+__all__ = [
+    "Answered", "BatchItem", "BatchOptions", "BatchProgress", "BatchReport", "Stopped", "items_from_lines", "items_of", "photos_in",
+    "run_batch",
+]  # fmt: skip

@@ -38,6 +38,7 @@ def run_batch(
     each: Callable[[int, Record], None] | None = None,
     *,
     finish: Callable[[list[Record]], list[Record]] | None = None,
+    after: Callable[[Answered], None] | None = None,
     keep_journal: bool = False,
     decoder: Decoder | None = None,
     ask: Ask | None = None,
@@ -53,8 +54,9 @@ def run_batch(
 
     `progress` is told after each item, and at once of those that are taken over; `each(number, record)` gets every record, in the items'
     order, as soon as it and all before it are there; what either raises stops the batch. `finish` may change the records before they are
-    written. `decoder` and `ask` serve several batches at once, in place of an own decoder and `workers` over the search. Setting
-    `stop` ends the batch with `Stopped` once the questions that are open are answered.
+    written, and `after` gets each item with its record once all outputs are there. `decoder` and `ask` serve several batches at once,
+    in place of an own decoder and `workers` over the search. Setting `stop` ends the batch with `Stopped` once the questions that are
+    open are answered.
 
     Raises UsageError for options that fit no photo, or when an `out` exists and `overwrite` is not set, MismatchError when the journal is
     of another index, model or question, LockedError when another process writes it, LimitError for a full disk. A photo that cannot be
@@ -89,13 +91,32 @@ def run_batch(
         except BaseException:
             journal.stop()
             raise
+        answered = Answered(keeper.items, keeper.keys, journal)
+        if finish is not None:
+            answered.records = finish(list(answered.all_records()))
         for path in outs:
-            records = map(journal.read, keeper.keys)
-            write_records(path, records if finish is None else finish(list(records)))
+            write_records(path, answered.all_records())
+        if after is not None:
+            after(answered)
         if not keep_journal:
             journal.remove()
     last = keeper.tally.progress(len(keeper.keys))
     return BatchReport(last.done, last.failed, last.resumed, outs, last)
+
+
+class Answered:
+    """A finished batch's items and their records, in order, as often as they are asked for."""
+
+    def __init__(self, items: Sequence[BatchItem], keys: Sequence[str], journal: Journal) -> None:
+        self._items, self._keys, self._journal = items, keys, journal
+        self.records: list[Record] | None = None  # where they are no longer the journal's
+
+    def __iter__(self) -> Iterator[tuple[BatchItem, Record]]:
+        return zip(self._items, self.all_records(), strict=True)
+
+    def all_records(self) -> Iterator[Record]:
+        """Yield the records."""
+        return map(self._journal.read, self._keys) if self.records is None else iter(self.records)
 
 
 class _Keeper:
@@ -105,20 +126,22 @@ class _Keeper:
         self, journal: Journal, items: Iterable[BatchItem | None], progress: Callable[[BatchProgress], None] | None,
         each: Callable[[int, Record], None] | None,
     ) -> None:  # fmt: skip
-        self.keys: list[str] = []  # of the items that came so far, in their order
+        self.items: list[BatchItem] = []  # that came so far, in their order
+        self.keys: list[str] = []  # theirs
         self.tally = Tally()
-        self._journal, self._items, self._progress, self._each = journal, items, progress, each
+        self._journal, self._source, self._progress, self._each = journal, items, progress, each
         self._known = len(items) if isinstance(items, Sequence) else 0
         self._told = 0  # how many records were handed to `each`
 
     def tasks(self) -> Iterator[Task | None]:
         """Yield what is left to ask about; None while no further item has come."""
         resumed = False
-        for item in self._items:
+        for item in self._source:
             if item is None:
                 yield None
                 continue
             number, key = len(self.keys), json.dumps(item.key())
+            self.items.append(item)
             self.keys.append(key)
             status, deaths = self._journal.status(key), self._journal.deaths(key)
             if status is not None:
