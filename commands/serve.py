@@ -103,9 +103,9 @@ def serve(
 ) -> None:
     """Answer photos over HTTP, with a map page at /, until it is told to stop (Ctrl-C)."""
     check_installed()
+    from crossgeo.engine.search import GeoSearch
     from crossgeo.web.served import Indexes, Opening, names_of
     from crossgeo.web.server import bind, run
-    from crossgeo.web.warming import warm
 
     settings, keys, names = serving.settings(), serving.known_keys(), names_of(indexes)
     with bind(serving.host, serving.port) as listening:  # before models are loaded, which takes a while
@@ -115,7 +115,7 @@ def serve(
             )
         runtime = running.options(build=True)
         console.say("opening; the first time, engines are built, which takes some minutes")
-        how = Opening(lambda path: models.open_at(path, runtime), warm, serving.workers, serving.waiting)
+        how = Opening(lambda path: models.open_at(path, runtime), GeoSearch.warm, serving.workers, serving.waiting)
         with Indexes(names, how) as opened:
             run(opened, settings, keys, listening, lambda address: console.say(f"serving {', '.join(names)} at {address}"))
     console.say("stopped")

@@ -17,7 +17,7 @@ from crossgeo.engine.decoder import Decoder
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import Answer
 from crossgeo.engine.question import BatchOptions
-from crossgeo.errors import GeoError, LimitError
+from crossgeo.errors import GeoError, LimitError, StoreError
 from crossgeo.web.metrics import Metrics, Reading
 from crossgeo.web.problems import Problem
 from crossgeo.web.served import Indexes, Served
@@ -60,7 +60,10 @@ class Asker:
             self._decoding -= 1
 
     def _read(self, source: IO[bytes] | Path, name: str) -> Photo:
-        data = source.read_bytes() if isinstance(source, Path) else source.read()  # here, so that few uploads are in memory
+        try:
+            data = source.read_bytes() if isinstance(source, Path) else source.read()  # here, so that few uploads are in memory
+        except OSError as error:
+            raise StoreError(f"{name}: what was uploaded cannot be read again ({error.strerror or error}); send it again") from error
         return self._decoder.read(data, name, self.limits.photo_px)
 
     async def answer(

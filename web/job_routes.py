@@ -130,7 +130,7 @@ def job_routes(asker: Asker, jobs: Jobs) -> APIRouter:
         "/{job_id}/events",
         summary="What happens in a job, as server-sent events",
         description="`record` {number, record} for each answer, `progress` now and then, `end` {state, why}; the id counts records.",
-        responses={**answers(200, "Events until the job is finished", {"type": "string"}, "text/event-stream"), **known},
+        responses={**answers(200, "Events until the job is finished", ref("Event"), "text/event-stream"), **known},
         response_class=StreamingResponse,
     )
     async def events(

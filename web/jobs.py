@@ -98,7 +98,7 @@ class Jobs:
         Job.new(folder, asked)
         kept = self._folder / asked.id
         disk.rename(folder, kept)
-        job = self._jobs[asked.id] = Job(kept, asked)
+        job = self._jobs[asked.id] = Job.load(kept)
         self._tell()
         return job
 

@@ -113,6 +113,7 @@ SCHEMAS: Schema = {
             "why": _or_null("string"),
         },
     ),
+    "Event": _object("Event", {"event": {"enum": ["record", "progress", "end"]}, "data": TEXT, "id": TEXT}),
     "Jobs": _object("Jobs", {"jobs": _list(ref("Job"))}),
     "Health": _object("Health", {"status": TEXT}, {"indexes": {"type": "object"}}),
 }

@@ -125,7 +125,7 @@ def serving(indexes: Indexes, settings: Settings, keys: Keys | None = None) -> I
         assert not thread.is_alive()
 
 
-@pytest.fixture(name="serving")
+@pytest.fixture(scope="session", name="serving")
 def serving_fixture() -> Any:
     """How to serve indexes with settings of one's own."""
     return serving
