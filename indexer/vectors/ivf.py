@@ -60,6 +60,7 @@ class Writer:
         self._coarse.add(self._lists.centres)
         self._codes = faiss.IndexIVFPQ(self._coarse, width, structure.lists, 2 * code_bytes(width), 4, faiss.METRIC_INNER_PRODUCT)
         self._codes.by_residual = False
+        self._codes.pq.cp.min_points_per_centroid = 1  # else FAISS warns on stdout of few rows; tune.py measures the outcome
         self._codes.pq.train(some[:: max(1, len(some) // _CODEBOOK_ROWS)].copy())
         self._codes.is_trained = True
         self._refine = faiss.IndexScalarQuantizer(width, _QUANTIZERS[structure.refine], faiss.METRIC_INNER_PRODUCT)
