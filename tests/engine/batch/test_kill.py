@@ -23,7 +23,7 @@ OPTIONS = BatchOptions(heading_deg=0.0, fov_deg=70.0, height_m=68.0, tilt_deg=0.
 
 
 def start(index: Path, folder: Path, *outs: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, str(SCRIPT), str(index), str(folder), *map(str, outs)])
+    return subprocess.Popen([sys.executable, str(SCRIPT), str(index), str(folder), *map(str, outs), "--slowly", "0.03"])
 
 
 def answered(journal: Path) -> int:

@@ -1,0 +1,157 @@
+"""A batch over a thousand photos of a town, killed with SIGKILL at random moments: whether what comes out is what an unbroken run gives.
+
+python benchmarks/batch_kill.py [--photos 1000] [--kills 10] [--seed 0] [--work DIR]
+
+The town is made, and indexed by the stand-in model of the tests (colours of a grid, no training), so that a thousand answers take
+minutes; everything else is what `geo batch` runs: processes that decode, two workers, the journal, and all seven formats at once. One photo
+in fifty is no photo: cut short, empty, text, or a picture of 400 megapixels. Answers are compared but for `timings_ms`, tables but for the
+column `answer` that has them again, CSV, KML and GPX byte by byte. Recorded as results/batch-kill.json; the exit code is 1 where
+anything differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import random
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pyogrio
+from common import record
+
+from crossgeo.indexer.build import BuildOptions, build_index
+from crossgeo.town.camera import Camera
+from crossgeo.town.write import write_town
+
+TESTS = Path(__file__).parents[1] / "tests" / "engine"
+FORMATS = ("jsonl", "geojson", "gpkg", "parquet", "csv", "kml", "gpx")
+TOWN, SIZE_M = 9_100, 240.0
+LATEST_S = 0.3  # between a photo's answer and the kill
+EVERY = 50  # photos, of which one is broken
+
+
+def main() -> int:
+    """Run it."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--photos", type=int, default=1_000)
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--work", type=Path)
+    args = parser.parse_args()
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(dir=args.work) as made:
+        folder = Path(made)
+        prepare(folder, args.photos)
+        prepared_s = time.monotonic() - began
+        whole_s = run(folder, "whole")
+        rng = random.Random(args.seed)
+        kills = [kill(folder, moment, rng.uniform(0.0, LATEST_S)) for moment in sorted(rng.sample(range(1, args.photos), args.kills))]
+        lines = [json.loads(line) for line in (folder / "killed.jsonl.partial.jsonl").read_bytes().splitlines(keepends=True)[1:-1]]
+        last_s = run(folder, "killed")
+        same = {suffix: content(folder / f"killed.{suffix}") == content(folder / f"whole.{suffix}") for suffix in FORMATS}
+        rows = content(folder / "whole.jsonl")
+        left = sorted(path.name for path in folder.iterdir() if path.name.startswith("killed") and path.suffix[1:] not in FORMATS)
+        answered = [entry["key"] for entry in lines if "record" in entry and "error" not in entry["record"]]
+    record(
+        "batch-kill",
+        {
+            "what": "geo batch by a stand-in model over a town's photos, killed at random moments",
+            "photos": len(rows), "statuses": {name: [row.get("status", "error") for row in rows].count(name) for name in
+            ("located", "ambiguous", "low_confidence", "outside_coverage", "error")},
+            "kills": kills, "answered_twice": len(answered) - len(set(answered)), "same": same, "left_behind": left,
+            "seconds": {"prepared": round(prepared_s), "unbroken": round(whole_s), "after_the_last_kill": round(last_s)},
+        },
+    )  # fmt: skip
+    return int(not all(same.values()) or bool(left) or len(rows) != args.photos)
+
+
+def prepare(folder: Path, photos: int) -> None:
+    """Make the town, its index and its photos, some of them broken."""
+    write_town(folder / "town", TOWN, SIZE_M, photos, objects_per_photo=0, camera=Camera(70.0, 200, 150))
+    spec = importlib.util.spec_from_file_location("engine_conftest", TESTS / "conftest.py")
+    assert spec is not None and spec.loader is not None
+    shared = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(shared)
+    describer = shared.ColourDescriber()
+    options = BuildOptions(gsd_m=shared.GSD_M, tile_px=96)
+    build_index([folder / "town" / "ortho.tif"], folder / "town.geo", describer.tiles, describer.identity, options)
+    for number, path in enumerate(sorted((folder / "town" / "photos").iterdir())[::EVERY]):
+        path.write_bytes((path.read_bytes()[:700], b"", b"no photo", bomb())[number % 4])
+
+
+def bomb() -> bytes:
+    """The head of a PNG of 20,000 x 20,000 px."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+
+
+def start(folder: Path, name: str) -> subprocess.Popen[bytes]:
+    """Start a batch that writes every format."""
+    outs = [str(folder / f"{name}.{suffix}") for suffix in FORMATS]
+    script = str(TESTS / "batch" / "asking.py")
+    return subprocess.Popen([sys.executable, script, str(folder / "town.geo"), str(folder / "town" / "photos"), *outs, "--exif"])
+
+
+def run(folder: Path, name: str) -> float:
+    """Run a batch to its end; return its seconds."""
+    began = time.monotonic()
+    if (code := start(folder, name).wait()) != 0:
+        raise SystemExit(f"the batch {name} ended with code {code}")
+    return time.monotonic() - began
+
+
+def kill(folder: Path, moment: int, later_s: float) -> dict[str, Any]:
+    """Go on with the batch and kill it, some time after so many of its photos are answered."""
+    journal = folder / "killed.jsonl.partial.jsonl"
+    child = start(folder, "killed")
+    while child.poll() is None and answered(journal) < moment:
+        time.sleep(0.05)
+    time.sleep(later_s)
+    child.kill()
+    child.wait()
+    torn = not journal.read_bytes().endswith(b"\n")
+    return {"after": moment, "seconds_later": round(later_s, 3), "answered": answered(journal), "torn_line": torn, "code": child.returncode}
+
+
+def answered(journal: Path) -> int:
+    """Return how many photos have an answer, not an error, or are broken and tried."""
+    if not journal.exists():
+        return 0
+    lines = journal.read_bytes().splitlines(keepends=True)[1:]
+    return len({json.loads(line)["key"] for line in lines if line.endswith(b"\n") and b'"record"' in line})
+
+
+def content(path: Path) -> Any:
+    """Return what a file holds, without what two equal questions differ in."""
+    if path.suffix == ".jsonl":
+        return [{name: value for name, value in json.loads(line).items() if name != "timings_ms"} for line in path.read_text().splitlines()]
+    if path.suffix == ".geojson":
+        document = json.loads(path.read_text())
+        for feature in document["features"]:
+            feature["properties"].pop("timings_ms", None)
+        return document
+    if path.suffix == ".parquet":
+        table = pq.read_table(path)
+        return table.drop_columns("answer").to_pydict(), pq.read_metadata(path).metadata[b"geo"]
+    if path.suffix == ".gpkg":
+        out = {}
+        for layer in ("places", "objects", "errors"):
+            meta, _, shapes, columns = pyogrio.raw.read(path, layer=layer)
+            named = {str(name): [str(value) for value in column] for name, column in zip(meta["fields"], columns, strict=True)}
+            named.pop("answer", None)
+            out[layer] = (named, None if shapes is None else list(shapes))
+        return out
+    return path.read_bytes()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
