@@ -41,7 +41,10 @@ def egotr(
     run: Run,
     photos: Annotated[
         Path | None,
-        typer.Option(help="Folder of photos with position and heading in their EXIF: fine-tune on them.", rich_help_panel=SOURCE),
+        typer.Option(
+            help="Folder of photos with position and heading, in their EXIF or a truth.geojson there: fine-tune on them.",
+            rich_help_panel=SOURCE,
+        ),
     ] = None,
     start_from: StartFrom = None,
     recompute: Annotated[

@@ -1,5 +1,6 @@
 """Photos with positions and imagery of the ground become pairs; every photo that does not is named."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -115,6 +116,26 @@ def test_a_window_shows_all_imagery_there_is_the_earlier_over_the_later(tmp_path
         alone = pictures.aerial(replace(pair, imagery=()), 80)
     assert (window[:, 62:] == 77).all() and not alone[:, 62:].any()
     np.testing.assert_array_equal(window[:, :58], alone[:, :58])
+
+
+def test_what_a_truth_geojson_says_counts_before_exif(tmp_path: Path, ortho: Path) -> None:
+    photos = tmp_path / "photos"
+    write_photo(photos / "a.jpg", None)
+    write_photo(photos / "b.jpg", (WEST + 30.0, NORTH - 40.0), heading=10.0)
+    write_photo(photos / "c.jpg", (WEST + 30.0, NORTH - 40.0), heading=10.0)
+    places = {"a.jpg": (WEST + 20.0, NORTH - 25.0), "b.jpg": (WEST + 35.0, NORTH - 45.0)}
+    rows = []
+    for name, xy in places.items():
+        lat, lon = geodesy.to_lat_lon(CRS, *xy)
+        rows.append({"type": "Feature", "geometry": None, "properties": {"file": name, "lat": lat, "lon": lon, "heading_deg": 200.0}})
+    (photos / "truth.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": rows}))
+    a, b, c = read_folder(photos, ortho)
+    assert a.xy == pytest.approx(places["a.jpg"], abs=0.01) and a.heading_deg == 200.0
+    assert b.xy == pytest.approx(places["b.jpg"], abs=0.01) and b.heading_deg == 200.0
+    assert c.xy == pytest.approx((WEST + 30.0, NORTH - 40.0), abs=0.2) and c.heading_deg == 10.0
+    (photos / "a.jpg").unlink()
+    with pytest.raises(InputError, match=r"a\.jpg is not there"):
+        read_folder(photos, ortho)
 
 
 def test_photos_that_cannot_be_used_are_named_with_the_reason(tmp_path: Path, ortho: Path) -> None:
