@@ -135,6 +135,8 @@ def _read_bytes(path: Path) -> bytes:
         raise InputError(f"{path}: is a folder; give one photo, or use `geo batch` for a folder") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except ValueError as error:  # a zero byte, or what no file system takes for a character
+        raise InputError(f"{str(path)!r} is no path ({error}); correct it") from error
 
 
 def _check_webp_size(data: bytes, where: str, max_px: int) -> None:

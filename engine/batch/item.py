@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -67,3 +68,11 @@ class BatchItem:
             self.id, self.group, self.taken, self.fault and str(self.fault),
         )  # fmt: skip
         return [self.name, *file, *told]
+
+
+def readable(name: str) -> str:
+    """Return a file's name, or a text of JSON, as text that can be written; what is no character is shown as an escape."""
+    try:
+        return os.fsencode(name).decode(errors="backslashreplace")
+    except UnicodeEncodeError:
+        return name.encode(errors="backslashreplace").decode()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from crossgeo.engine.batch.item import BatchItem
-from crossgeo.engine.batch.rows import KNOWN, item_of, item_of_line, unknown
+from crossgeo.engine.batch.rows import EXTRA, KNOWN, item_of, item_of_line, unknown
 from crossgeo.errors import InputError, UsageError
 
 LIST_SUFFIXES = (".csv", ".tsv", ".parquet", ".geoparquet", ".jsonl", ".ndjson", ".txt")
@@ -77,7 +77,7 @@ def _csv(path: Path) -> tuple[list[str], _Rows, str]:
         try:
             for row in table:
                 if any(cell.strip() for cell in row):
-                    extra = {"": f"{len(row)} cells"} if len(row) > len(columns) else {}
+                    extra = {EXTRA: f"{len(row)} cells"} if len(row) > len(columns) else {}
                     yield table.line_num, dict(zip(columns, row, strict=False)) | extra
         except csv.Error as error:
             raise InputError(f"{path}, line {table.line_num}: is no CSV ({error}); look at its quotes") from error

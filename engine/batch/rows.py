@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
-from crossgeo.engine.batch.item import BatchItem
+from crossgeo.engine.batch.item import BatchItem, readable
 from crossgeo.engine.camera import Kind, check_known
 from crossgeo.errors import GeoError, UsageError
 from crossgeo.indexer.filters import Filters
@@ -22,6 +22,7 @@ KNOWN = {  # what columns may be called: the name that counts
     "tilt": "tilt_deg", "tilt_deg": "tilt_deg", "kind": "kind", "near": "near", "lat": "lat", "lon": "lon", "radius_m": "radius_m",
     "id": "id", "group": "group", "taken": "taken", "time": "taken", "timestamp": "taken",
 }  # fmt: skip
+EXTRA = "\0"  # stands for cells past the last column
 Row = Mapping[str, Any]
 
 
@@ -34,15 +35,18 @@ def item_of(row: Row, folder: Path, where: str) -> BatchItem:
     """Return the item of a row, its photo relative to `folder`; one that is wrong carries a UsageError, which says `where` it stands."""
     name, known = where, dict[str, Any]()
     try:
-        if "" in row:
-            raise UsageError(f"has {row['']}, more than there are columns")
-        known = _known(row)
+        twice = _known(row, known)
         if "photo" not in known:
             raise UsageError("no photo is named; give its path in a column or key called photo")
-        name = _string(known["photo"], "photo")
-        return _item(known, folder, name)
+        path = _string(known["photo"], "photo")
+        name = readable(path)
+        if EXTRA in row:
+            raise UsageError(f"has {row[EXTRA]}, more than there are columns")
+        if twice:
+            raise UsageError(twice)
+        return _item(known, folder / path, name)
     except GeoError as error:
-        own, group = (str(known[key]) if key in known else None for key in ("id", "group"))
+        own, group = (readable(str(known[key])) if key in known else None for key in ("id", "group"))
         return BatchItem(folder / name, name, id=own, group=group, fault=UsageError(f"{where}: {error}"))
 
 
@@ -57,34 +61,33 @@ def item_of_line(line: bytes, folder: Path, where: str, keys: dict[str, None] | 
         if line.lstrip().startswith(b"{"):
             return BatchItem(folder, where, fault=UsageError(f"{where}: is not JSON ({' '.join(str(error).split())})"))
         path = os.fsdecode(line.strip())  # a name of a file need be no text
-        return BatchItem(folder / path, line.strip().decode(errors="backslashreplace"))
+        return BatchItem(folder / path, readable(path))
     if keys is not None:
         keys.update(dict.fromkeys(row))
     return item_of(row, folder, where)
 
 
-def _known(row: Row) -> dict[str, Any]:
-    """The values that are there, by the names that count."""
-    out: dict[str, Any] = {}
+def _known(row: Row, out: dict[str, Any]) -> str | None:
+    """Put the values that are there into `out`, by the names that count; return what is wrong where two of one name differ."""
+    twice = None
     for column, value in row.items():
         name = KNOWN.get(_plain(column))
         empty = value is None or (isinstance(value, str) and not value.strip()) or (isinstance(value, float) and math.isnan(value))
         if name is None or empty:
             continue
-        if name in out and out[name] != value:
-            raise UsageError(f"says twice what its {name} is, {out[name]!r} and {value!r}")
-        out[name] = value
-    return out
+        if out.setdefault(name, value) != value:
+            twice = f"says twice what its {name} is, {out[name]!r} and {value!r}"
+    return twice
 
 
-def _item(known: dict[str, Any], folder: Path, name: str) -> BatchItem:
+def _item(known: dict[str, Any], path: Path, name: str) -> BatchItem:
     fields = ("heading_deg", "fov_deg", "height_m", "tilt_deg", "radius_m")
     heading, fov, height_m, tilt, radius_m = (_number(known[field], field) if field in known else None for field in fields)
     kind = _string(known["kind"], "kind").lower() if "kind" in known else None
     if kind not in (None, "drone", "street"):
         raise UsageError(f"kind is {kind!r}, not drone or street")
     item = BatchItem(
-        folder / name, name, _points(known), heading, fov, height_m, tilt, cast("Kind | None", kind), _near(known), radius_m,
+        path, name, _points(known), heading, fov, height_m, tilt, cast("Kind | None", kind), _near(known), radius_m,
         _label(known, "id"), _label(known, "group"), _taken(known.get("taken")),
     )  # fmt: skip
     check_known(item.heading_deg, item.fov_deg, item.height_m, item.tilt_deg, item.kind)
@@ -188,7 +191,9 @@ def _label(known: dict[str, Any], column: str) -> str | None:
     value = known.get(column)
     if isinstance(value, float) and value.is_integer():  # as Parquet has whole numbers beside missing ones
         value = int(value)
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else None if value is None else _string(value, column)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return None if value is None else readable(_string(value, column))
 
 
 def _plain(column: str) -> str:

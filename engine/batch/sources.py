@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import glob
-import os
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from crossgeo.engine.batch.item import BatchItem
+from crossgeo.engine.batch.item import BatchItem, readable
 from crossgeo.engine.batch.lists import LIST_SUFFIXES, read_list
 from crossgeo.engine.batch.rows import item_of_line
 from crossgeo.engine.photo import SUFFIXES
@@ -25,7 +24,7 @@ def photos_in(folder: Path) -> list[BatchItem]:
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     if not paths:
         raise InputError(f"{folder}: holds no photo; photos end in {', '.join(SUFFIXES)}")
-    return [BatchItem(path, _text(path.relative_to(folder).as_posix())) for path in paths]
+    return [BatchItem(path, readable(path.relative_to(folder).as_posix())) for path in paths]
 
 
 def items_of(sources: Sequence[str], say: Callable[[str], None] = lambda line: None) -> list[BatchItem]:
@@ -41,7 +40,7 @@ def items_of(sources: Sequence[str], say: Callable[[str], None] = lambda line: N
         above = Path(source)
         prefix = above if what_is(above) == "folder" else above.parent if above.suffix.lower() in LIST_SUFFIXES else None
         own = _of(source, say)
-        out += own if prefix is None else [replace(item, name=_text((prefix / item.name).as_posix())) for item in own]
+        out += own if prefix is None else [replace(item, name=readable((prefix / item.name).as_posix())) for item in own]
     return out
 
 
@@ -87,7 +86,7 @@ def _of(source: str, say: Callable[[str], None]) -> list[BatchItem]:
         return read_list(path, say)
     if there is None:
         raise InputError(f"{source}: no such photo, folder or list")
-    return [BatchItem(path, _text(path.as_posix()))]
+    return [BatchItem(path, readable(path.as_posix()))]
 
 
 def _matching(pattern: str) -> list[BatchItem]:
@@ -96,9 +95,4 @@ def _matching(pattern: str) -> list[BatchItem]:
     if not photos:
         held = f"{len(found)} files match it, and none of them" if found else "nothing that matches it"
         raise InputError(f"{pattern}: {held} is a photo; photos end in {', '.join(SUFFIXES)}")
-    return [BatchItem(path, _text(path.as_posix())) for path in photos]
-
-
-def _text(name: str) -> str:
-    """A file's name as text that can be written; bytes that are none are shown as escapes."""
-    return os.fsencode(name).decode(errors="backslashreplace")
+    return [BatchItem(path, readable(path.as_posix())) for path in photos]
