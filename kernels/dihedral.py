@@ -36,3 +36,9 @@ def unturn_boxes(boxes: Tensor, k: int, size: float) -> Tensor:
     if k >= 4:
         x0, x1 = size - x1, size - x0
     return torch.stack([x0, y0, x1, y1], dim=-1)
+
+
+def unturn_images(images: Tensor, k: int) -> Tensor:
+    """Return (..., S, S) images as they were before they were turned."""
+    back = torch.rot90(images, -(k % 4), (-2, -1))
+    return back.flip(-1) if k >= 4 else back

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from crossgeo.kernels.dihedral import TURNS, turn_images, turn_points, unturn_boxes
+from crossgeo.kernels.dihedral import TURNS, turn_images, turn_points, unturn_boxes, unturn_images
 
 
 @pytest.mark.parametrize("turn", range(TURNS))
@@ -27,3 +27,9 @@ def test_a_point_goes_where_its_pixel_goes(turn: int) -> None:
 def test_the_eight_turns_are_eight() -> None:
     image = torch.arange(9.0).reshape(3, 3)
     assert len({tuple(turn_images(image, turn).flatten().tolist()) for turn in range(TURNS)}) == TURNS
+
+
+@pytest.mark.parametrize("turn", range(TURNS))
+def test_a_turn_is_taken_back(turn: int) -> None:
+    image = torch.arange(18.0).reshape(2, 3, 3)
+    assert torch.equal(unturn_images(turn_images(image, turn), turn), image)
