@@ -12,6 +12,7 @@ import typer
 from crossgeo.commands import console, outputs, parse
 from crossgeo.commands.exif_options import Exifs
 from crossgeo.commands.options import Asked, spread
+from crossgeo.commands.repeat import command_line
 from crossgeo.commands.run_options import Running
 from crossgeo.engine.words import STATUS_WORDS, no_object
 from crossgeo.errors import NotLocatedError, UsageError
@@ -24,6 +25,7 @@ WRITTEN = {"written": "position, heading and radius written", "same": "holds thi
 Point = Annotated[str | None, typer.Option(metavar="X,Y", help="Pixel of the object wanted, from the top left of the upright photo.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as one JSON object.", rich_help_panel=OUTPUT)]
 SavePlot = Annotated[Path | None, typer.Option(help="Save a picture: the photo, its place, the box, the rivals.", rich_help_panel=OUTPUT)]
+Explain = Annotated[Path | None, typer.Option(help="Save a page (.html) that shows how the answer came about.", rich_help_panel=OUTPUT)]
 FailOnMiss = Annotated[
     bool, typer.Option("--fail-on-miss", help="End with code 10 unless the status is `located`.", rich_help_panel=OUTPUT)
 ]
@@ -31,6 +33,7 @@ FailOnMiss = Annotated[
 
 @spread
 def query(
+    context: typer.Context,
     photo: Annotated[str, typer.Argument(metavar="PHOTO", help="JPEG, PNG, WebP or TIFF; `-` reads it from stdin.")],
     asked: Asked,
     running: Running,
@@ -38,25 +41,25 @@ def query(
     point: Point = None,
     json: Json = False,
     save_plot: SavePlot = None,
+    explain: Explain = None,
     fail_on_miss: FailOnMiss = False,
 ) -> None:
     """Find where a photo was taken, and the object at a point of it."""
     clicked, options, writing = parse.point(point), asked.options(), exifs.options()
     if writing is not None and photo == "-":
         raise UsageError("--write-exif writes beside or into a file, and this photo comes from stdin; give its path")
-    if save_plot is not None:
-        if save_plot.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-            raise UsageError(f"--save-plot {save_plot}: give a name that ends in .png or .jpg")
-        outputs.check_file(save_plot, "--save-plot")
-        if photo != "-" and save_plot.resolve() == Path(photo).resolve():
-            raise UsageError(f"--save-plot {save_plot} is the photo itself; give another name")
+    for path, option, endings in ((save_plot, "--save-plot", (".png", ".jpg", ".jpeg")), (explain, "--explain", (".html", ".htm"))):
+        if path is not None:
+            _check_output(path, option, endings, photo)
     picture = _read(photo)
     if clicked is not None:
         picture.check_point(clicked)
     with asked.open(running.options(build=False)) as search:
         from crossgeo.engine.notes import FOV_GUESSED
+        from crossgeo.engine.trace import Trace
 
-        answer = search.query(picture, point=clicked, **asdict(options))
+        trace = None if explain is None else Trace()
+        answer = search.query(picture, point=clicked, **asdict(options), trace=trace)
         found = answer.to_json()
         for note in answer.notes:
             console.say(f"{picture.name}: {note}{'; give it with --fov' if note == FOV_GUESSED else ''}")
@@ -69,6 +72,11 @@ def query(
 
             draw(save_plot, picture, answer, search.index, point=clicked)
             console.say(f"picture: {save_plot}")
+        if explain is not None and trace is not None:
+            from crossgeo.engine.explain import explained, save_page
+
+            save_page(explain, explained(search, picture, clicked, options, answer, trace), command_line(context))
+            console.say(f"page: {explain}")
         asked.say_trouble(search)
     if writing is not None:
         from crossgeo.engine.geotag import write_exif
@@ -77,6 +85,14 @@ def query(
         console.say(f"{written.target if written.reason is None else photo}: {written.reason or WRITTEN[written.state]}")
     if fail_on_miss and answer.status != "located":
         raise NotLocatedError(f"{picture.name}: {STATUS_WORDS[answer.status]}")
+
+
+def _check_output(path: Path, option: str, endings: tuple[str, ...], photo: str) -> None:
+    if path.suffix.lower() not in endings:
+        raise UsageError(f"{option} {path}: give a name that ends in {' or '.join(endings[:2])}")
+    outputs.check_file(path, option)
+    if photo != "-" and path.resolve() == Path(photo).resolve():
+        raise UsageError(f"{option} {path} is the photo itself; give another name")
 
 
 def describe(answer: dict[str, Any], index: Path, clicked: bool, anyway: bool = False) -> list[tuple[str, str]]:

@@ -106,15 +106,7 @@ class AerialMap:
 
     def scale_bar(self) -> None:
         """Draw a bar of a round length in the lower left."""
-        longest_m = 0.26 * self.width / self._px_per_m
-        power = 10.0 ** math.floor(math.log10(longest_m))
-        length_m = max(step * power for step in (1.0, 2.0, 5.0) if step * power <= longest_m)
-        length = length_m * self._px_per_m
-        words = f"{length_m / 1000:g} km" if length_m >= 1000.0 else f"{length_m:g} m"
-        left, base = 14.0, self.height - 16.0
-        self.pen.panel((left - 7.0, base - 25.0, left + length + 7.0, base + 8.0), DARK, radius=5.0)
-        self.pen.line([(left, base - 5.0), (left, base), (left + length, base), (left + length, base - 5.0)], WHITE, 1.8)
-        self.pen.text((left + length / 2.0, base - 7.0), words, 12, WHITE, "ms")
+        scale_bar(self.pen, self._px_per_m)
 
     def north(self) -> None:
         """Draw a north arrow in the upper right."""
@@ -122,3 +114,16 @@ class AerialMap:
         self.pen.disc((x, y), 19.0, DARK)
         self.pen.shape([(x, y - 14.0), (x + 6.0, y + 2.0), (x, y - 1.5), (x - 6.0, y + 2.0)], WHITE)
         self.pen.text((x, y + 9.5), "N", 12, WHITE, "mm", bold=True)
+
+
+def scale_bar(pen: Pen, px_per_m: float) -> None:
+    """Draw a bar of a round length in the lower left of a map."""
+    longest_m = 0.26 * pen.width / px_per_m
+    power = 10.0 ** math.floor(math.log10(longest_m))
+    length_m = max(step * power for step in (1.0, 2.0, 5.0) if step * power <= longest_m)
+    length = length_m * px_per_m
+    words = f"{length_m / 1000:g} km" if length_m >= 1000.0 else f"{length_m:g} m"
+    left, base = 14.0, pen.height - 16.0
+    pen.panel((left - 7.0, base - 25.0, left + length + 7.0, base + 8.0), DARK, radius=5.0)
+    pen.line([(left, base - 5.0), (left, base), (left + length, base), (left + length, base - 5.0)], WHITE, 1.8)
+    pen.text((left + length / 2.0, base - 7.0), words, 12, WHITE, "ms")

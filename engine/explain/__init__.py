@@ -1,6 +1,7 @@
 """Pages for people who look rather than read: how one answer came about, and what a batch came to; one self-contained file each."""
 
-from crossgeo.engine.explain.gather import Explanation, explain
-from crossgeo.engine.explain.page import page
+from crossgeo.engine.explain.gather import Explanation, explain, explained
+from crossgeo.engine.explain.page import page, save_page
+from crossgeo.engine.explain.report import Report
 
-__all__ = ["Explanation", "explain", "page"]
+__all__ = ["Explanation", "Report", "explain", "explained", "page", "save_page"]

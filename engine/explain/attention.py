@@ -65,7 +65,8 @@ def click_cells(click: Tensor, side: int, side_px: int) -> Tensor:
     at = (click.double() * side / side_px - 0.5).clamp(0.0, side - 1.0)
     steps = torch.arange(side, dtype=torch.float64)
     x, y = ((1.0 - (steps - place).abs()).clamp(min=0.0) for place in at)
-    return y[:, None] * x[None, :]
+    shares: Tensor = y[:, None] * x[None, :]
+    return shares
 
 
 def box_cells(box_px: Edges, side: int, side_px: int) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from crossgeo.engine.aerial_map import NO_IMAGERY
+from crossgeo.engine.aerial_map import NO_IMAGERY, scale_bar
 from crossgeo.engine.mosaic import Mosaic, SmallBlocks, mosaic_over
 from crossgeo.engine.pen import Pen, Point
 from crossgeo.indexer.index import GeoIndex, Segment
@@ -41,7 +40,7 @@ def overview(index: GeoIndex, segment: Segment, marks: Sequence[Mark]) -> Image.
         for mark in marks:
             if mark.status == status:
                 draw_mark(pen, view.at(mark.x, mark.y), status)
-    _bar(pen, view)
+    scale_bar(pen, 1.0 / view.m_per_px)
     return pen.finish()
 
 
@@ -111,14 +110,3 @@ def _covered(index: GeoIndex, segment: Segment, view: _View) -> NDArray[np.bool_
     dots[y[seen], x[seen]] = 1
     side = max(1, round(index.tile_m / view.m_per_px))
     return np.asarray(cv2.dilate(dots, np.ones((side, side), np.uint8)) > 0)
-
-
-def _bar(pen: Pen, view: _View) -> None:
-    longest_m = 0.25 * WIDTH * view.m_per_px
-    power = 10.0 ** math.floor(math.log10(longest_m))
-    length_m = max(step * power for step in (1.0, 2.0, 5.0) if step * power <= longest_m)
-    length, left, base = length_m / view.m_per_px, 14.0, HEIGHT - 16.0
-    pen.panel((left - 7.0, base - 25.0, left + length + 7.0, base + 8.0), (12, 18, 26, 200), radius=5.0)
-    pen.line([(left, base - 5.0), (left, base), (left + length, base), (left + length, base - 5.0)], "#FFFFFF", 1.8)
-    words = f"{length_m / 1000:g} km" if length_m >= 1000.0 else f"{length_m:g} m"
-    pen.text((left + length / 2.0, base - 7.0), words, 12, "#FFFFFF", "ms")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
+from crossgeo import disk
 from crossgeo.engine.explain.charts import bars, poses
 from crossgeo.engine.explain.click_section import click_section
 from crossgeo.engine.explain.document import document
@@ -15,6 +17,7 @@ from crossgeo.engine.photo import Photo
 from crossgeo.engine.plot import target
 from crossgeo.engine.pose import StreetPose
 from crossgeo.engine.words import STATUS_NAMES, STATUS_WORDS
+from crossgeo.errors import LimitError, StoreError
 
 PHOTO_PX = 960  # of the longer side, where the photo is larger
 _SIDE_PX = 280  # of canvases and tiles
@@ -26,6 +29,15 @@ def page(told: Explanation, command: str | None = None) -> str:
     title = f"{told.answer.photo}: {STATUS_NAMES[told.answer.status]}"
     parts = [_photo(told), _rivals(told), _agreement(told), _tried(told), click_section(told), _timings(told), _made_with(told, command)]
     return document(title, tag("header", _header(told), class_="top"), tag("main", [part for part in parts if part is not None]))
+
+
+def save_page(path: Path, told: Explanation, command: str | None = None) -> None:
+    """Write the page; the file appears only when it is complete. Raises LimitError when it cannot be written."""
+    try:
+        with disk.replacing(path) as temporary:
+            temporary.write_text(page(told, command), encoding="utf-8")
+    except StoreError as error:  # of an index it would be damage; here it is a disk that does not take a file
+        raise LimitError(f"{path}: cannot be written; look at the disk, or choose another place") from error
 
 
 def _header(told: Explanation) -> Content:

@@ -65,7 +65,8 @@ def warmed(picture: Pixels, heat: Heat) -> Pixels:
     below = np.minimum(at.astype(int), len(_RAMP) - 2)
     colour = _RAMP[below] + (at - below)[..., None] * (_RAMP[below + 1] - _RAMP[below])
     strength = 0.35 + 0.35 * share[..., None]
-    return np.clip(grey * (1.0 - strength) + colour * strength, 0, 255).astype(np.uint8)
+    mixed = np.clip(grey * (1.0 - strength) + colour * strength, 0, 255)
+    return np.asarray(mixed, np.uint8)
 
 
 def pen_over(picture: Pixels) -> Pen:
