@@ -14,12 +14,14 @@ import typer
 from crossgeo.commands import console, outputs
 from crossgeo.commands.exif_options import Exifs
 from crossgeo.commands.options import Asked, spread
+from crossgeo.commands.repeat import command_line
 from crossgeo.commands.run_options import Running
 from crossgeo.commands.stopping import stopping
 from crossgeo.errors import PartialError, UsageError
 
 if TYPE_CHECKING:
     from crossgeo.engine.batch import Answered, BatchProgress, BatchReport
+    from crossgeo.indexer.index import GeoIndex
 
 STDIO = "-"
 WORTH_BUILDING = 20  # photos: engines take about a minute to build, once, and save some seconds a photo
@@ -44,11 +46,13 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files of a
 KeepJournal = Annotated[
     bool, typer.Option("--keep-journal", help="Keep what was answered beside the output, so that a longer list only adds to it.")
 ]
+ReportTo = Annotated[Path | None, typer.Option(help="Save a page (.html) that shows all answers with their pictures.")]
 Workers = Annotated[int | None, typer.Option(min=1, max=256, help="Photos answered at once; as many as processors unless told.")]
 
 
 @spread
 def batch(
+    context: typer.Context,
     photos: Photos,
     output: Output,
     asked: Asked,
@@ -57,10 +61,13 @@ def batch(
     overwrite: Overwrite = False,
     keep_journal: KeepJournal = False,
     workers: Workers = None,
+    report: ReportTo = None,
 ) -> None:
     """Locate many photos; one bad photo never stops it, and the same command goes on after an interruption."""
     options, writing = asked.options(), exifs.options()
     to = Outputs.of(output, overwrite, keep_journal)
+    if report is not None:
+        outputs.check_page(report, "--report")
     from crossgeo.engine.batch import Stopped, items_from_lines, items_of, run_batch
 
     items: Any
@@ -74,6 +81,8 @@ def batch(
 
     def after(answered: Answered) -> None:
         """What is made of a finished batch beside its outputs, which are there by now."""
+        if report is not None:
+            _show(report, answered, search.index, command_line(context))
         if writing is not None:
             from crossgeo.commands.exif import say_tally
             from crossgeo.engine.geotag import write_all
@@ -90,14 +99,14 @@ def batch(
 
         try:
             with stopping() as stop:
-                report = run_batch(
+                done = run_batch(
                     search, items, to.files, options, overwrite, show, to.each, after=after, keep_journal=keep_journal, workers=workers,
                     stop=stop,
                 )  # fmt: skip
         except Stopped:
             raise KeyboardInterrupt(to.interrupted(last[0].done if last else 0)) from None
         asked.say_trouble(search)
-    _end(report, to)
+    _end(done, to)
 
 
 @dataclass(frozen=True)
@@ -133,6 +142,20 @@ class Outputs:
             return f"interrupted after {done} photos, whose answers went to stdout; the same command begins anew"
         kept = f"{self.files[0]}.partial.jsonl"
         return f"interrupted; the answers of {done} photos are kept in {kept}, and the same command goes on from there"
+
+
+def _show(page: Path, answered: Answered, index: GeoIndex, command: str) -> None:
+    """Save the page of a batch."""
+    from functools import partial
+
+    from crossgeo.engine.explain import THUMB_PX, Report
+    from crossgeo.engine.photo import Photo
+
+    with Report(page, index, command) as report:
+        for item, record in answered:
+            report.add(record, partial(Photo.read, item.path, long_px=THUMB_PX), item.points)
+        report.finish()
+    console.say(f"page: {page}")
 
 
 def words(at: BatchProgress) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from crossgeo.errors import InputError
+from crossgeo.errors import InputError, UsageError
 from crossgeo.indexer.files import what_is
 
 
@@ -16,6 +16,13 @@ def check_file(path: Path, option: str) -> None:
     if what_is(path.parent) != "folder":
         raise InputError(f"{option} {path}: no such folder as {path.parent}; make it first, or choose another path")
     _check_writable(path.parent, path, option)
+
+
+def check_page(path: Path, option: str) -> None:
+    """Raise UsageError for a name that is no page's, and what `check_file` raises."""
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"{option} {path}: give a name that ends in .html")
+    check_file(path, option)
 
 
 def check_folder(path: Path, option: str) -> None:

@@ -48,9 +48,14 @@ def query(
     clicked, options, writing = parse.point(point), asked.options(), exifs.options()
     if writing is not None and photo == "-":
         raise UsageError("--write-exif writes beside or into a file, and this photo comes from stdin; give its path")
-    for path, option, endings in ((save_plot, "--save-plot", (".png", ".jpg", ".jpeg")), (explain, "--explain", (".html", ".htm"))):
-        if path is not None:
-            _check_output(path, option, endings, photo)
+    if save_plot is not None:
+        if save_plot.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+            raise UsageError(f"--save-plot {save_plot}: give a name that ends in .png or .jpg")
+        outputs.check_file(save_plot, "--save-plot")
+        if photo != "-" and save_plot.resolve() == Path(photo).resolve():
+            raise UsageError(f"--save-plot {save_plot} is the photo itself; give another name")
+    if explain is not None:
+        outputs.check_page(explain, "--explain")
     picture = _read(photo)
     if clicked is not None:
         picture.check_point(clicked)
@@ -85,14 +90,6 @@ def query(
         console.say(f"{written.target if written.reason is None else photo}: {written.reason or WRITTEN[written.state]}")
     if fail_on_miss and answer.status != "located":
         raise NotLocatedError(f"{picture.name}: {STATUS_WORDS[answer.status]}")
-
-
-def _check_output(path: Path, option: str, endings: tuple[str, ...], photo: str) -> None:
-    if path.suffix.lower() not in endings:
-        raise UsageError(f"{option} {path}: give a name that ends in {' or '.join(endings[:2])}")
-    outputs.check_file(path, option)
-    if photo != "-" and path.resolve() == Path(photo).resolve():
-        raise UsageError(f"{option} {path} is the photo itself; give another name")
 
 
 def describe(answer: dict[str, Any], index: Path, clicked: bool, anyway: bool = False) -> list[tuple[str, str]]:

@@ -20,7 +20,7 @@ def command_line(context: typer.Context) -> str:
         if parameter.param_type_name == "argument":
             last += _words(value)
         elif isinstance(value, bool):
-            words += [name for name in (parameter.opts if value else parameter.secondary_opts)[:1]]
+            words += (parameter.opts if value else parameter.secondary_opts)[:1]
         elif value is not None:
             given = value if isinstance(value, list) else [value]
             for one in given:

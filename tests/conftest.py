@@ -61,6 +61,12 @@ def ogrinfo() -> str:
     return shutil.which("ogrinfo") or _unavailable("GDAL's ogrinfo is not installed (Debian: gdal-bin)")
 
 
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Return Debian's browser; without it skip, or fail in CI."""
+    return shutil.which("chromium") or _unavailable("no browser is installed (Debian: chromium)")
+
+
 @pytest.fixture
 def small_disk() -> Iterator[Callable[[int], Path]]:
     """Return a function that gives a folder on a disk of its own, of so many kilobytes, and later another size of the same disk."""

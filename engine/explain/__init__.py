@@ -2,6 +2,6 @@
 
 from crossgeo.engine.explain.gather import Explanation, explain, explained
 from crossgeo.engine.explain.page import page, save_page
-from crossgeo.engine.explain.report import Report
+from crossgeo.engine.explain.report import THUMB_PX, Report
 
-__all__ = ["Explanation", "Report", "explain", "explained", "page", "save_page"]
+__all__ = ["THUMB_PX", "Explanation", "Report", "explain", "explained", "page", "save_page"]

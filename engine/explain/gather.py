@@ -98,7 +98,7 @@ class Explanation:
 
 def explain(
     search: GeoSearch,
-    photo: Photo | Path | bytes,
+    photo: Photo | str | Path | bytes,
     point: tuple[float, float] | None = None,
     options: BatchOptions | None = None,
 ) -> Explanation:

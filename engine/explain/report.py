@@ -23,6 +23,7 @@ from crossgeo.errors import LimitError, StoreError
 from crossgeo.geodesy import from_lat_lon
 from crossgeo.indexer.index import GeoIndex
 
+THUMB_PX = 320  # photos need not be decoded larger
 MOST_ROWS = 2000  # in one file; more are counted, and on the map
 
 Point = tuple[float, float]

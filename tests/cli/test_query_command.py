@@ -1,10 +1,13 @@
 """`geo query` and `geo batch`: what they print and write."""
 
 import json
+import re
+import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -80,12 +83,21 @@ def test_a_photo_may_come_from_stdin(city: Any) -> None:
     assert json.loads(done.stdout)["photo"] == "stdin"
 
 
-def test_a_plot_is_a_picture(city: Any, geo: Any, tmp_path: Path) -> None:
-    wanted = ("--point", "160,120", "--save-plot", tmp_path / "answer.png")
+def test_a_plot_is_a_picture_and_an_explanation_a_page_that_says_how_to_ask_again(city: Any, geo: Any, tmp_path: Path) -> None:
+    wanted = ("--point", "160,120", "--save-plot", tmp_path / "answer.png", "--explain", tmp_path / "answer.html", "--anyway")
     done = geo("query", city.photo, "--index", city.index, *wanted, *KNOWN, *city.weights)
     assert done.exit_code == 0, done.output
     with Image.open(tmp_path / "answer.png") as picture:
         assert picture.width >= 800
+    page = (tmp_path / "answer.html").read_text()
+    again = unescape(re.findall(r"<pre><code>(.*?)</code></pre>", page)[0])
+    said = shlex.split(again)
+    assert (
+        said[:2] == ["geo", "query"]
+        and said[-1] == str(city.photo)
+        and {"--anyway", "--index", "160,120", "57.0", "27.635,85.612"} < set(said)
+    )
+    assert "CVCAM" in page and "untrained-attengeo" in page
 
 
 def test_a_place_far_from_the_index_is_outside_its_coverage(city: Any, geo: Any, refused: Refused) -> None:
@@ -115,12 +127,15 @@ def folder(city: Any, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("suffix", [".geojson", ".csv", ".jsonl"])
 def test_one_bad_photo_never_stops_a_batch(city: Any, geo: Any, folder: Path, tmp_path: Path, suffix: str) -> None:
-    out = tmp_path / f"answers{suffix}"
-    done = geo("batch", folder, "--index", city.index, "-o", out, *KNOWN, *city.weights)
+    out, page = tmp_path / f"answers{suffix}", tmp_path / "report.html"
+    told = ("--report", page) if suffix == ".csv" else ()
+    done = geo("batch", folder, "--index", city.index, "-o", out, *told, *KNOWN, *city.weights)
     assert done.exit_code == 5, done.output
     assert "1 of 3 photos failed" in done.stderr
     text = out.read_text()
     assert all(name in text for name in ("a.jpg", "b.jpg", "more/c.jpg", "InputError"))
+    if told:
+        assert page.read_text().count('<tr role="row" data-photo') == 3 and "InputError" in page.read_text()
     if suffix == ".geojson":
         collection = json.loads(text)
         assert [f["properties"]["photo"] for f in collection["features"]] == ["a.jpg", "b.jpg", "more/c.jpg"]
