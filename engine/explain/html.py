@@ -67,3 +67,8 @@ def section(title: str, *content: Content, key: str) -> Markup:
 def figure(picture: Content, *caption: Content, class_: str | None = None) -> Markup:
     """Return a picture with its caption."""
     return tag("figure", picture, tag("figcaption", *caption), class_=class_)
+
+
+def scrolled(content: Content, says: str) -> Markup:
+    """Return what may be wider than a small screen, to be moved about with the finger or with keys; `says` names it."""
+    return tag("div", content, class_="scroll", tabindex="0", role="group", aria_label=says)

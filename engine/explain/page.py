@@ -10,7 +10,7 @@ from crossgeo.engine.explain.charts import bars, poses
 from crossgeo.engine.explain.click_section import click_section
 from crossgeo.engine.explain.document import document
 from crossgeo.engine.explain.gather import Compared, Explanation
-from crossgeo.engine.explain.html import Content, Markup, facts, figure, name_of, section, tag
+from crossgeo.engine.explain.html import Content, Markup, facts, figure, name_of, scrolled, section, tag
 from crossgeo.engine.explain.pictures import enlarged, fitted, pen_over, shown, unseen_as
 from crossgeo.engine.explain.why import STAGES, why
 from crossgeo.engine.photo import Photo
@@ -172,8 +172,7 @@ def _tried(told: Explanation) -> Content:
         best, pose = told.answer.places[0], told.answer.places[0].pose
         scale = "height of the camera" if isinstance(pose, StreetPose) else "metres across the photo"
         out.append(tag("h3", "How well each pose fits the ground of the best place"))
-        out.append(tag("div", poses(told.tried, (best.heading_deg, pose.scale_m), scale), class_="scroll", tabindex="0", role="group",
-                       aria_label="Chart of the poses that were tried"))  # fmt: skip
+        out.append(scrolled(poses(told.tried, (best.heading_deg, pose.scale_m), scale), "Chart of the poses that were tried"))
         out.append(tag("p", "The search goes on from these to finer headings, scales and places.", class_="soft"))
     return section("Headings and scales that were tried", *out, key="poses")
 
@@ -211,8 +210,8 @@ def _timings(told: Explanation) -> Content:
         return None
     answered_ms = times.get("total", sum(took for _, took in rows))
     total = f"{answered_ms / 1000.0:.2f} s for the answer, {told.took_ms / 1000.0:.2f} s more for this page."
-    return section("Time", tag("div", bars(rows, "ms", "Time of each stage"), class_="scroll", tabindex="0", role="group",
-                               aria_label="Chart of the time of each stage"), tag("p", total, class_="soft"), key="time")  # fmt: skip
+    chart = scrolled(bars(rows, "ms", "Time of each stage"), "Chart of the time of each stage")
+    return section("Time", chart, tag("p", total, class_="soft"), key="time")
 
 
 def _made_with(told: Explanation, command: str | None) -> Content:
