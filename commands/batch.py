@@ -16,6 +16,7 @@ from crossgeo.commands.exif_options import Exifs
 from crossgeo.commands.options import Asked, spread
 from crossgeo.commands.repeat import command_line
 from crossgeo.commands.run_options import Running
+from crossgeo.commands.sequence_options import Driven, smoothed
 from crossgeo.commands.stopping import stopping
 from crossgeo.errors import PartialError, UsageError
 
@@ -58,6 +59,7 @@ def batch(
     asked: Asked,
     running: Running,
     exifs: Exifs,
+    driven: Driven,
     overwrite: Overwrite = False,
     keep_journal: KeepJournal = False,
     workers: Workers = None,
@@ -66,6 +68,7 @@ def batch(
     """Locate many photos; one bad photo never stops it, and the same command goes on after an interruption."""
     options, writing = asked.options(), exifs.options()
     to = Outputs.of(output, overwrite, keep_journal)
+    drives = driven.options(to.stdout, overwrite)
     if report is not None:
         outputs.check_page(report, "--report")
     from crossgeo.engine.batch import Stopped, items_from_lines, items_of, run_batch
@@ -81,6 +84,7 @@ def batch(
 
     def after(answered: Answered) -> None:
         """What is made of a finished batch beside its outputs, which are there by now."""
+        driven.write(record for _, record in answered)
         if report is not None:
             _show(report, answered, search.index, command_line(context))
         if writing is not None:
@@ -101,7 +105,7 @@ def batch(
             with stopping() as stop:
                 done = run_batch(
                     search, items, to.files, options, overwrite, show, to.each, after=after, keep_journal=keep_journal, workers=workers,
-                    stop=stop,
+                    stop=stop, finish=None if drives is None else lambda records: smoothed(records, drives),
                 )  # fmt: skip
         except Stopped:
             raise KeyboardInterrupt(to.interrupted(last[0].done if last else 0)) from None

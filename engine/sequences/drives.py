@@ -32,14 +32,14 @@ class Drive:
 
 
 def drives_of(records: Sequence[Record]) -> list[Drive]:
-    """Return the drives in the order in which their groups first appear; records without a group are one.
+    """Return the drives in the order in which their groups first appear; records without a group go by the folders of their photos.
 
     A drive is in order of time where all of its photos say when they were taken, else in the records' order. Records of errors are gaps.
     """
     groups: dict[str, list[int]] = {}
     for number, record in enumerate(records):
         if "error" not in record:
-            groups.setdefault(str(record.get("group") or ""), []).append(number)
+            groups.setdefault(str(record.get("group") or _folder(record)), []).append(number)
     out = []
     for group, numbers in groups.items():
         moments = [_moment(records[number].get("taken")) for number in numbers]
@@ -123,6 +123,11 @@ def _on_earth(lat_lon: Float) -> Float:
     squeezed = (1.0 - _FLATTENING) ** 2
     across = _EQUATOR_M / np.sqrt(1.0 - (1.0 - squeezed) * np.sin(lat) ** 2)
     return np.stack([across * np.cos(lat) * np.cos(lon), across * np.cos(lat) * np.sin(lon), across * squeezed * np.sin(lat)], axis=-1)
+
+
+def _folder(record: Record) -> str:
+    """The folder of a photo as its record names it; empty for one without."""
+    return str(record["photo"]).rpartition("/")[0]
 
 
 def _moment(text: Any) -> datetime | None:
