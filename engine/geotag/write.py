@@ -153,14 +153,16 @@ def _before(seen: bytes, without: Callable[[bytes], bytes | None]) -> bytes:
 def _tells_position(photo: Path) -> bool:
     """Whether a photo of any format that we read tells its position; an answer of ours in it is not its own."""
     data = _read(photo)
-    if data[:2] == b"\xff\xd8":
+    try:
         return inplace.Taken.apart(_before(data, inplace.without_place)).has_position()
+    except ValueError:  # another format, or a JPEG that is not to be written into, which a sidecar does not
+        pass
     try:
         with Image.open(photo, formats=FORMATS) as image:
             exif = read_exif(image, image.width, image.height)
             packet = image.info.get("xmp") or b""
     except _DAMAGED as error:
-        raise ValueError("it is no image that we read, or damaged") from error
+        raise InputError(f"{photo}: it is no image that we read, or damaged; no sidecar was written") from error
     told = packet.encode() if isinstance(packet, str) else packet
     return exif.lat is not None or b"GPSLatitude" in told
 

@@ -107,6 +107,17 @@ def test_a_sidecar_that_is_no_xmp_or_was_changed_since_is_left_alone(rich: Make,
     assert sidecar_of(photo).read_bytes() == changed
 
 
+def test_a_photo_that_is_not_to_be_written_into_has_a_sidecar_and_what_is_no_photo_has_none(rich: Make, record: Record) -> None:
+    photo = rich()
+    photo.write_bytes(photo.read_bytes()[:-40])
+    assert write_exif(photo, record()).state == "written"
+    photo.write_bytes(b"no photo")
+    sidecar_of(photo).unlink()
+    with pytest.raises(InputError, match=r"rich\.jpg: it is no image"):
+        write_exif(photo, record())
+    assert not sidecar_of(photo).exists()
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.floats(-90, 90), st.floats(-180, 180), st.text(max_size=8))
 def test_any_position_and_any_words_make_well_formed_packets(lat: float, lon: float, words: str) -> None:
