@@ -74,8 +74,9 @@ class PartSearch:
         look, reach_m = Look(part, self.settings.extent_m), coarse_m(self._index)
         maps = self._close.open(photo, look)
         spots: list[Spot] = []
-        for rival, row in zip(found, cosines, strict=True):
-            likely = [poses[number] for number in np.argsort(-row, kind="stable")[: self.settings.poses]]
+        likely_of = [[poses[number] for number in np.argsort(-row, kind="stable")[: self.settings.poses]] for row in cosines]
+        maps.make(pose for likely in likely_of for pose in likely)  # of all rivals together
+        for rival, likely in zip(found, likely_of, strict=True):
             east_m, north_m = look.offset_m(photo, poses[rival.pose])
             x, y = self._index.centres[rival.tile].tolist()
             segment = self._index.segment_of(rival.tile)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -106,15 +106,19 @@ class PhotoMaps:
 
     def at(self, poses: Sequence[Pose], strides: tuple[int, ...] = STRIDES) -> Templates:
         """Return the maps at P poses; those that are missing are made together."""
-        missing = [pose for pose in dict.fromkeys(poses) if pose not in self._made]
-        for start in range(0, len(missing), _CHUNK):
-            part = missing[start : start + _CHUNK]
-            self._keep(Templates.of(part, *self._describer.photo_features(self.photo, part, self._offsets(part), self.look.extent_m)))
+        self.make(poses)
         made = [self._made[pose] for pose in poses]
         levels = [STRIDES.index(stride) for stride in strides]
         maps = tuple(torch.stack([batch.maps[level][row] for batch, row in made]) for level in levels)
         cells = tuple(torch.stack([batch.cells[level][row] for batch, row in made]) for level in levels)
         return Templates(tuple(poses), strides, maps, cells)
+
+    def make(self, poses: Iterable[Pose]) -> None:
+        """Make the maps at poses that are missing, for `at` to find."""
+        missing = [pose for pose in dict.fromkeys(poses) if pose not in self._made]
+        for start in range(0, len(missing), _CHUNK):
+            part = missing[start : start + _CHUNK]
+            self._keep(Templates.of(part, *self._describer.photo_features(self.photo, part, self._offsets(part), self.look.extent_m)))
 
     def _offsets(self, poses: Sequence[Pose]) -> Offsets:
         return [self.look.offset_m(self.photo, pose) for pose in poses]

@@ -98,7 +98,7 @@ class Registration:
         if not spots:
             return []
         tried = [self._poses(spot.pose, shrink) for spot in spots]
-        photo.at([pose for poses in tried for pose in poses])  # makes the maps of all spots together
+        photo.make(pose for poses in tried for pose in poses)  # of all spots together
         fits = [self._fit(photo, poses, scene) for poses, scene in zip(tried, self._scenes(photo, spots), strict=True)]
         return [_moved(photo, spot, fit) for spot, fit in zip(spots, fits, strict=True)]
 
