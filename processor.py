@@ -1,10 +1,12 @@
-"""What the operating system says of the processor: its model and the instructions it has."""
+"""What the operating system says of the processor: its model, the instructions it has, and how much of it is ours."""
 
 from __future__ import annotations
 
 import functools
+import os
 import platform
 from pathlib import Path
+from typing import cast
 
 CPUINFO = Path("/proc/cpuinfo")
 
@@ -26,3 +28,9 @@ def model() -> str:
 def instructions() -> frozenset[str]:
     """Return the instruction sets as Linux names them (avx2, amx_bf16, asimd, ...); empty where the system does not tell."""
     return frozenset((fields().get("flags") or fields().get("Features", "")).split())
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(cast("set[int]", allowed(0))) if allowed is not None else os.cpu_count() or 1

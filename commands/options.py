@@ -83,7 +83,7 @@ class Models:
 
     def check(self) -> None:
         """Raise WeightsError where the weights of objects, which are read at the first click, are not there."""
-        from crossgeo.engine.search import AUTO
+        from crossgeo.engine.describe import AUTO
         from crossgeo.models.library import find_weights
 
         find_weights(self.object_weights)

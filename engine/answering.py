@@ -5,7 +5,6 @@ Each answer is that of its question alone, to the last digit: workers share what
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable
@@ -15,14 +14,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Condition, Thread
 from types import TracebackType
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 from crossgeo.engine.live import LiveSearch
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import Answer
 from crossgeo.engine.question import BatchOptions
 from crossgeo.engine.search import GeoSearch
+from crossgeo.engine.threads import computing_with
 from crossgeo.errors import LimitError
+from crossgeo.processor import processors
 
 Result = TypeVar("Result")
 _USUAL = BatchOptions()
@@ -59,19 +60,15 @@ class Answering:
         self,
         search: GeoSearch | LiveSearch,
         workers: int | None = None,
-        max_batch: int = 16,
-        max_delay_ms: float = 5.0,
         max_waiting: int = 64,
     ) -> None:
-        """Answer with as many `workers` as there are processors, unless told; `max_waiting` questions may wait for one.
+        """Answer with as many `workers` as there are processors, unless told, which share these; `max_waiting` questions may wait for one.
 
         The search is the caller's to close, after this.
         """
         count = workers if workers is not None else processors()
-        if count < 1 or max_batch < 1 or max_waiting < 1 or not max_delay_ms >= 0.0:
-            raise ValueError(
-                f"workers {count}, max_batch {max_batch} and max_waiting {max_waiting} are at least 1, max_delay_ms at least 0"
-            )
+        if count < 1 or max_waiting < 1:
+            raise ValueError(f"workers {count} and max_waiting {max_waiting} are at least 1")
         self._search, self._max_waiting = search, max_waiting
         self._changed = Condition()
         self._queue: deque[_Asked[Any]] = deque()
@@ -143,6 +140,11 @@ class Answering:
         self._queue = left
 
     def _work(self) -> None:
+        # Threads inside one question wait for one another; as many questions as processors, each in one thread, wait for nobody.
+        with computing_with(max(1, processors() // len(self._threads))):
+            self._answer_all()
+
+    def _answer_all(self) -> None:
         while (asked := self._next()) is not None:
             began = time.monotonic()
             try:
@@ -187,9 +189,3 @@ class Answering:
             if isinstance(result, Answer):
                 for stage, took in result.timings_ms.items():
                     self._stages_ms[stage] = self._stages_ms.get(stage, 0.0) + took
-
-
-def processors() -> int:
-    """Return how many processors this process may use."""
-    allowed = getattr(os, "sched_getaffinity", None)
-    return len(cast("set[int]", allowed(0))) if allowed is not None else os.cpu_count() or 1

@@ -20,12 +20,13 @@ from crossgeo.engine.runtime.half import Half, Pixels
 from crossgeo.engine.runtime.halves import describing, mapping
 from crossgeo.errors import MismatchError
 from crossgeo.indexer.manifest import ModelIdentity
-from crossgeo.models.checkpoint import LoadedModel, load_egotr, load_street_branch
+from crossgeo.models.checkpoint import LoadedModel, load_egotr, load_street_branch, street_partner
 from crossgeo.models.egotr import EgoTR, EgoTRBranch
 from crossgeo.models.fold import fold_branch
 from crossgeo.models.street_view import StreetView
 from crossgeo.models.views import DroneView
 
+AUTO = "auto"  # street weights: the shipped ones that go with the aerial branch, where there are any
 _CHUNK = 32  # canvases or tiles in memory at a time
 
 
@@ -127,6 +128,13 @@ class EgoTRDescriber:
         view = StreetView.from_dict(model.card["view"])
         branch, stem = runtimes(street_halves(model, view), options or RuntimeOptions(), pictures)
         return EgoTRDescriber(GroundSide(view, StreetPlacer(), branch, stem), self.aerial, self.identity, model.card)
+
+    def street_side(
+        self, weights: str | None, options: RuntimeOptions | None = None, pictures: Callable[[], Pixels] | None = None
+    ) -> EgoTRDescriber | None:
+        """Return what `for_street` does, for AUTO of the shipped weights that go with these; None without weights."""
+        chosen = street_partner(self.identity.sha256) if weights == AUTO else weights
+        return self.for_street(chosen, options, pictures) if chosen else None
 
     def photo(self, photo: Photo, poses: Sequence[Pose]) -> NDArray[np.float32]:
         """Describe a photo at P poses as (P, D) unit vectors."""

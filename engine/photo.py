@@ -80,6 +80,13 @@ class Photo:
         """Decoded pixels per full-size pixel, at most 1."""
         return float(self.pixels.shape[1] / self.width_px)
 
+    @property
+    def position(self) -> tuple[float, float]:
+        """The position in the EXIF, lat, lon; raises InputError without one."""
+        if self.exif.lat is None or self.exif.lon is None:
+            raise InputError(f"{self.name}: its EXIF holds no position to start from; give one, or search without it")
+        return self.exif.lat, self.exif.lon
+
     def check_point(self, point: tuple[float, float]) -> tuple[float, float]:
         """Return a point (x, y) of the full-size upright photo in decoded pixels; raise UsageError when it lies outside."""
         x, y = point

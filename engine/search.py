@@ -7,7 +7,7 @@ batch. What flew and what stood in the street has a matcher of its own over the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
@@ -20,7 +20,7 @@ import numpy as np
 from crossgeo.engine.camera import Camera, Kind, camera_of, check_known, without_exif
 from crossgeo.engine.cells import MEMORY_BYTES as CELL_BYTES
 from crossgeo.engine.clicks import Standing, at_point, at_points, checked
-from crossgeo.engine.describe import Describer, EgoTRDescriber
+from crossgeo.engine.describe import AUTO, Describer, EgoTRDescriber
 from crossgeo.engine.evidence_of import evidence_of
 from crossgeo.engine.feature_cache import CELLS, DISK_BYTES, FeatureCache
 from crossgeo.engine.fine import Spot
@@ -29,29 +29,26 @@ from crossgeo.engine.locate import Locator, ObjectFinder
 from crossgeo.engine.matcher import Matcher, timed
 from crossgeo.engine.notes import NO_GROUND, NOT_BELIEVED, NOTHING_INSIDE, camera_notes, compass_note
 from crossgeo.engine.photo import Photo
-from crossgeo.engine.place import Answer, Clicked, FoundObject, Place
+from crossgeo.engine.place import Answer, Clicked, FoundObject
 from crossgeo.engine.pose import Pose
 from crossgeo.engine.poses import poses_to_try, street_poses_to_try
 from crossgeo.engine.ranking import ranked
 from crossgeo.engine.runtime.choose import RuntimeOptions
-from crossgeo.engine.runtime.half import Pixels
 from crossgeo.engine.runtime.pictures import of_index
 from crossgeo.engine.search_settings import SearchSettings
-from crossgeo.engine.sights import camera_lat_lon
+from crossgeo.engine.sights import place_of, true_heading_deg
 from crossgeo.engine.status import status_of
 from crossgeo.engine.trace import Found, Trace
 from crossgeo.engine.within import inside
 from crossgeo.engine.zones import Zone, zones_of
-from crossgeo.errors import InputError, MismatchError, UsageError
-from crossgeo.geodesy import grid_convergence_deg, to_lat_lon
+from crossgeo.errors import MismatchError, UsageError
+from crossgeo.geodesy import grid_convergence_deg
 from crossgeo.indexer.filters import Bounds, Filters
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.indexer.select import Selection, Selector
-from crossgeo.models.checkpoint import street_partner
 from crossgeo.models.library import shipped_weights
 from crossgeo.models.street_view import StreetObjectView
 
-AUTO = "auto"  # street weights: the shipped ones that go with the aerial branch, where there are any
 LEAST_GROUND = 0.01  # of the square of ground that describes a street photo
 _STREET_OBJECTS = "attengeo-s-street"
 _WARMING = 16  # questions at once, as the poses of a photo are
@@ -125,7 +122,7 @@ class GeoSearch:
         try:
             opened.to("cpu" if runtime is None else runtime.device)
             describer = EgoTRDescriber.load(weights, runtime, lambda: of_index(opened))
-            street = _street_side(describer, street_weights, runtime, lambda: of_index(opened))
+            street = describer.street_side(street_weights, runtime, lambda: of_index(opened))
             folder, for_cells = None if feature_cache is None else Path(feature_cache), feature_cache_bytes // 4
             features = FeatureCache(folder=folder, disk_bytes=feature_cache_bytes - for_cells)
             cells = FeatureCache(CELL_BYTES, folder, for_cells, CELLS)
@@ -141,7 +138,7 @@ class GeoSearch:
         """
         describer = self.matchers["drone"].describer
         assert isinstance(describer, EgoTRDescriber)  # as `open` makes it
-        street = _street_side(describer, street_weights, self._runtime, lambda: of_index(self.index))
+        street = describer.street_side(street_weights, self._runtime, lambda: of_index(self.index))
         objects = self._objects["drone"], self.settings, street, self._objects["street"]
         return GeoSearch(self.index, describer, *objects, self._features, self._runtime, self._cells)
 
@@ -272,7 +269,7 @@ class GeoSearch:
             raise UsageError("one point or several are asked about; give point or points, not both")
         click, objects = picture.check_point(point) if point is not None else None, checked(picture, points)
         if near is None and use_exif_position:
-            near = _position(picture)
+            near = picture.position
         camera = camera_of(picture, heading_deg, fov_deg, height_m, tilt_deg, kind)
         kinds = self._kinds(picture, camera)
         selection = self._selector.select(Filters.of(bounds, near, radius_m, polygon, vintage))
@@ -345,7 +342,7 @@ class GeoSearch:
         """
         if found.kind != "street" or found.camera.panorama or not found.spots or camera.heading_deg is None:
             return None
-        looks_deg = _place(found.spots[0], found.camera).heading_deg
+        looks_deg = true_heading_deg(found.spots[0])
         return compass_note(camera.heading_deg, looks_deg)
 
     def _turned_finely(self, photo: Photo, found: Found) -> Spot:
@@ -393,35 +390,8 @@ class GeoSearch:
         notes: list[str], timings: dict[str, float],
     ) -> Answer:  # fmt: skip
         timings["total"] = sum(timings.values())
-        places = tuple(self._with_source(spot, _place(spot, found.camera)) for spot in found.spots[:top])
+        places = tuple(place_of(self.index, spot, found.camera) for spot in found.spots[:top])
         describer = self.matchers[found.kind].describer
         model = str(describer.card.get("name", describer.identity.name))
         generation, said = self.index.manifest.generation, tuple(notes)
         return Answer(photo.name, found.status, places, thing, generation, model, timings, said, tuple(objects), found.evidence)
-
-    def _with_source(self, spot: Spot, place: Place) -> Place:
-        """The place with the imagery that answered."""
-        source = self.index.source_behind(spot.segment, spot.x, spot.y, spot.tile)
-        return place if source is None else replace(place, source=source.name, vintage=source.vintage)
-
-
-def _street_side(
-    describer: EgoTRDescriber, street_weights: str | None, runtime: RuntimeOptions | None, pictures: Callable[[], Pixels]
-) -> EgoTRDescriber | None:
-    if street_weights == AUTO:
-        street_weights = street_partner(describer.identity.sha256)
-    return describer.for_street(street_weights, runtime, pictures) if street_weights else None
-
-
-def _position(photo: Photo) -> tuple[float, float]:
-    """The position in a photo's EXIF, lat, lon; InputError without one."""
-    if photo.exif.lat is None or photo.exif.lon is None:
-        raise InputError(f"{photo.name}: its EXIF holds no position to start from; give one, or search without it")
-    return photo.exif.lat, photo.exif.lon
-
-
-def _place(spot: Spot, camera: Camera) -> Place:
-    crs = spot.segment.crs
-    lat, lon = to_lat_lon(crs, spot.x, spot.y)
-    heading = (spot.pose.heading_deg + grid_convergence_deg(crs, spot.x, spot.y)) % 360.0
-    return Place(lat, lon, spot.radius_m, heading, spot.merit, spot.tile, spot.pose, camera_lat_lon(spot, camera))

@@ -1,20 +1,37 @@
-"""Sights: where a camera stood, and along which bearing from there a click lies; what rays to objects are made of."""
+"""Sights: places as answers tell them, where cameras stood, and along which bearing a click lies; what rays to objects are made of."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from crossgeo.engine.camera import MAX_TILT_DEG, Camera
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.photo import Photo
+from crossgeo.engine.place import Place
 from crossgeo.engine.pose import StreetPose
 from crossgeo.geodesy import grid_convergence_deg, to_lat_lon
+from crossgeo.indexer.index import GeoIndex
 from crossgeo.models.street import pixels_to_directions
 from crossgeo.models.views import photo_to_ground
 
 _STEEPEST = math.sin(math.radians(5.0))  # a click nearer to straight up or down than 5 degrees has no bearing to speak of
+
+
+def place_of(index: GeoIndex, spot: Spot, camera: Camera) -> Place:
+    """Return a spot as a place, with the imagery that answered."""
+    lat, lon = to_lat_lon(spot.segment.crs, spot.x, spot.y)
+    stood = camera_lat_lon(spot, camera)
+    place = Place(lat, lon, spot.radius_m, true_heading_deg(spot), spot.merit, spot.tile, spot.pose, stood)
+    source = index.source_behind(spot.segment, spot.x, spot.y, spot.tile)
+    return place if source is None else replace(place, source=source.name, vintage=source.vintage)
+
+
+def true_heading_deg(spot: Spot) -> float:
+    """Return the heading of a spot's pose against true north."""
+    return (spot.pose.heading_deg + grid_convergence_deg(spot.segment.crs, spot.x, spot.y)) % 360.0
 
 
 def camera_offset_m(spot: Spot, camera: Camera) -> tuple[float, float] | None:

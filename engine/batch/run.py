@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
-from crossgeo.engine.answering import Answering, processors
+from crossgeo.engine.answering import Answering
 from crossgeo.engine.batch.item import BatchItem
 from crossgeo.engine.batch.journal import DEADLY, Journal
 from crossgeo.engine.batch.pipeline import Ask, Pipeline, Task
@@ -23,6 +23,7 @@ from crossgeo.engine.place import Answer, error_json
 from crossgeo.engine.question import BatchOptions
 from crossgeo.engine.search import GeoSearch
 from crossgeo.errors import InputError, UsageError
+from crossgeo.processor import processors
 
 MOST_READERS = 4  # processes that decode photos
 AHEAD = 2  # photos that wait decoded for each worker, beside the one it answers about

@@ -17,6 +17,7 @@ from crossgeo.engine.runtime.batched import Call, UnreadableError
 from crossgeo.engine.runtime.export import export_onnx
 from crossgeo.engine.runtime.half import Half, Pixels
 from crossgeo.errors import EngineError
+from crossgeo.processor import processors
 
 NAME = "openvino"
 SERVES = "processors of x86-64 and Arm"
@@ -63,26 +64,46 @@ def build(half: Half, folder: Path, precision: str, largest: int, device: str, p
 
 
 def load(folder: Path, half: Half, precision: str, device: str) -> Call:
-    """Return a call of the engine in a folder; each thread has a request of its own."""
+    """Return a call of the engine in a folder, which runs on as many threads as torch would in the thread that calls.
+
+    Each thread has a request of its own. An engine answers as many at once as it has streams, so threads that compute alone, as those of
+    `Answering` do, share one with a stream for each of them, which is made when first needed.
+    """
     import torch
 
-    config = {
-        "INFERENCE_PRECISION_HINT": _HINTS[precision], "INFERENCE_NUM_THREADS": torch.get_num_threads(), "NUM_STREAMS": 1,
-        "PERFORMANCE_HINT": "LATENCY",
-    }  # fmt: skip
-    try:
-        compiled = _core().compile_model(folder / _FILE, "CPU", config)
-    except RuntimeError as error:
-        raise UnreadableError(f"{folder}: OpenVINO cannot load the engine: {str(error).splitlines()[0]}") from error
-    own = threading.local()
+    made: dict[int, Any] = {}
+    making, own = threading.Lock(), _Own()
+
+    def compiled(threads: int) -> Any:
+        with making:
+            if threads not in made:
+                streams = max(1, processors() // threads)
+                config = {
+                    "INFERENCE_PRECISION_HINT": _HINTS[precision], "INFERENCE_NUM_THREADS": streams * threads, "NUM_STREAMS": streams,
+                    "PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False,
+                }  # fmt: skip
+                try:
+                    made[threads] = _core().compile_model(folder / _FILE, "CPU", config)
+                except RuntimeError as error:
+                    raise UnreadableError(f"{folder}: OpenVINO cannot load the engine: {str(error).splitlines()[0]}") from error
+            return made[threads]
 
     def call(inputs: tuple[Array, ...]) -> tuple[Array, ...]:
-        if not hasattr(own, "request"):
-            own.request = compiled.create_infer_request()
-        found = own.request.infer(list(inputs), share_inputs=True)
+        threads = torch.get_num_threads()
+        if threads not in own.requests:
+            own.requests[threads] = compiled(threads).create_infer_request()
+        found = own.requests[threads].infer(list(inputs), share_inputs=True)
         return tuple(found[k] for k in range(len(half.outputs)))
 
+    compiled(torch.get_num_threads())
     return call
+
+
+class _Own(threading.local):
+    """A thread's requests, by how many threads they run on."""
+
+    def __init__(self) -> None:
+        self.requests: dict[int, Any] = {}
 
 
 def _quantised(model: Any, half: Half, pictures: Pixels) -> Any:
