@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
 from dataclasses import dataclass
 
 import cv2
@@ -21,25 +21,41 @@ _LEAST_M, _WHOLE_M = 240.0, 2000.0  # across; a segment no wider than this is sh
 _COVERED = (176, 184, 192)
 
 
-@dataclass(frozen=True)
-class Mark:
-    """One answer: where it lies in metres of the segment, and its status."""
+class Marks:
+    """Where answers lie in metres of one segment, by status; of a million they take 16 MB."""
 
-    x: float
-    y: float
-    status: str
+    def __init__(self) -> None:
+        self._at: dict[str, array[float]] = {}
+
+    def add(self, x: float, y: float, status: str) -> None:
+        """Take one answer."""
+        self._at.setdefault(status, array("d")).extend((x, y))
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return sum(len(own) for own in self._at.values()) // 2
+
+    def of(self, status: str) -> NDArray[np.float64]:
+        """Return those of a status, (n, 2)."""
+        return np.array(self._at.get(status, array("d")), np.float64).reshape(-1, 2)
+
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Return x_min, y_min, x_max, y_max."""
+        every = np.concatenate([self.of(status) for status in self._at])
+        low, high = every.min(axis=0).tolist(), every.max(axis=0).tolist()
+        return low[0], low[1], high[0], high[1]
 
 
-def overview(index: GeoIndex, segment: Segment, marks: Sequence[Mark]) -> Image.Image:
+def overview(index: GeoIndex, segment: Segment, marks: Marks) -> Image.Image:
     """Draw all marks over the imagery around them, or over the whole segment where that is small; with a bar of a round length."""
     view = _View(*_frame(segment, marks))
     ground = _imagery(index, segment, view)
     pen = Pen(WIDTH, HEIGHT, NO_IMAGERY)
     pen.paste(Image.fromarray(ground), (0, 0, WIDTH, HEIGHT))
     for status in reversed(COLOURS):  # the surest on top
-        for mark in marks:
-            if mark.status == status:
-                draw_mark(pen, view.at(mark.x, mark.y), status)
+        own = (marks.of(status) - (view.west, view.north)) / (view.m_per_px, -view.m_per_px)
+        for x, y in np.unique(np.round(2.0 * own), axis=0).tolist():  # what lies on one spot is drawn once
+            draw_mark(pen, (x / 2.0, y / 2.0), status)
     scale_bar(pen, 1.0 / view.m_per_px)
     return pen.finish()
 
@@ -68,13 +84,13 @@ class _View:
         return (x - self.west) / self.m_per_px, (self.north - y) / self.m_per_px
 
 
-def _frame(segment: Segment, marks: Sequence[Mark]) -> tuple[float, float, float]:
+def _frame(segment: Segment, marks: Marks) -> tuple[float, float, float]:
     """Western and northern edge and metres a pixel."""
     west, south, east, north = segment.bounds
     if max(east - west, north - south) > _WHOLE_M:
-        xs, ys = [mark.x for mark in marks], [mark.y for mark in marks]
-        margin = max(0.08 * max(max(xs) - min(xs), max(ys) - min(ys)), 60.0)
-        west, east, south, north = min(xs) - margin, max(xs) + margin, min(ys) - margin, max(ys) + margin
+        x_min, y_min, x_max, y_max = marks.bounds()
+        margin = max(0.08 * max(x_max - x_min, y_max - y_min), 60.0)
+        west, east, south, north = x_min - margin, x_max + margin, y_min - margin, y_max + margin
     m_per_px = 1.04 * max((east - west) / WIDTH, (north - south) / HEIGHT, _LEAST_M / WIDTH)
     return (west + east - WIDTH * m_per_px) / 2.0, (south + north + HEIGHT * m_per_px) / 2.0, m_per_px
 

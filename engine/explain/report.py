@@ -14,7 +14,7 @@ from typing import IO, Self
 from crossgeo import disk
 from crossgeo.engine.explain.document import closing, opening, script
 from crossgeo.engine.explain.html import Markup, tag
-from crossgeo.engine.explain.overview import Mark
+from crossgeo.engine.explain.overview import Marks
 from crossgeo.engine.explain.report_row import HEADS, row
 from crossgeo.engine.explain.report_summary import STATUSES, Summary, summary
 from crossgeo.engine.output import Record
@@ -41,7 +41,7 @@ class Report:
         self._counts: Counter[str] = Counter()
         self._radii = {status: array("d") for status in STATUSES}
         self._scores = {status: array("d") for status in STATUSES}
-        self._marks: dict[int, list[Mark]] = defaultdict(list)  # by segment
+        self._marks: dict[int, Marks] = defaultdict(Marks)  # by segment
         self._took = array("d")  # ms
         self._rows = 0
         self._spool: IO[bytes] | None = None
@@ -71,7 +71,7 @@ class Report:
             segment = self._index.segment_of(best["tile"])
             self._radii[status].append(best["radius_m"])
             self._scores[status].append(best["score"])
-            self._marks[segment.number].append(Mark(*from_lat_lon(segment.crs, best["lat"], best["lon"]), status))
+            self._marks[segment.number].add(*from_lat_lon(segment.crs, best["lat"], best["lon"]), status)
         took = record.get("timings_ms") or {}
         self._took.append(float(took.get("total", 0.0)))
         if self._rows >= self._most_rows:

@@ -10,7 +10,7 @@ from statistics import median
 
 from crossgeo.engine.explain.charts import histogram
 from crossgeo.engine.explain.html import Content, Markup, facts, figure, joined, name_of, section, tag
-from crossgeo.engine.explain.overview import Mark, overview
+from crossgeo.engine.explain.overview import Marks, overview
 from crossgeo.engine.explain.pictures import shown
 from crossgeo.engine.words import STATUS_NAMES, STATUS_WORDS
 from crossgeo.indexer.index import GeoIndex
@@ -29,7 +29,7 @@ class Summary:
     counts: Mapping[str, int]  # by status, and "error"
     radii_m: Mapping[str, Sequence[float]]  # of best places, by status
     scores: Mapping[str, Sequence[float]]
-    marks: Mapping[int, Sequence[Mark]]  # by number of the segment
+    marks: Mapping[int, Marks]  # by number of the segment
     took_ms: Sequence[float]
     rows: int  # that follow in the table
     index: GeoIndex

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from crossgeo.engine.explain import Report
-from crossgeo.engine.explain.overview import Mark, overview
+from crossgeo.engine.explain.overview import Marks, overview
 from crossgeo.engine.photo import Photo
 from crossgeo.errors import LimitError
 from crossgeo.indexer.index import GeoIndex
@@ -101,7 +101,12 @@ def test_the_overview_puts_answers_where_they_lie(index_path: Path, ground: Any)
         segment = index.segments[0]
         west, south, east, north = segment.bounds
         x, y = (west + east) / 2, (south + north) / 2
-        plain, marked = (np.asarray(overview(index, segment, marks)).astype(int) for marks in ([], [Mark(x, y, "located")]))
+        marks = Marks()
+        plain = np.asarray(overview(index, segment, marks)).astype(int)
+        for _ in range(3):
+            marks.add(x, y, "located")
+        marked = np.asarray(overview(index, segment, marks)).astype(int)
+    assert len(marks) == 3 and marks.bounds() == (x, y, x, y)
     rows_, columns = np.nonzero(np.abs(plain - marked).max(axis=2) > 60)
     assert (columns.mean(), rows_.mean()) == (pytest.approx(359.5, abs=1.0), pytest.approx(239.5, abs=1.0))
     middle = plain[120:360, 240:480]
