@@ -35,7 +35,7 @@ def row(number: int, record: Record, read: Callable[[], Photo] | None, points: S
     things = _things(record)
     cells = [
         _cell("photo", _photo(record, None if error else read, points), "shown"),
-        _cell("status", tag("span", STATUS_NAMES.get(status, status), class_=f"status s-{status}")),
+        _cell("status", [tag("span", STATUS_NAMES.get(status, status), class_=f"status s-{status}"), _drive(record.get("sequence"))]),
         _cell("place", _place(best)),
         _cell("score", _score(places), "number"),
         _cell("aerial image", None if best is None else _ground(best, things, index, str(record["photo"])), "shown"),
@@ -52,6 +52,19 @@ def row(number: int, record: Record, read: Callable[[], Photo] | None, points: S
 def _cell(label: str, content: Content, class_: str | None = None) -> Markup:
     empty = content is None or content == []
     return tag("td", content, role="cell", class_=class_, data_label=None if empty else label)
+
+
+def _drive(sequence: Record | None) -> Content:
+    """What the photos before and after it make of an answer, where it was smoothed."""
+    if not sequence:
+        return None
+    if sequence.get("rank") is None:
+        words = "off the way of its drive"
+    elif sequence["rank"] > 1:
+        words = f"on the way of its drive; place {sequence['rank']} by itself"
+    else:
+        words = "on the way of its drive"
+    return tag("div", words + ("; changed by it" if sequence.get("changed") else ""), class_="soft")
 
 
 def _things(record: Record) -> list[dict[str, Any]]:
@@ -95,7 +108,7 @@ def _place(best: Record | None) -> Content:
 def _score(places: Sequence[Record]) -> Content:
     if not places:
         return None
-    lead = f"+{places[0]['score'] - places[1]['score']:.3f}" if len(places) > 1 else ""
+    lead = f"{places[0]['score'] - places[1]['score']:+.3f}" if len(places) > 1 else ""
     return [tag("div", f"{places[0]['score']:.3f}"), tag("div", lead, class_="soft") if lead else None]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from crossgeo.engine.explain.attention import box_cells, click_cells, click_maps
+from crossgeo.engine.explain.attention import ClickMaps, box_cells, click_cells, click_maps
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.locate import ObjectFinder
 from crossgeo.engine.pose import DronePose
@@ -65,3 +66,14 @@ def test_maps_are_the_networks_own_of_every_turn(index_path: Path, ground: Any, 
             np.add(both, (straight[:, ::-1] if turn >= 4 else straight) / len(turns), out=both)
     np.testing.assert_allclose(maps.towards[0], towards, atol=1e-6)
     np.testing.assert_allclose(maps.back, back, atol=1e-6)
+
+
+def test_a_network_without_cvcam_and_mhsam_has_no_maps(index_path: Path, ground: Any, network: AttenGeo) -> None:
+    bare = AttenGeo(dataclasses.replace(network.config, cvcam=False, mhsam=False)).eval()
+    with GeoIndex.open(index_path) as index:
+        finder = ObjectFinder(index, copy.deepcopy(bare), bare.config.view, turns=(0, 5))
+        shown = finder.shown(
+            ground.photo(X, Y, 30.0, 95.0), (110.0, 80.0), Spot(index.segments[0], X, Y, DronePose(30.0, 95.0), 1.0, 3.0, 0)
+        )
+    assert shown is not None
+    assert click_maps(bare, shown, (0.0, 0.0, 9.0, 9.0)) == ClickMaps((), None, None)

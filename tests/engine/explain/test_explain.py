@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from crossgeo.engine.explain import Explanation, explain, page, save_page
+from crossgeo.engine.explain.attention import ClickMaps
 from crossgeo.engine.explain.why import why
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.question import BatchOptions
@@ -52,6 +53,13 @@ def test_a_box_that_was_too_unsure_is_explained_all_the_same(told: Explanation) 
     assert not told.click.sure and told.click.thing.confidence < told.click.least_confidence == 0.9
     assert told.click.maps is not None and len(told.click.maps.towards) == 2
     assert "the answer has no object" in page(told)
+
+
+def test_a_network_without_cvcam_or_mhsam_is_said_to_have_none(told: Explanation) -> None:
+    assert told.click is not None
+    bare = replace(told, click=replace(told.click, maps=ClickMaps((), None, None)))
+    assert "This network has no CVCAM and no MHSAM." in page(bare)
+    assert "no network to look into" in page(replace(told, click=replace(told.click, maps=None)))
 
 
 def test_the_page_says_what_decided_and_how_to_ask_again(told: Explanation) -> None:

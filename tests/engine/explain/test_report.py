@@ -81,7 +81,7 @@ def test_a_full_disk_is_an_error_and_keeps_the_older_report(index_path: Path, re
     assert path.read_text() == "older" and len(list(tmp_path.iterdir())) == 1
 
 
-def test_several_points_of_a_photo_share_its_row(index_path: Path, record: Any, tmp_path: Path) -> None:
+def test_several_points_of_a_photo_share_its_row_and_its_drive_is_told(index_path: Path, record: Any, tmp_path: Path) -> None:
     with GeoIndex.open(index_path) as index, Report(tmp_path / "r.html", index) as report:
         one = record(index, 3)
         thing = one["object"]
@@ -91,8 +91,10 @@ def test_several_points_of_a_photo_share_its_row(index_path: Path, record: Any, 
             {"point": [999.0, 1.0], "object": None, "notes": [], "error": {"type": "UsageError", "message": "it lies outside"}},
         ]  # fmt: skip
         report.add(one, None)
+        report.add({**record(index, 4), "sequence": {"group": "a", "rank": 2, "changed": True}}, None)
         report.finish()
-    (row,) = rows((tmp_path / "r.html").read_text())
+    row, smoothed = rows((tmp_path / "r.html").read_text())
+    assert "place 2 by itself; changed by it" in smoothed and "way of its drive" not in row
     assert "confidence 0.70" in row and "confidence 0.31" in row and "999, 1: it lies outside" in row
 
 
