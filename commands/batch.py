@@ -123,14 +123,12 @@ class Outputs:
     @classmethod
     def of(cls, given: list[Path], overwrite: bool, keep_journal: bool) -> Outputs:
         """Look at what was asked for before any model is loaded; raise UsageError or InputError for what cannot be written."""
-        from crossgeo.engine.output import check_output
+        from crossgeo.engine.output import check_outputs
 
         files = tuple(path for path in given if str(path) != STDIO)
         for path in files:
-            check_output(path)
             outputs.check_file(path, "--output")
-            if path.exists() and not overwrite:
-                raise UsageError(f"{path}: exists already; choose another name, or replace it with --overwrite")
+        check_outputs(files, overwrite)
         if keep_journal and not files:
             raise UsageError("--keep-journal keeps the journal beside a file of answers; give one with --output")
         return cls(files, len(files) < len(given))

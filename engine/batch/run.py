@@ -17,12 +17,12 @@ from crossgeo.engine.batch.pipeline import Ask, Pipeline, Task
 from crossgeo.engine.batch.progress import BatchProgress, BatchReport, Tally, status_of
 from crossgeo.engine.batch.sources import items_of
 from crossgeo.engine.decoder import Decoder
-from crossgeo.engine.output import Record, check_output, write_records
+from crossgeo.engine.output import Record, check_outputs, write_records
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import Answer, error_json
 from crossgeo.engine.question import BatchOptions
 from crossgeo.engine.search import GeoSearch
-from crossgeo.errors import InputError, UsageError
+from crossgeo.errors import InputError
 from crossgeo.processor import processors
 
 MOST_READERS = 4  # processes that decode photos
@@ -71,7 +71,8 @@ def run_batch(
     """
     options = options or BatchOptions()
     _check(search, options)
-    outs = _outputs(out, overwrite)
+    outs = tuple(Path(one) for one in ((out,) if isinstance(out, str | Path) else out))
+    check_outputs(outs, overwrite)
     if isinstance(items, str | Path):
         items = items_of([str(items)])
     journal = Journal(outs[0].with_name(f"{outs[0].name}.partial.jsonl") if outs else None, _identity(search, options))
@@ -177,19 +178,6 @@ class _Keeper:
 def _check(search: GeoSearch, o: BatchOptions) -> None:
     filters = o.bounds, o.polygon, o.vintage
     search.check(o.top, o.heading_deg, o.fov_deg, o.height_m, o.near, o.radius_m, o.use_exif_position, o.tilt_deg, o.kind, *filters)
-
-
-def _outputs(out: str | Path | Sequence[str | Path], overwrite: bool) -> tuple[Path, ...]:
-    outs = tuple(Path(one) for one in ((out,) if isinstance(out, str | Path) else out))
-    for path in outs:
-        check_output(path)
-        if path.exists() and not overwrite:
-            raise UsageError(f"{path}: exists already; choose another name or ask to overwrite it")
-        if not path.parent.is_dir():
-            raise InputError(f"{path.parent}: no such folder to write into")
-    if len({path.resolve() for path in outs}) < len(outs):
-        raise UsageError(f"{outs[0]}: one file cannot take two outputs; give each its own name")
-    return outs
 
 
 def _asking(answering: Answering) -> Ask:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
 from crossgeo import disk
 from crossgeo.engine.output.rows import Record
-from crossgeo.errors import LimitError, StoreError, UsageError
+from crossgeo.errors import InputError, LimitError, StoreError, UsageError
 
-__all__ = ["SUFFIXES", "Record", "check_output", "write_records"]
+__all__ = ["SUFFIXES", "Record", "check_output", "check_outputs", "write_records"]
 
 _WRITERS = {  # by suffix: module, function, what it needs beyond the program's own libraries
     ".geojson": ("text", "write_geojson", ()),
@@ -36,6 +36,19 @@ def check_output(path: Path) -> None:
     for library in _WRITERS[suffix][2]:
         if find_spec(library) is None:
             raise UsageError(f"{path}: {suffix} files are written by {library}, which is not installed: pip install 'crossgeo[vectors]'")
+
+
+def check_outputs(paths: Sequence[Path], overwrite: bool) -> None:
+    """Raise for files that cannot all be written: what `check_output` raises, UsageError for one that exists, unless told to `overwrite`,
+    or comes twice, InputError for one in no folder."""
+    for path in paths:
+        check_output(path)
+        if path.exists() and not overwrite:
+            raise UsageError(f"{path}: exists already; choose another name, or ask to overwrite it")
+        if not path.parent.is_dir():
+            raise InputError(f"{path.parent}: no such folder to write into")
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise UsageError(f"{paths[0]}: one file cannot take two outputs; give each its own name")
 
 
 def write_records(path: Path, records: Iterable[Record]) -> None:
