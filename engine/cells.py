@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from threading import Lock
 
@@ -21,7 +21,8 @@ from crossgeo.indexer.index import GeoIndex, Segment
 Cell = tuple[int, int]  # column, row of the fine grid: centred on (column * step_m, row * step_m)
 Vector = NDArray[np.float32]  # (D,)
 MEMORY_BYTES = 54 << 20  # about 16,000 cells
-KEY_FORMAT = 1  # grows when the same words in a key come to mean other descriptors
+KEY_FORMAT = 2  # grows when the same words in a key come to mean other descriptors
+_AT_ONCE = 8  # cells in every batch: torch's products differ in the last bit by how many rows they have
 _SAME_M = 1e-6  # a cell and a tile whose centres are no farther apart are one
 
 
@@ -71,8 +72,14 @@ class CellDescriptors:
         centres = np.array(cells, np.float64) * self._step_m
         tiles, valid = self._index.read_windows(segment, centres, self._index.tile_m, self._index.tile_px)
         seen = valid.reshape(len(cells), -1).mean(axis=1) >= self._min_valid
-        rows = iter(self._describer.tiles(tiles[seen])) if seen.any() else iter(())
+        rows = self._described(tiles[seen])
         return {cell: next(rows).copy() if shown else None for cell, shown in zip(cells, seen, strict=True)}
+
+    def _described(self, tiles: NDArray[np.uint8]) -> Iterator[Vector]:
+        """Describe tiles so that none depends on how many others are missing, or answers would depend on what was asked before."""
+        for start in range(0, len(tiles), _AT_ONCE):
+            some = tiles[start : start + _AT_ONCE]
+            yield from self._describer.tiles(some[np.arange(_AT_ONCE) % len(some)])[: len(some)]
 
     def _key(self, segment: Segment, cell: Cell) -> bytes:
         # A segment's name says what is in its files, whichever index it is of.
