@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -207,3 +209,12 @@ def test_pixels_of_another_shape_or_type_are_refused() -> None:
         Photo.from_pixels(np.zeros((4, 4), np.uint8))  # type: ignore[arg-type]
     with pytest.raises(InputError):
         Photo.from_pixels(np.zeros((4, 4, 3), np.float32))  # type: ignore[arg-type]
+
+
+def test_threads_that_read_photos_leave_the_filters_of_warnings_as_they_were(tmp_path: Path) -> None:
+    Image.new("RGB", (40, 30)).save(tmp_path / "photo.png")
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as threads:
+        photos = list(threads.map(Photo.read, [tmp_path / "photo.png"] * 64))
+    assert len(photos) == 64
+    assert list(warnings.filters) == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from crossgeo.engine.runtime.check import check
 from crossgeo.engine.runtime.choose import Chosen, RuntimeOptions, choose, key_of, runtimes
 from crossgeo.engine.runtime.half import Half, Slot
 from crossgeo.engine.runtime.store import EngineStore, Record
+from crossgeo.engine.threads import computing_with
 from crossgeo.errors import EngineError, UsageError
 
 Pictures = NDArray[np.uint8]
@@ -50,6 +52,23 @@ def test_a_runtime_answers_as_the_module_does_at_any_batch(
         for ours, theirs in zip(wanted, runtime.run_all(*inputs), strict=True):
             assert theirs.dtype == np.float32 and theirs.shape == ours.shape
             np.testing.assert_allclose(theirs, ours, atol=tolerance * max(1.0, float(np.abs(ours).max())))
+
+
+def test_threads_that_compute_alone_run_an_engine_at_once_and_alike(halves: Halves, pictures: Pictures, folder: Path) -> None:
+    half = halves()["maps"]
+    runtime = made(half, RuntimeOptions(runtime="openvino", precision="fp32", folder=folder), pictures)
+    given = [half.examples(pictures[n : n + 2]) for n in range(4)] * 4
+    wanted = [runtime.run_all(*inputs) for inputs in given]
+
+    def alone(inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+        with computing_with(1):
+            return runtime.run_all(*inputs)
+
+    before = torch.get_num_threads()
+    with ThreadPoolExecutor(4) as threads:
+        for ours, theirs in zip(wanted, threads.map(alone, given), strict=True):
+            assert all(np.array_equal(*pair) for pair in zip(ours, theirs, strict=True))
+    assert torch.get_num_threads() == before
 
 
 def test_maps_are_of_any_size_that_the_stem_divides(halves: Halves, pictures: Pictures, folder: Path) -> None:
