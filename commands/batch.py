@@ -123,12 +123,13 @@ class Outputs:
     @classmethod
     def of(cls, given: list[Path], overwrite: bool, keep_journal: bool) -> Outputs:
         """Look at what was asked for before any model is loaded; raise UsageError or InputError for what cannot be written."""
+        from crossgeo.engine.batch import was_publishing
         from crossgeo.engine.output import check_outputs
 
         files = tuple(path for path in given if str(path) != STDIO)
         for path in files:
             outputs.check_file(path, "--output")
-        check_outputs(files, overwrite)
+        check_outputs(files, overwrite or was_publishing(files))
         if keep_journal and not files:
             raise UsageError("--keep-journal keeps the journal beside a file of answers; give one with --output")
         return cls(files, len(files) < len(given))

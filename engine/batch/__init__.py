@@ -1,6 +1,7 @@
 """Batches: many photos through one search, resumable from a journal beside the output; a bad photo becomes an error row."""
 
 from crossgeo.engine.batch.item import BatchItem
+from crossgeo.engine.batch.journal import was_publishing
 from crossgeo.engine.batch.pipeline import Stopped
 from crossgeo.engine.batch.progress import BatchProgress, BatchReport
 from crossgeo.engine.batch.run import Answered, run_batch
@@ -9,5 +10,5 @@ from crossgeo.engine.question import BatchOptions
 
 __all__ = [
     "Answered", "BatchItem", "BatchOptions", "BatchProgress", "BatchReport", "Stopped", "items_from_lines", "items_of", "photos_in",
-    "run_batch",
+    "run_batch", "was_publishing",
 ]  # fmt: skip

@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
@@ -24,7 +24,8 @@ class Journal:
     """A line of JSON for each event, after a first one that says what was asked of what; a torn last line is dropped.
 
     An item is named by its key, any text. `{"key", "record"}` is its answer, `{"key", "begun": "alone" | "beside"}` says that it was
-    handed to the search, `{"stopped": true}` that a run gave up what it had begun, and `{"died": true}` that one ended without a word.
+    handed to the search, `{"stopped": true}` that a run gave up what it had begun, `{"died": true}` that one ended without a word, and
+    `{"publishing": bool}` that outputs are being written, and that all are.
     Answers stay on disk: of each item only a digest of its key, its status and its place in the file are held.
     """
 
@@ -80,6 +81,10 @@ class Journal:
         """Keep that what is begun is given up, and did no harm."""
         self._append({"stopped": True})
 
+    def publish(self, begins: bool) -> None:
+        """Keep that outputs are being written from here on, or that all are there."""
+        self._append({"publishing": begins})
+
     def read(self, key: str) -> Record:
         """Return the record of an item that was answered."""
         assert self._file is not None
@@ -108,7 +113,7 @@ class Journal:
             self._check(first)
             while (line := file.readline()).endswith(b"\n"):
                 entry = self._parse(line)
-                if "stopped" in entry:
+                if "stopped" in entry or "publishing" in entry:
                     begun.clear()
                 elif "died" in entry:
                     self._bury(begun)
@@ -163,6 +168,21 @@ class Journal:
         if isinstance(named, InputError | LimitError):
             return named
         return LimitError(f"{where}: cannot be written ({error.strerror or error}); choose another output")
+
+
+def beside(outs: Sequence[Path]) -> Path | None:
+    """Return where the journal of a batch with these outputs lies; None without any."""
+    return outs[0].with_name(f"{outs[0].name}.partial.jsonl") if outs else None
+
+
+def was_publishing(outs: Sequence[Path]) -> bool:
+    """Return whether a run ended while it wrote these outputs, so that those that are there may be written again."""
+    path = beside(outs)
+    if path is None or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        said = [line for line in file if line.startswith(b'{"publishing": ') and line.endswith(b"\n")]
+    return bool(said) and b"true" in said[-1]
 
 
 def _digest(key: str) -> bytes:

@@ -67,8 +67,10 @@ class Pipeline:
         pool = ThreadPoolExecutor(self._readers, thread_name_prefix="decode")
         try:
             while open_ or not ended:
-                if self._stop.is_set() and not self._asked:
-                    raise Stopped
+                if self._stop.is_set():
+                    self._take_back()
+                    if not self._asked:
+                        raise Stopped
                 while not (ended or alone or self._stop.is_set()) and open_ < self._ahead:
                     try:
                         following = following or next(tasks)
@@ -104,8 +106,10 @@ class Pipeline:
             task, done = self._events.get(timeout=_POLL_S)
         except queue.Empty:
             return
-        if done.cancelled():  # by whoever answers, who is closing
-            raise Stopped
+        if done.cancelled():
+            if self._stop.is_set():
+                return
+            raise Stopped  # whoever answers is closing
         try:
             result = done.result()
         except _ITEM_ERRORS as error:
@@ -122,6 +126,12 @@ class Pipeline:
             return
         self._asked.pop(task.number, None)
         yield task, _record(task.item, self._photos.pop(task.number, None), fault)
+
+    def _take_back(self) -> None:
+        """Cancel the questions that nobody has begun to answer."""
+        for number, future in list(self._asked.items()):
+            if future.cancel():
+                del self._asked[number]
 
     def _hand_on(self, task: Task, photo: Photo) -> None:
         if task.number not in self._photos:

@@ -6,13 +6,13 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
 
 from crossgeo.engine.answering import Answering
 from crossgeo.engine.batch.item import BatchItem
-from crossgeo.engine.batch.journal import DEADLY, Journal
+from crossgeo.engine.batch.journal import DEADLY, Journal, beside, was_publishing
 from crossgeo.engine.batch.pipeline import Ask, Pipeline, Task
 from crossgeo.engine.batch.progress import BatchProgress, BatchReport, Tally, status_of
 from crossgeo.engine.batch.sources import items_of
@@ -22,7 +22,7 @@ from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import Answer, error_json
 from crossgeo.engine.question import BatchOptions
 from crossgeo.engine.search import GeoSearch
-from crossgeo.errors import InputError
+from crossgeo.errors import GeoError, InputError
 from crossgeo.processor import processors
 
 MOST_READERS = 4  # processes that decode photos
@@ -72,10 +72,10 @@ def run_batch(
     options = options or BatchOptions()
     _check(search, options)
     outs = tuple(Path(one) for one in ((out,) if isinstance(out, str | Path) else out))
-    check_outputs(outs, overwrite)
+    check_outputs(outs, overwrite or was_publishing(outs))
     if isinstance(items, str | Path):
         items = items_of([str(items)])
-    journal = Journal(outs[0].with_name(f"{outs[0].name}.partial.jsonl") if outs else None, _identity(search, options))
+    journal = Journal(beside(outs), _identity(search, options))
     with journal, ExitStack() as opened:
         workers = workers or processors()
         readers = min(MOST_READERS, workers)
@@ -91,13 +91,16 @@ def run_batch(
             for task, record in pipeline.run(keeper.tasks()):
                 keeper.keep(task, record)
         except BaseException:
-            journal.stop()
+            with suppress(GeoError):  # what went wrong first is what the user should read
+                journal.stop()
             raise
         answered = Answered(keeper.items, keeper.keys, journal)
         if finish is not None:
             answered.records = finish(list(answered.all_records()))
+        journal.publish(True)
         for path in outs:
             write_records(path, answered.all_records())
+        journal.publish(False)
         if after is not None:
             after(answered)
         if not keep_journal:

@@ -152,6 +152,26 @@ def test_an_output_that_exists_is_kept_unless_told(run: Any, folder: Path, tmp_p
     assert out.read_text().startswith("photo,")
 
 
+def test_a_run_that_ends_between_two_outputs_writes_both_again_without_being_told(
+    run: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items, outs = photos_in(folder)[:2], [tmp_path / name for name in ("a.jsonl", "b.csv")]
+
+    def die(point: str) -> None:
+        if point == "b.csv: written":
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("crossgeo.disk.FAULT", die)
+        with pytest.raises(KeyboardInterrupt):
+            run(items, outs)
+    assert [out.exists() for out in outs] == [True, False]
+    assert run(items, outs, keep_journal=True).resumed == 2
+    assert len(records(outs[0])) == 2
+    with pytest.raises(UsageError, match="exists already"):
+        run(items, outs)
+
+
 def test_several_outputs_hold_the_same_and_one_name_twice_is_refused(run: Any, folder: Path, tmp_path: Path) -> None:
     outs = [tmp_path / name for name in ("a.jsonl", "b.geojson")]
     assert run(str(folder), [str(out) for out in outs]).out == tuple(outs)
@@ -199,19 +219,27 @@ def test_what_is_known_of_a_photo_is_asked_and_said_with_it(run: Any, search: Ge
     assert told == {"top": 2, "heading_deg": 40.0, "fov_deg": 70.0, "height_m": 60.0, "tilt_deg": 0.0, "kind": "drone"}
 
 
-def test_stopping_keeps_what_is_open_and_asks_nothing_more(run: Any, folder: Path, tmp_path: Path) -> None:
+def test_stopping_keeps_what_is_being_answered_and_asks_nothing_more(run: Any, search: GeoSearch, folder: Path, tmp_path: Path) -> None:
+    (folder / "broken.png").unlink()
     stop, out = threading.Event(), tmp_path / "out.jsonl"
+    asked: list[str] = []
+    plain = search.query
 
-    def halt(at: BatchProgress) -> None:
-        stop.set()
+    def query(photo: Photo, **options: Any) -> Answer:
+        asked.append(photo.name)
+        if len(asked) == 2:
+            stop.set()
+        return plain(photo, **options)
 
+    search.query = query  # type: ignore[method-assign]
     with pytest.raises(Stopped):
-        run(photos_in(folder), out, progress=halt, stop=stop)
+        run(photos_in(folder), out, stop=stop)
+    assert asked == ["a.png", "b.png"]
     assert not out.exists()
     stop.clear()
-    report = run(photos_in(folder), out, stop=stop)
-    assert 1 <= report.resumed < 5
-    assert len(records(out)) == 5
+    assert run(photos_in(folder), out, stop=stop).resumed == 2
+    assert asked == ["a.png", "b.png", "d.png", "late/c.png"]
+    assert len(records(out)) == 4
 
 
 def test_questions_that_a_full_search_refuses_are_asked_again(run: Any, search: GeoSearch, folder: Path, tmp_path: Path) -> None:
