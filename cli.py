@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from crossgeo import __version__
-from crossgeo.commands import batch, data, demo, doctor, engine, eval, exif, index, query, serve, town, train, weights
+from crossgeo.commands import batch, calibrate, data, demo, doctor, engine, eval, exif, index, query, serve, town, train, weights
 from crossgeo.commands.guard import GuardedGroup
 
-ORDER = ("query", "batch", "serve", "exif", "index", "train", "eval", "data", "town", "demo", "doctor", "engine", "weights")
+ORDER = ("query", "batch", "serve", "exif", "index", "train", "calibrate", "eval", "data", "town", "demo", "doctor", "engine", "weights")
 
 
 class Geo(GuardedGroup):
@@ -41,6 +41,7 @@ app.command("serve", rich_help_panel=LOCATE)(serve.serve)
 app.add_typer(exif.app, name="exif", rich_help_panel=LOCATE)
 app.add_typer(index.app, name="index", rich_help_panel=PREPARE)
 app.add_typer(train.app, name="train", rich_help_panel=PREPARE)
+app.command("calibrate", rich_help_panel=PREPARE)(calibrate.calibrate)
 app.add_typer(eval.app, name="eval", rich_help_panel=PREPARE)
 app.add_typer(data.app, name="data", rich_help_panel=PREPARE)
 app.add_typer(town.app, name="town", rich_help_panel=PREPARE)

@@ -11,7 +11,7 @@ import typer
 from crossgeo.commands import console, index_plan, outputs
 from crossgeo.commands import index_life as life
 from crossgeo.commands.index_options import About, IndexPath, Json, Searching
-from crossgeo.commands.index_summary import summary
+from crossgeo.commands.index_summary import calibration_problems, summary
 from crossgeo.commands.options import Weights, spread
 from crossgeo.commands.run_options import Running
 from crossgeo.errors import StoreError, UsageError
@@ -92,6 +92,7 @@ def info(index: IndexPath, json: Json = False) -> None:
         about += [f"licence {source['licence']}"] if source["licence"] else []
         about += ["partly masked"] if source["masked"] else []
         rows.append(("source", f"{source['name']} ({', '.join(about)})"))
+    rows += [("calibrated", line) for line in found["calibration"] or ["no: `geo calibrate` measures how sure answers are"]]
     for kept in found["generations"]:
         if not kept["current"]:
             rows.append(("kept", f"generation {kept['generation']}, {kept['tiles']} tiles, made {kept['created']}"))
@@ -110,7 +111,7 @@ def verify(
     from crossgeo.indexer.verify import verify_index
 
     mended = repair_index(index) if repair else []
-    problems = verify_index(index)
+    problems = verify_index(index) or calibration_problems(index)
     if json:
         console.print_json({"index": str(index), "problems": problems, "repaired": mended})
     else:

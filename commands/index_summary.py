@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,9 +31,44 @@ def summary(path: Path) -> dict[str, Any]:
             "segments": [_segment(segment) for segment in index.segments],
             "search": [_search(record, manifest.latency_ms.get(record.name)) for record in manifest.segments if record.tiles],
             "sources": [_source(source) for source in manifest.sources],
+            "calibration": _calibration(manifest.calibration),
             "generations": _generations(path, manifest),
             "bytes": disk_bytes(path),
         }
+
+
+def _calibration(data: Mapping[str, Any] | None) -> list[str]:
+    """Return a line for each kind of photo that the index is calibrated for."""
+    if data is None:
+        return []
+    from crossgeo.engine.calibrate import Calibration
+    from crossgeo.errors import StoreError
+
+    try:
+        found = Calibration.from_json(data)
+    except StoreError as error:
+        return [str(error)]
+    sure = found.sure
+    return [
+        f"{kind} photos: {own.pairs} pairs on {own.cells} cells of ground, weights {own.model.get('name')}; "
+        f"located at {sure.located:g} within {sure.within_m:g} m"
+        for kind, own in found.kinds.items()
+    ]
+
+
+def calibration_problems(path: Path) -> list[str]:
+    """Return what is wrong with an index's calibration, nothing where it is whole or there is none."""
+    from crossgeo.engine.calibrate import Calibration
+    from crossgeo.errors import StoreError
+    from crossgeo.indexer.manifest import read_manifest
+
+    data = read_manifest(path).calibration
+    try:
+        if data is not None:
+            Calibration.from_json(data)
+    except StoreError as error:
+        return [f"{path}: {error}"]
+    return []
 
 
 def disk_bytes(path: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -26,7 +27,7 @@ class Place:
 
     lat: float  # WGS 84 degrees
     lon: float  # WGS 84 degrees
-    radius_m: float  # two of three true places lie within it
+    radius_m: float  # nine of ten true places lie within it where there is a probability, else two of three
     heading_deg: float  # of a drone photo's upper edge, of a street photo's middle column, clockwise from true north
     score: float  # -1 to 1: a third of the descriptors' cosine and two of how far all of the photo agrees (fine.Spot.merit)
     tile: int  # id in the index of the tile that led here
@@ -34,6 +35,7 @@ class Place:
     camera: tuple[float, float] | None = None  # (lat, lon) of the camera: of a drone where its tilt and height are known
     source: str | None = None  # the imagery that shows there; None where there is none
     vintage: str | None = None  # when that was taken, where its index says so
+    probability: Mapping[float, float] | None = None  # of lying within 5, 10, 25, 50 m of the truth; of a calibrated index's best place
 
     def to_json(self) -> dict[str, Any]:
         """Return the place as the answer's JSON writes it."""
@@ -44,6 +46,7 @@ class Place:
             "heading_deg": round(self.heading_deg, 1) % 360.0,
             "camera": None if self.camera is None else {"lat": round(self.camera[0], 7), "lon": round(self.camera[1], 7)},
             "score": round(self.score, 4),
+            "probability": None if self.probability is None else {f"{m:g}": round(p, 4) for m, p in self.probability.items()},
             "tile": self.tile,
             "source": self.source,
             "vintage": self.vintage,

@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from crossgeo.engine.calibrate.judge import Judge, as_judged
 from crossgeo.engine.camera import Camera, Kind, camera_of, check_known, without_exif
 from crossgeo.engine.cells import MEMORY_BYTES as CELL_BYTES
 from crossgeo.engine.clicks import Standing, at_point, at_points, checked
 from crossgeo.engine.describe import AUTO, Describer, EgoTRDescriber
-from crossgeo.engine.evidence_of import evidence_of
 from crossgeo.engine.feature_cache import CELLS, DISK_BYTES, FeatureCache
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.kinds import looks_like_street
@@ -90,6 +90,7 @@ class GeoSearch:
                 index.check_model(own.identity)
                 self.matchers["drone" if kind == "drone" else "street"] = Matcher(index, own, how, self._cells)
         self.thresholds = self.matchers["drone"].thresholds
+        self.judge = Judge.of(index.calibration, self.models, self.settings)
         self._objects: dict[Kind, str | Locator | None] = {"drone": objects, "street": street_objects}
         self._loading = Lock()
         self._features, self._runtime = features or FeatureCache(), runtime or RuntimeOptions()
@@ -290,7 +291,7 @@ class GeoSearch:
         if best.spots:
             with timed(timings, "fine"):
                 best.spots[0] = next(iter(inside(selection, [self._turned_finely(picture, best)])), best.spots[0])
-        best = replace(best, evidence=evidence_of(self.index, picture, best.kind, best.spots, len(best.poses)))
+        best = self.judge.judged(self.index, picture, best)
         turned = self._against_compass(best, camera)
         if turned is not None and best.status == "located":
             best = replace(best, status="ambiguous")
@@ -298,7 +299,8 @@ class GeoSearch:
             trace.best = best
         thing, notes = None, camera_notes(picture, best.camera, best.kind, fov_deg, height_m)
         empty = NOTHING_INSIDE if best.poses and not best.spots and selection is not None else None
-        notes += [note for note in (None if best.poses else NO_GROUND, turned, empty) if note is not None]
+        uncalibrated = self.judge.note(best.kind)
+        notes += [note for note in (None if best.poses else NO_GROUND, turned, empty, uncalibrated) if note is not None]
         believed = best.status in ("located", "ambiguous")
         if (click is not None or points) and best.spots and (believed or anyway):
             with timed(timings, "object"):
@@ -390,7 +392,7 @@ class GeoSearch:
         notes: list[str], timings: dict[str, float],
     ) -> Answer:  # fmt: skip
         timings["total"] = sum(timings.values())
-        places = tuple(place_of(self.index, spot, found.camera) for spot in found.spots[:top])
+        places = as_judged((place_of(self.index, spot, found.camera) for spot in found.spots[:top]), found.confidence)
         describer = self.matchers[found.kind].describer
         model = str(describer.card.get("name", describer.identity.name))
         generation, said = self.index.manifest.generation, tuple(notes)

@@ -10,6 +10,7 @@ from crossgeo.engine.evidence import Evidence
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.place import Status
 from crossgeo.engine.pose import Pose
+from crossgeo.engine.status import Confidence
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Found:
     kind: Kind
     poses: tuple[Pose, ...] = ()  # that were tried: a street photo without ground has none
     evidence: Evidence | None = None  # once the places are settled
+    confidence: Confidence | None = None  # where the index is calibrated for it
 
 
 @dataclass

@@ -54,7 +54,7 @@ def compact_index(index: str | Path, keep: int = 0, budget: Budget = USUAL) -> M
                 segments += _compacted(index, index / WORK / f"zone-{n}", zone, groups, manifest.grid, budget)
         done = manifest
         if (tuple(segments), tuple(sources)) != (manifest.segments, manifest.sources):
-            done = commit(index, manifest.identity, manifest.grid, sources, segments, manifest.generation)
+            done = commit(index, manifest.identity, manifest.grid, sources, segments, manifest.generation, manifest.calibration)
         tidy(index, done, keep)
     return done
 

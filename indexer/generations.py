@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from crossgeo.disk import guarded, sync
 from crossgeo.errors import GeoError, InputError, LimitError
@@ -39,15 +40,19 @@ def commit(
     sources: Sequence[SourceRecord],
     segments: Sequence[SegmentRecord],
     previous: int | None,
+    calibration: Mapping[str, Any] | None = None,
 ) -> Manifest:
-    """Make a new generation the current one and return it; what it names lies on disk already."""
+    """Make a new generation the current one and return it; what it names lies on disk already.
+
+    `calibration` is that of an index that answers the same; what changes answers makes a generation without one.
+    """
     number = 1 + max(generations(index), default=0) if has_index(index) else 1
     created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     order = {crs: n for n, crs in enumerate(dict.fromkeys(zone_of(s, grid.crs) for s in sources))}
     placed = sorted(segments, key=lambda s: (order.get(s.crs, len(order)), s.layer))
     known = {} if previous is None or not has_index(index) else _latency_of(index)
     latency_ms = {s.name: known.get(s.name) or measured_ms(segment_path(index, s.name)) for s in placed if s.tiles}
-    manifest = Manifest(number, created, identity, grid, tuple(sources), tuple(placed), previous, latency_ms)
+    manifest = Manifest(number, created, identity, grid, tuple(sources), tuple(placed), previous, latency_ms, calibration)
     for folder in (index.parent, index / "segments", index / "removed"):
         files.keep_names(folder)  # a run that was broken off may have made them and gone no further
     write_manifest(index, manifest)

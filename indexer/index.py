@@ -5,11 +5,12 @@ A tile id is global over the index's segments; a position is (segment, x, y) in 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -131,6 +132,11 @@ class GeoIndex:
 
     def __len__(self) -> int:
         return len(self.centres)
+
+    @property
+    def calibration(self) -> Mapping[str, Any] | None:
+        """How sure answers are, as the engine reads it (`engine.calibrate.Calibration`); None where the index is not calibrated."""
+        return self.manifest.calibration
 
     @property
     def generation(self) -> int:

@@ -138,6 +138,7 @@ class Manifest:
     latency_ms: Mapping[str, float] = field(
         default_factory=dict, compare=False
     )  # of one query in a segment by its name, as measured when it was made
+    calibration: Mapping[str, Any] | None = None  # how sure answers are, as `geo calibrate` measured; plain data of the engine's
 
     @property
     def hash(self) -> str:
@@ -214,6 +215,7 @@ def write_manifest(index: Path, manifest: Manifest) -> None:
         "previous": manifest.previous,
         "created": manifest.created,
         "latency_ms": {name: round(ms, 4) for name, ms in sorted(manifest.latency_ms.items())},
+        **({} if manifest.calibration is None else {"calibration": dict(manifest.calibration)}),
         "hash": manifest.hash,
         "content": manifest.content(),
     }
@@ -307,12 +309,19 @@ def _parse(path: Path, document: dict[str, Any]) -> Manifest:
         segments=tuple(parse_segment(s) for s in content["segments"]),
         previous=document.get("previous"),
         latency_ms={str(name): float(ms) for name, ms in document.get("latency_ms", {}).items()},
+        calibration=_calibration(document.get("calibration")),
     )
     if len({s.dim for s in manifest.segments if s.tiles}) != 1:
         raise ValueError("segments of several descriptor lengths")
     if manifest.hash != document["hash"]:
         raise files.damaged(path, "has content of another hash than it names")
     return manifest
+
+
+def _calibration(data: Any) -> Mapping[str, Any] | None:
+    if data is not None and not isinstance(data, dict):
+        raise TypeError(f"a calibration that is a {type(data).__name__}")
+    return data
 
 
 def parse_segment(data: dict[str, Any]) -> SegmentRecord:

@@ -50,7 +50,7 @@ def repair_index(path: str | Path) -> list[str]:
         try:
             mended = [_repair_segment(index, segment, done) for segment in manifest.segments]
             if tuple(mended) != manifest.segments:
-                commit(index, manifest.identity, manifest.grid, manifest.sources, mended, manifest.previous)
+                commit(index, manifest.identity, manifest.grid, manifest.sources, mended, manifest.previous, manifest.calibration)
         finally:
             files.remove(index / WORK)
     return done

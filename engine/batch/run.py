@@ -194,4 +194,6 @@ def _asking(answering: Answering) -> Ask:
 
 
 def _identity(search: GeoSearch, options: BatchOptions) -> Record:
-    return {"journal": 4, "index": search.index.manifest.hash, "models": search.models, "query": json.loads(json.dumps(asdict(options)))}
+    index = search.index
+    own = {"journal": 4, "index": index.manifest.hash, "models": search.models, "query": json.loads(json.dumps(asdict(options)))}
+    return own if index.calibration is None else {**own, "calibration": json.loads(json.dumps(index.calibration))}

@@ -12,7 +12,7 @@ from crossgeo.engine.explain.document import document
 from crossgeo.engine.explain.gather import Compared, Explanation
 from crossgeo.engine.explain.html import Content, Markup, facts, figure, name_of, scrolled, section, tag
 from crossgeo.engine.explain.pictures import enlarged, fitted, pen_over, shown, unseen_as
-from crossgeo.engine.explain.why import STAGES, why
+from crossgeo.engine.explain.why import STAGES, why, why_calibrated
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.plot import target
 from crossgeo.engine.pose import StreetPose
@@ -44,10 +44,12 @@ def _header(told: Explanation) -> Content:
     answer = told.answer
     badge = tag("span", STATUS_NAMES[answer.status], class_=f"status s-{answer.status}")
     scores = [] if told.best is None else [spot.merit for spot in told.best.spots]
+    confidence = None if told.best is None else told.best.confidence
+    reason = why(answer.status, scores, told.thresholds) if confidence is None else why_calibrated(answer.status, confidence)
     out: list[Content] = [
         tag("h1", name_of(answer.photo)),
         tag("p", badge, class_="lead"),
-        tag("p", f"{_sentence(STATUS_WORDS[answer.status])} {why(answer.status, scores, told.thresholds)}"),
+        tag("p", f"{_sentence(STATUS_WORDS[answer.status])} {reason}"),
     ]
     if answer.places:
         best = answer.places[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from crossgeo.engine.place import Status
-from crossgeo.engine.status import Thresholds, margin_of
+from crossgeo.engine.status import Confidence, Thresholds, margin_of
 
 STAGES = {
     "decode": "reading the photo",
@@ -17,6 +17,18 @@ STAGES = {
     "judge": "judging all of it",
     "object": "finding the object",
 }
+
+
+def why_calibrated(status: Status, confidence: Confidence) -> str:
+    """Return the sentence that says which probability decided the status in a calibrated index."""
+    sure = confidence.sure
+    chance = confidence.within[sure.within_m]
+    asked = f"{sure.located:g} is asked of a place that is located"
+    told = f"The best place lies within {sure.within_m:g} m of the truth with a probability of {chance:.3f}; {asked}."
+    if status == "ambiguous":
+        rivals = " It would come to that without its rivals."
+        told += rivals if confidence.status == status else " It would be located, were it not for what the notes say."
+    return told
 
 
 def why(status: Status, scores: Sequence[float], thresholds: Thresholds | None) -> str:

@@ -24,7 +24,7 @@ def test_the_json_of_an_answer_is_the_documented_one(answers: list[Record]) -> N
         "photo": "a.jpg",
         "status": "located",
         "places": [{"lat": 27.6123457, "lon": 85.5, "radius_m": 2.5, "heading_deg": 0.0,
-        "camera": {"lat": 27.61, "lon": 85.51}, "score": 0.8123, "tile": 17, "source": None, "vintage": None}] * 2,
+        "camera": {"lat": 27.61, "lon": 85.51}, "score": 0.8123, "probability": None, "tile": 17, "source": None, "vintage": None}] * 2,
         "object": {
             "lat": 27.05, "lon": 85.05, "box_px": [10.0, 20.0, 30.0, 44.0],
             "polygon": {"type": "Polygon", "coordinates": [[[85.0, 27.0], [85.1, 27.0], [85.1, 27.1], [85.0, 27.1], [85.0, 27.0]]]},
