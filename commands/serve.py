@@ -114,7 +114,6 @@ def serve(
                 f"warning: everybody who reaches {serving.host} may ask; give --keys, or leave --host out to serve this machine alone"
             )
         runtime = running.options(build=True)
-        console.say("opening; the first time, engines are built, which takes some minutes")
         how = Opening(lambda path: models.open_at(path, runtime), GeoSearch.warm, serving.workers, serving.waiting)
         with Indexes(names, how) as opened:
             run(opened, settings, keys, listening, lambda address: console.say(f"serving {', '.join(names)} at {address}"))

@@ -31,7 +31,7 @@ SECURITY = {
 LOOK_COST = 0.1  # of a request that is no question: a map asks for many tiles
 _LOG = logging.getLogger("crossgeo.web")
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_QUESTIONS = ("/v1/locate", "/v1/jobs")
+_QUESTIONS = ("/v1/locate", "/v1/explain", "/v1/jobs")
 _OPEN = ("/livez", "/readyz")  # whoever keeps the service running asks these by any name, and as often as it likes
 
 

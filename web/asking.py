@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from fastapi import Request
 
@@ -17,12 +17,14 @@ from crossgeo.engine.decoder import Decoder
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import Answer
 from crossgeo.engine.question import BatchOptions
+from crossgeo.engine.search import GeoSearch
 from crossgeo.errors import GeoError, LimitError, StoreError
 from crossgeo.web.metrics import Metrics, Reading
 from crossgeo.web.problems import Problem
 from crossgeo.web.served import Indexes, Served
 from crossgeo.web.settings import Limits
 
+Result = TypeVar("Result")
 Points = tuple[tuple[float, float], ...]
 
 
@@ -73,22 +75,25 @@ class Asker:
 
         `left` is awaited beside it: when it returns, as after too long a time, the question is taken back.
         """
-        with self._holding(photo):
-            told = asdict(options)
-            try:
-                if len(points) > 1:
-                    future = served.answering.run(lambda search: search.query(photo, **told, points=points))
-                else:
-                    future = served.answering.submit(photo, points[0] if points else None, options)
-            except LimitError as error:
-                raise _busy(str(error)) from error
-            try:
-                answer = await self._answered(future, left)
-            except GeoError:
-                self._metrics.photo(served.name, "error", {})
-                raise
+        told: dict[str, Any] = {**asdict(options), "point": points[0] if len(points) == 1 else None}
+        if len(points) > 1:
+            told["points"] = points
+        try:
+            answer = await self.run(served, photo, lambda search: search.query(photo, **told), left)
+        except GeoError:
+            self._metrics.photo(served.name, "error", {})
+            raise
         self._metrics.photo(served.name, answer.status, answer.timings_ms)
         return answer
+
+    async def run(self, served: Served, photo: Photo, ask: Callable[[GeoSearch], Result], left: Callable[[], Any] | None = None) -> Result:
+        """Have a worker ask a search whatever it may be asked of a photo; as `answer`."""
+        with self._holding(photo):
+            try:
+                future = served.answering.run(ask)
+            except LimitError as error:
+                raise _busy(str(error)) from error
+            return await self._answered(future, left)
 
     def readings(self) -> Iterator[Reading]:
         """Yield what is to be read of queues and generations."""
@@ -113,7 +118,7 @@ class Asker:
         finally:
             self._pixel_bytes -= photo.pixels.nbytes
 
-    async def _answered(self, future: Future[Answer], left: Callable[[], Any] | None) -> Answer:
+    async def _answered(self, future: Future[Result], left: Callable[[], Any] | None) -> Result:
         answer = asyncio.wrap_future(future)
         waiting: set[asyncio.Future[Any]] = {answer}
         if left is not None:

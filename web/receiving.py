@@ -37,7 +37,7 @@ class Receiving:
 
     def most_bytes(self, scope: Scope) -> int:
         """Return how large the body of a request may be."""
-        if scope["method"] == "POST" and scope["path"] == "/v1/locate":
+        if scope["method"] == "POST" and scope["path"] in ("/v1/locate", "/v1/explain"):
             return self._limits.photo_bytes + ROOM_BYTES
         if scope["method"] == "POST" and scope["path"] == "/v1/jobs":
             return self._limits.job_bytes + ROOM_BYTES

@@ -25,6 +25,18 @@ def test_an_answer_is_that_of_python(client: TestClient, photo_file: bytes, inde
     assert "total;dur=" in answer.headers["server-timing"]
 
 
+def test_an_explanation_is_a_page_without_scripts(client: TestClient, photo_file: bytes) -> None:
+    asked = {"heading_deg": "0", "height_m": "50", "fov_deg": "62"}
+    page = client.post("/v1/explain", files={"photo": ("made.png", photo_file)}, data=asked)
+    assert page.status_code == 200 and page.headers["content-type"].startswith("text/html"), page.text
+    assert (
+        "script-src" not in page.headers["content-security-policy"]
+        and "style-src 'unsafe-inline'" in page.headers["content-security-policy"]
+    )
+    assert "made.png" in page.text and "<script" not in page.text
+    assert client.post("/v1/explain", files={"photo": ("a.png", photo_file)}, data={"point": ["1,1", "2,2"]}).json()["code"] == "validation"
+
+
 @pytest.mark.parametrize(
     ("fields", "code", "says"),
     [
