@@ -85,7 +85,14 @@ function clearProblem() {
 
 // Files
 
-async function openFiles(files) {
+let opening = Promise.resolve();
+
+/** Open files, one lot after the other. */
+function openFiles(files) {
+  opening = opening.then(() => openNow(files));
+}
+
+async function openNow(files) {
   clearProblem();
   const { photos, answers, others } = sortFiles(files);
   try {

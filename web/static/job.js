@@ -69,7 +69,7 @@ async function follow(id, part, asked, signal, onitem, onprogress) {
     else if (event === "end" && data.state === "failed")
       throw new api.Problem({
         title: "The job failed",
-        detail: data.detail || data.error?.message || "The job failed; the service's own log says why.",
+        detail: data.why || "The job failed; the service's own log says why.",
       });
   }
 }

@@ -86,6 +86,10 @@ export class MapView {
     this.map.on("click", ({ lngLat }) => this.picking?.({ lat: lngLat.lat, lon: lngLat.lng }));
     this.map.on("error", ({ error }) => console.warn(`map: ${error?.message}`));
     this.map.on("rotateend", () => this.callbacks.onview());
+    this.map.on("idle", () => {
+      $("map").dataset.view = this.view().join(","); // what is drawn, all of it
+    });
+    this.map.on("movestart", () => delete $("map").dataset.view);
     await this.map.once("load");
     return true;
   }
@@ -255,6 +259,7 @@ export class MapView {
   goToAnswer(bearing = this.map?.getBearing()) {
     const shown = this.shown;
     if (!this.map || !shown?.place) return;
+    this.map.resize(); // the list of a batch may just have come up
     const boxes = shown.objects.map((object) => object.polygon);
     this.map.fitBounds(boundsOf(circle(shown.place, Math.max(shown.place.radius_m * 1.5, CONE_M)), ...boxes), {
       padding: 36,

@@ -68,9 +68,10 @@ export class Session extends EventTarget {
     this.#changed(first);
   }
 
-  /** Open answers that were written to a file before. */
+  /** Open answers that were written to a file before; photos that are open stay with their answers. */
   addRecords(records) {
-    this.items = records.map((record) => ({ ...this.#item(record.photo, null), record }));
+    const files = new Map(this.items.map((item) => [item.name, item.file]));
+    this.items = records.map((record) => ({ ...this.#item(record.photo, files.get(record.photo) ?? null), record }));
     this.#changed(this.items[0] ?? null);
   }
 
