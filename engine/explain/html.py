@@ -72,3 +72,8 @@ def figure(picture: Content, *caption: Content, class_: str | None = None) -> Ma
 def scrolled(content: Content, says: str) -> Markup:
     """Return what may be wider than a small screen, to be moved about with the finger or with keys; `says` names it."""
     return tag("div", content, class_="scroll", tabindex="0", role="group", aria_label=says)
+
+
+def many(count: int, name: str) -> str:
+    """Return a count with its noun."""
+    return f"{count:,} {name}{'' if count == 1 else 's'}"

@@ -10,7 +10,7 @@ from crossgeo.engine.explain.charts import bars, poses
 from crossgeo.engine.explain.click_section import click_section
 from crossgeo.engine.explain.document import document
 from crossgeo.engine.explain.gather import Compared, Explanation
-from crossgeo.engine.explain.html import Content, Markup, facts, figure, name_of, scrolled, section, tag
+from crossgeo.engine.explain.html import Content, Markup, facts, figure, many, name_of, scrolled, section, tag
 from crossgeo.engine.explain.pictures import enlarged, fitted, pen_over, shown, unseen_as
 from crossgeo.engine.explain.why import STAGES, why, why_calibrated
 from crossgeo.engine.photo import Photo
@@ -187,7 +187,7 @@ def _look(number: int, told: Explanation) -> Content:
     if not look.poses:
         tried = "no pose: it shows hardly any ground"
     else:
-        tried = f"{_many(len(headings), 'heading')} by {_many(len(scales), 'scale')}, {_many(len(set(look.poses)), 'pose')}"
+        tried = f"{many(len(headings), 'heading')} by {many(len(scales), 'scale')}, {many(len(set(look.poses)), 'pose')}"
     known = [
         f"{name} {value:.3g} {unit}"
         for name, value, unit in (
@@ -231,10 +231,6 @@ def _fit(fit: float, cells: float, seen: float) -> str:
     if cells <= 0.0:
         return "no say"
     return f"{fit:.2f}" + (f" ({100 * cells / seen:.0f} % on imagery)" if cells < 0.8 * seen else "")
-
-
-def _many(count: int, name: str) -> str:
-    return f"{count} {name}{'' if count == 1 else 's'}"
 
 
 def _distance(metres: float) -> str:

@@ -9,7 +9,7 @@ from itertools import pairwise
 from statistics import median
 
 from crossgeo.engine.explain.charts import histogram
-from crossgeo.engine.explain.html import Content, Markup, facts, figure, joined, name_of, section, tag
+from crossgeo.engine.explain.html import Content, Markup, facts, figure, joined, many, name_of, scrolled, section, tag
 from crossgeo.engine.explain.overview import Marks, overview
 from crossgeo.engine.explain.pictures import shown
 from crossgeo.engine.words import STATUS_NAMES, STATUS_WORDS
@@ -42,7 +42,9 @@ def summary(told: Summary) -> Markup:
     header = tag("header", tag("h1", "Report of a batch"), _numbers(told, total), class_="top")
     parts = [_distributions(told), _maps(told), _made(told)]
     more = total - told.rows
-    words = f"All {total:,} photos." if not more else f"The first {told.rows:,} photos; {more:,} more are counted above, and on the map."
+    words = f"All of {many(total, 'photo')}."
+    if more:
+        words = f"The first {many(told.rows, 'photo')}; {more:,} more are counted above, and on the map."
     tools = tag(
         "div",
         tag("label", "Search", tag("br"), tag("input", type="search", id="word", autocomplete="off")),
@@ -75,11 +77,11 @@ def _numbers(told: Summary, total: int) -> Content:
 def _distributions(told: Summary) -> Content:
     if not any(told.scores.values()):
         return None
+    scores = histogram(_ranges((0.0, *SCORES, 1.0)), _counted(told.scores, SCORES), "Scores of the best places")
+    radii = histogram(_lengths(), _counted(told.radii_m, RADII_M), "Radii of the best places")
     drawn = [
-        figure(
-            histogram(_ranges((0.0, *SCORES, 1.0)), _counted(told.scores, SCORES), "Scores of the best places"), "Score of the best place."
-        ),
-        figure(histogram(_lengths(), _counted(told.radii_m, RADII_M), "Radii of the best places"), "Radius of the best place."),
+        figure(scrolled(scores, "Chart of scores"), "Score of the best place."),
+        figure(scrolled(radii, "Chart of radii"), "Radius of the best place."),
     ]
     legend = [tag("span", STATUS_NAMES[status], class_=f"status s-{status}") for status in STATUSES if told.scores.get(status)]
     return section("How sure, how near", tag("div", drawn, class_="two"), tag("p", _spaced(legend), class_="soft"), key="sure")
@@ -93,11 +95,9 @@ def _maps(told: Summary) -> Content:
     for number, own in marks[:_MOST_MAPS]:
         segment = told.index.segments[number]
         picture = overview(told.index, segment, own)
-        alt = f"Map of {len(own):,} answers over the imagery and tiles of {segment.crs.to_string()}"
-        drawn.append(figure(shown(picture, alt, 80), f"{len(own):,} answers in {segment.crs.to_string()}."))
-    words = (
-        "A green disc is a photo located, an orange diamond an ambiguous one, a red triangle a doubtful one; grey is ground of the index."
-    )
+        alt = f"Map of {many(len(own), 'answer')} over the imagery and tiles of {segment.crs.to_string()}"
+        drawn.append(figure(shown(picture, alt, 80), f"{many(len(own), 'answer')} in {segment.crs.to_string()}."))
+    words = "Green discs are located photos, orange diamonds ambiguous ones, red triangles doubtful ones; grey is ground of the index."
     left = sum(len(own) for _, own in marks[_MOST_MAPS:])
     if left:
         words += f" {left:,} answers on {len(marks) - _MOST_MAPS} other maps are not drawn."

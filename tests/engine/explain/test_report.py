@@ -32,7 +32,7 @@ def test_each_photo_has_a_row_with_its_pictures_and_words(report_path: Path) -> 
     ]  # fmt: skip
     assert "no picture: " in found[1] and "InputError" in found[5] and "was guessed" in found[0]
     assert max(len(row) for row in found) < MOST_ROW_BYTES
-    assert "All 6 photos." in html
+    assert "All of 6 photos." in html
 
 
 def test_hostile_names_stay_text_everywhere(report_path: Path) -> None:
