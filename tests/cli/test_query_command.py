@@ -125,33 +125,39 @@ def folder(city: Any, tmp_path: Path) -> Path:
     return made
 
 
-@pytest.mark.parametrize("suffix", [".geojson", ".csv", ".jsonl"])
-def test_one_bad_photo_never_stops_a_batch(city: Any, geo: Any, folder: Path, tmp_path: Path, suffix: str) -> None:
-    out, page = tmp_path / f"answers{suffix}", tmp_path / "report.html"
-    told = ("--report", page) if suffix == ".csv" else ()
-    done = geo("batch", folder, "--index", city.index, "-o", out, *told, *KNOWN, *city.weights)
+def test_one_bad_photo_never_stops_a_batch_and_every_output_has_it(city: Any, geo: Any, folder: Path, tmp_path: Path) -> None:
+    (folder / "list.csv").write_text('photo,points,id,colour\na.jpg,"160,120 900,3",7,red\nb.jpg,,,\nmore/c.jpg,,,\n')
+    page, outs = tmp_path / "report.html", [tmp_path / f"answers.{suffix}" for suffix in ("geojson", "csv", "jsonl")]
+    to = [word for out in (*outs, "-") for word in ("-o", out)]
+    done = geo("batch", folder / "list.csv", "--index", city.index, *to, "--report", page, *KNOWN, *city.weights)
     assert done.exit_code == 5, done.output
     assert "1 of 3 photos failed" in done.stderr
-    text = out.read_text()
-    assert all(name in text for name in ("a.jpg", "b.jpg", "more/c.jpg", "InputError"))
-    if told:
-        assert page.read_text().count('<tr role="row" data-photo') == 3 and "InputError" in page.read_text()
-    if suffix == ".geojson":
-        collection = json.loads(text)
-        assert [f["properties"]["photo"] for f in collection["features"]] == ["a.jpg", "b.jpg", "more/c.jpg"]
-        assert collection["features"][1]["properties"]["error"]["type"] == "InputError"
+    assert "left out: colour" in done.stderr
+    assert page.read_text().count('<tr role="row" data-photo') == 3 and "InputError" in page.read_text()
+    collection, table, lines = (out.read_text() for out in outs)
+    assert lines.splitlines() == [json.dumps(json.loads(line), ensure_ascii=False) for line in done.stdout.splitlines()]
+    records = [json.loads(line) for line in lines.splitlines()]
+    assert [(record["photo"], record.get("id")) for record in records] == [("a.jpg", "7"), ("b.jpg", None), ("more/c.jpg", None)]
+    assert records[1]["error"]["type"] == "InputError"
+    assert [entry["point"] for entry in records[0]["objects"]] == [[160.0, 120.0], [900.0, 3.0]]
+    assert "outside the photo" in records[0]["objects"][1]["error"]["message"]
+    features = json.loads(collection)["features"]
+    assert [one["properties"]["photo"] for one in features] == ["a.jpg", "a.jpg", "b.jpg", "more/c.jpg"]
+    assert len(table.splitlines()) == 5
 
 
 def test_a_batch_of_good_photos_ends_with_0_and_keeps_an_older_file(
     city: Any, geo: Any, refused: Refused, folder: Path, tmp_path: Path
 ) -> None:
     (folder / "b.jpg").unlink()
-    arguments = ("batch", folder, "--index", city.index, "-o", tmp_path / "answers.jsonl", *KNOWN, *city.weights)
+    arguments = ("batch", folder, "--index", city.index, "-o", tmp_path / "answers.jsonl", "--keep-journal", *KNOWN, *city.weights)
     assert geo(*arguments).exit_code == 0
     before = (tmp_path / "answers.jsonl").read_text()
     assert "answers.jsonl" in refused(2, *arguments)
     assert (tmp_path / "answers.jsonl").read_text() == before
-    assert geo(*arguments, "--overwrite").exit_code == 0
+    again = geo(*arguments, "--overwrite")
+    assert again.exit_code == 0
+    assert "2 of them before an interruption" in again.stderr
 
 
 def test_a_batch_refuses_what_it_cannot_do(city: Any, refused: Refused, folder: Path, tmp_path: Path) -> None:
