@@ -181,7 +181,7 @@ def _print_now(_: int, record: dict[str, Any]) -> None:
 def _end(report: BatchReport, to: Outputs) -> None:
     """Say how it ended; raise PartialError where photos failed."""
     where = ", ".join([*map(str, to.files), *(["stdout"] if to.stdout else [])])
-    before = f", {report.resumed} of them before an interruption" if report.resumed else ""
+    before = f", {report.resumed} of them by an earlier run" if report.resumed else ""
     console.say(f"{where}: {report.total - report.failed} of {report.total} photos answered{before}: {words(report.counts)}")
     if report.failed:
         raise PartialError(f"{report.failed} of {report.total} photos failed; {where} says why beside each")

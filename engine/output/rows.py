@@ -12,6 +12,7 @@ ABOUT: dict[str, Kind] = {"photo": "text", "id": "text", "group": "text", "taken
 PLACE: dict[str, Kind] = {
     "lat": "number", "lon": "number", "radius_m": "number", "heading_deg": "number", "score": "number", "tile": "integer",
     "source": "text", "vintage": "text", "camera_lat": "number", "camera_lon": "number",
+    "within_5_m": "number", "within_10_m": "number", "within_25_m": "number", "within_50_m": "number",
 }  # fmt: skip
 POINT: dict[str, Kind] = {"point_x": "number", "point_y": "number"}
 OBJECT: dict[str, Kind] = {
@@ -44,6 +45,7 @@ def flat(record: Record) -> Record:
     if places:
         row.update(places[0])
         row.update(_prefixed("camera", places[0].get("camera")))
+        row.update({f"within_{metres}_m": share for metres, share in (places[0].get("probability") or {}).items()})
     row.update(zip(POINT, record.get("point") or (), strict=False))
     row.update(_prefixed("object", record.get("object")))
     row.update(_prefixed("error", record.get("error")))

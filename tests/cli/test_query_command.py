@@ -157,7 +157,7 @@ def test_a_batch_of_good_photos_ends_with_0_and_keeps_an_older_file(
     assert (tmp_path / "answers.jsonl").read_text() == before
     again = geo(*arguments, "--overwrite")
     assert again.exit_code == 0
-    assert "2 of them before an interruption" in again.stderr
+    assert "2 of them by an earlier run" in again.stderr
 
 
 def test_a_batch_refuses_what_it_cannot_do(city: Any, refused: Refused, folder: Path, tmp_path: Path) -> None:

@@ -66,6 +66,15 @@ def test_csv_has_a_row_an_answer_with_its_place_object_and_error(tmp_path: Path,
     assert (rows[3]["status"], rows[3]["error_type"], rows[3]["error_message"]) == ("error", "InputError", "d.jpg: cut short")
 
 
+def test_probabilities_of_a_calibrated_index_are_columns(tmp_path: Path, answers: list[Record]) -> None:
+    answers[0]["places"][0]["probability"] = {"5": 0.5, "10": 0.75, "25": 0.9, "50": 0.95}
+    write_records(tmp_path / "out.csv", answers)
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [rows[0][f"within_{metres}_m"] for metres in (5, 10, 25, 50)] == ["0.5", "0.75", "0.9", "0.95"]
+    assert rows[1]["within_5_m"] == ""
+
+
 def test_several_points_are_a_row_and_a_feature_each(tmp_path: Path, several: Record) -> None:
     write_records(tmp_path / "out.csv", [several])
     with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
