@@ -53,9 +53,10 @@ def _header(told: Explanation) -> Content:
     ]
     if answer.places:
         best = answer.places[0]
+        often = "two of three" if confidence is None or confidence.radius_m is None else "nine of ten"
         rows: list[tuple[str, Content]] = [
-            ("place", f"{best.lat:.7f}, {best.lon:.7f}"), ("within", f"{best.radius_m:.1f} m"), ("heading", f"{best.heading_deg:.0f}°"),
-            ("score", f"{best.score:.3f}"),
+            ("place", f"{best.lat:.7f}, {best.lon:.7f}"), ("within", f"{best.radius_m:.1f} m, {often} times"),
+            ("heading", f"{best.heading_deg:.0f}°"), ("score", f"{best.score:.3f}"),
         ]  # fmt: skip
         if (thing := answer.found) is not None:
             rows.append(("object", f"{thing.lat:.7f}, {thing.lon:.7f}"))

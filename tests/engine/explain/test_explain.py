@@ -14,11 +14,11 @@ import pytest
 
 from crossgeo.engine.explain import Explanation, explain, page, save_page
 from crossgeo.engine.explain.attention import ClickMaps
-from crossgeo.engine.explain.why import why
+from crossgeo.engine.explain.why import why, why_calibrated
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.question import BatchOptions
 from crossgeo.engine.search import GeoSearch
-from crossgeo.engine.status import Thresholds
+from crossgeo.engine.status import Confidence, Sure, Thresholds
 from crossgeo.errors import LimitError
 
 
@@ -87,6 +87,21 @@ def test_thresholds_are_told_in_words() -> None:
     assert "no other place" in why("located", [0.6], asked)
     assert "were it not for what the notes say" in why("ambiguous", [0.6, 0.3], asked)
     assert why("outside_coverage", [], None) == "There is no place to judge."
+
+
+def test_a_calibrated_index_is_told_by_its_probabilities(told: Explanation) -> None:
+    chances = {5.0: 0.5, 10.0: 0.8, 25.0: 0.97, 50.0: 0.99}
+    sure = Confidence(chances, 6.5, "located", Sure(0.95, 25.0))
+    assert why_calibrated("located", sure).endswith("a probability of 0.970; 0.95 is asked of a place that is located.")
+    assert "without its rivals" in why_calibrated("ambiguous", replace(sure, status="ambiguous"))
+    assert "what the notes say" in why_calibrated("ambiguous", sure)
+    assert told.best is not None and "two of three times" in page(told)
+    best = replace(told.answer.places[0], probability=chances)
+    calibrated = replace(
+        told, best=replace(told.best, confidence=sure), answer=replace(told.answer, places=(best, *told.answer.places[1:]))
+    )
+    html = page(calibrated)
+    assert "nine of ten times" in html and "97 % within 25 m" in html and "probability of 0.970" in html
 
 
 def test_a_photo_without_a_place_or_a_click_has_a_page_too(searching: GeoSearch, photo: Photo) -> None:
