@@ -1,8 +1,8 @@
 """crossgeo: point at something in a photo, get its place on the map.
 
-These names are what programs need; each is loaded when it is first used, so that `import crossgeo` is quick and loads no torch.
+Ten names are what programs need; each is loaded when it is first used, so that `import crossgeo` is quick and loads no torch.
 
-- `build_index`, `GeoSearch` and `run_batch` do what `geo index build`, `geo query` and `geo batch` do.
+- `build_index`, `GeoSearch`, `run_batch` and `calibrate` do what `geo index build`, `geo query`, `geo batch` and `geo calibrate` do.
 - `Answer`, `Place` and `FoundObject` are what comes out, `BatchItem` is what goes into a batch, `GeoIndex` is the imagery itself, and
   `GeoError` what went wrong.
 
@@ -22,6 +22,7 @@ __all__ = [
     "GeoSearch",
     "Place",
     "build_index",
+    "calibrate",
     "run_batch",
 ]
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from crossgeo.engine.search import GeoSearch
     from crossgeo.errors import GeoError
     from crossgeo.indexer.index import GeoIndex
+    from crossgeo.training.calibration import calibrate
 else:
     _HOMES = {
         "Answer": "engine.place",
@@ -42,6 +44,7 @@ else:
         "GeoSearch": "engine.search",
         "Place": "engine.place",
         "build_index": "engine.build",
+        "calibrate": "training.calibration",
         "run_batch": "engine.batch",
     }
 

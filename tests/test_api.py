@@ -23,6 +23,10 @@ def in_a_process_of_its_own(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
+def test_there_are_ten_names_each_once() -> None:
+    assert len(set(NAMES)) == len(NAMES) == 10
+
+
 def test_every_name_is_listed_and_known_before_anything_is_loaded() -> None:
     code = "import sys, crossgeo; print(set(crossgeo.__all__) <= set(dir(crossgeo)), [n for n in ('torch', 'numpy') if n in sys.modules])"
     assert in_a_process_of_its_own(code) == "True []"
