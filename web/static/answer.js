@@ -182,7 +182,7 @@ export function showStatus(box, record) {
 }
 
 /** Fill `box` with an item's answer. `chosen` is the place that is looked at, or null for `byHand`, one that was set by hand. */
-export function showAnswer(box, item, { chosen, byHand }, { onrival, onsave }) {
+export function showAnswer(box, item, { chosen, byHand }, { onrival, onsave, onexplain }) {
   const record = item?.record;
   if (!record || record.error) return box.replaceChildren();
   const place = byHand ?? record.places[chosen ?? 0];
@@ -199,6 +199,7 @@ export function showAnswer(box, item, { chosen, byHand }, { onrival, onsave }) {
         "Download",
         h("button", { type: "button", class: "small", onclick: () => onsave("geojson") }, "GeoJSON"),
         h("button", { type: "button", class: "small", onclick: () => onsave("json") }, "JSON"),
+        item.file && h("button", { id: "explain", type: "button", class: "small", onclick: onexplain }, "Explanation"),
       ),
     ].filter(Boolean),
   );

@@ -87,6 +87,13 @@ export async function locate(file, name, points, asked, signal, waiting) {
   }
 }
 
+/** A page that explains the answer to such a question, as a Blob of HTML. */
+export async function explain(file, name, points, asked) {
+  const body = form(asked, points);
+  body.append("photo", file, name);
+  return (await send("/v1/explain", { method: "POST", body })).blob();
+}
+
 /** Hand in photos to be located one after the other; gives the job's id. `photos`: {file, name, points}. */
 export async function startJob(photos, asked, signal) {
   const body = form(asked);

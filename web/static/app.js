@@ -12,7 +12,7 @@ import { MapView } from "/static/map-view.js";
 import { PhotoView } from "/static/photo-view.js";
 import { FieldError, Question } from "/static/question.js";
 import { Review } from "/static/review.js";
-import { saveAnswers, saveJudgements, saveOne } from "/static/save-box.js";
+import { saveAnswers, saveExplanation, saveJudgements, saveOne } from "/static/save-box.js";
 import { objectsOf, Session } from "/static/session.js";
 import { setTheme } from "/static/theme.js";
 
@@ -178,7 +178,8 @@ function drawAnswer() {
   if (record !== seen && place) map.goToAnswer();
   seen = record;
   showStatus($("status"), record);
-  showAnswer($("answer"), item, { chosen: rival, byHand }, { onrival: chooseRival, onsave: (kind) => saveOne(record, kind) });
+  const acts = { onrival: chooseRival, onsave: (kind) => saveOne(record, kind), onexplain: () => explain(item) };
+  showAnswer($("answer"), item, { chosen: rival, byHand }, acts);
   review.show(item, rival);
   drawHint();
 }
@@ -234,6 +235,20 @@ function tick(began) {
   if (!asking) return;
   $("point-hint").textContent = `Locating, ${number((performance.now() - began) / 1000)} s`;
   setTimeout(tick, 1000, began);
+}
+
+/** Save the page that explains an answer: it is made anew, which takes longer than the answer did. */
+async function explain(item) {
+  clearProblem();
+  $("explain").disabled = true;
+  say("Explaining");
+  try {
+    const asked = { ...item.asked, index: index.name };
+    saveExplanation(item.name, await api.explain(item.file, item.name, item.points.slice(0, 1), asked));
+  } catch (error) {
+    showProblem(error);
+  }
+  if ($("explain")) $("explain").disabled = false;
 }
 
 function turned() {

@@ -6,12 +6,20 @@ import * as save from "/static/save.js";
 
 const GEOJSON = "application/geo+json";
 
-/** Save one answer, as "json" or "geojson". */
-export function saveOne(record, kind) {
-  const stem = record.photo
+const stemOf = (name) =>
+  name
     .split("/")
     .pop()
     .replace(/\.[^.]*$/, "");
+
+/** Save the page that explains an answer. */
+export function saveExplanation(name, page) {
+  download(`${stemOf(name)}.html`, page);
+}
+
+/** Save one answer, as "json" or "geojson". */
+export function saveOne(record, kind) {
+  const stem = stemOf(record.photo);
   if (kind === "json") download(`${stem}.json`, `${JSON.stringify(record, null, 2)}\n`);
   else download(`${stem}.geojson`, save.answersGeoJSON([record]), GEOJSON);
 }

@@ -108,6 +108,10 @@ def test_keys_alone_open_point_locate_and_judge(open_page: Any, flight: Any, ans
     expect(page.locator("#point-hint")).to_have_text(hint)
     page.keyboard.press("l")
     expect(page.locator("#status")).to_contain_text("Located")
+    page.route("**/v1/explain", lambda route: route.fulfill(content_type="text/html", body="<p>Why"))
+    with page.expect_download() as saving:
+        page.locator("#explain").press("Enter")
+    assert (saving.value.suggested_filename, Path(saving.value.path()).read_text()) == ("photo_0001.html", "<p>Why")
     page.keyboard.press("2")
     expect(page.locator(".rival").nth(1)).to_have_attribute("aria-pressed", "true")
     page.keyboard.press("1")
