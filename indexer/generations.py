@@ -96,6 +96,8 @@ def tidy(index: Path, current: Manifest, keep: int, work: Sequence[str] = ()) ->
     segments = [s for manifest in kept.values() for s in manifest.segments]
     _remove_others(index / "segments", {s.name for s in segments})
     _remove_others(index / "removed", {removed_path(index, s.removed).name for s in segments if s.removed is not None})
+    with guarded(index):
+        sync(index)  # or finished work comes back with a power cut, and nothing but a build or an addition removes that
 
 
 def _remove_others(folder: Path, kept: set[str]) -> None:

@@ -112,7 +112,7 @@ def main() -> None:
             except GeoError as error:
                 wrong.append([at, done, "going on", repr(error)])
             if ask(out) != answers[-1] or (done < len(steps) and state(out) != [answers[-1][1], [], []]):
-                wrong.append([at, done, "at the end", ask(out)])
+                wrong.append([at, done, "at the end", ask(out), state(out)])
             went_on += 1
         shutil.rmtree(folder)
     summary = {"seed": args.seed, "events": len(calls.events), "states": args.states, "went_on": went_on}

@@ -20,7 +20,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 
-from crossgeo.errors import GeoError
+from crossgeo.errors import GeoError, InputError
 from crossgeo.indexer import area, described, files
 from crossgeo.indexer.add import AddOptions, add_to_index
 from crossgeo.indexer.build import BuildOptions, build_index
@@ -94,9 +94,12 @@ def add(out: Path, source: Path, keep: int = KEEP) -> None:
 
 
 def remove(out: Path, source: Path) -> None:
-    """Remove a source from an index that still has it."""
-    if source.name in (s.name for s in read_manifest(out).sources):
+    """Remove a source from an index; no fault where a run that was broken off has done so."""
+    try:
         remove_from_index(out, What(source=source.name), describe, batch=4)
+    except InputError:
+        if source.name in (s.name for s in read_manifest(out).sources):
+            raise
 
 
 def compact(out: Path) -> None:
