@@ -28,7 +28,8 @@ def locked(index: Path) -> Iterator[None]:
                 raise LockedError(f"{index} is being written by process {holder}; wait for it to end, then run this again") from error
             os.ftruncate(handle, 0)
             os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-        sync(index)  # a writer before may have been killed between its commit and this: what is read here must outlive a power cut
+        with guarded(index):
+            sync(index)  # a writer before may have been killed between its commit and this: what is read here must outlive a power cut
         yield
     finally:
         os.close(handle)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from typer.testing import Result
 
-from crossgeo.engine import search
+from crossgeo.engine import describe
 from crossgeo.geodesy import parse_crs, to_lat_lon
 from crossgeo.models.attengeo import PRESETS, AttenGeo
 from crossgeo.models.checkpoint import load_egotr, save_weights
@@ -139,7 +139,7 @@ def test_places_are_asked_about_with_the_street_weights_that_go_with_the_index(
     save_weights(branch, above.module.ground.state_dict(), {**card, "name": "beside", "aerial": partner})
     state = {name: tensor * 1.01 for name, tensor in above.module.ground.state_dict().items()}
     save_weights(tmp_path / "seed2.safetensors", state, {**card, "name": "seed2", "aerial": partner})
-    monkeypatch.setattr(search, "street_partner", lambda sha256: str(branch) if sha256 == above.sha256 else None)
+    monkeypatch.setattr(describe, "street_partner", lambda sha256: str(branch) if sha256 == above.sha256 else None)
     Image.new("RGB", (128, 64), (90, 110, 80)).save(tmp_path / "around.jpg")
     lat, lon = to_lat_lon(parse_crs("EPSG:32645"), 363_060.0, 3_057_545.0)
     facts = {"file": "around.jpg", "lat": lat, "lon": lon, "heading_deg": 0.0, "hfov_deg": 360.0}
