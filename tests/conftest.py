@@ -67,6 +67,12 @@ def chromium() -> str:
     return shutil.which("chromium") or _unavailable("no browser is installed (Debian: chromium)")
 
 
+@pytest.fixture(scope="session")
+def exiftool_path() -> str:
+    """Return where ExifTool is; without it skip, or fail in CI."""
+    return shutil.which("exiftool") or _unavailable("ExifTool is not installed (Debian: libimage-exiftool-perl)")
+
+
 @pytest.fixture
 def small_disk() -> Iterator[Callable[[int], Path]]:
     """Return a function that gives a folder on a disk of its own, of so many kilobytes, and later another size of the same disk."""

@@ -53,16 +53,31 @@ def test_a_tile_shows_at_each_place_what_the_imagery_shows_there(index: GeoIndex
     assert worst < 12.0  # JPEG and a pixel of blur; the patches differ by 50 and more within 5 m
 
 
-def test_low_zooms_show_the_imagery_from_few_blocks(index: GeoIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    lat, lon = index.lat_lon([0])[0]
-    read: list[int] = []
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, float]]:
+    """Return the middles of the windows that are read from here on."""
+    seen: list[tuple[float, float]] = []
     window = GeoIndex.read_window
-    monkeypatch.setattr(GeoIndex, "read_window", lambda *given: read.append(1) or window(*given))  # type: ignore[func-returns-value]
+
+    def reading(index: GeoIndex, segment: Any, x: float, y: float, size_m: float, size_px: int) -> Any:
+        seen.append((x, y))
+        return window(index, segment, x, y, size_m, size_px)
+
+    monkeypatch.setattr(GeoIndex, "read_window", reading)
+    return seen
+
+
+def test_low_zooms_read_every_block_once_and_later_not_at_all(index: GeoIndex, read: list[tuple[float, float]]) -> None:
+    lat, lon = index.lat_lon([0])[0]
     for z in (0, 5, 12, 15):
         read.clear()
-        drawn = draw(index, tile_at(lat, lon, z)[0], SmallBlocks())
+        small, tile = SmallBlocks(), tile_at(lat, lon, z)[0]
+        drawn = draw(index, tile, small)
         assert drawn is not None and drawn[1].any()
-        assert len(read) <= 16
+        assert 0 < len(read) == len(set(read)) <= 16
+        read.clear()
+        assert draw(index, tile, small) is not None
+        assert read == []
 
 
 def test_a_large_area_is_sampled(index: GeoIndex, monkeypatch: pytest.MonkeyPatch) -> None:

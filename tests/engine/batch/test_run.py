@@ -66,7 +66,9 @@ def test_every_photo_has_its_row_in_order_of_names_and_a_bad_one_says_why(run: A
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("out")] == ["out.jsonl"]
 
 
-def test_an_interrupted_batch_goes_on_where_it_stopped(run: Any, search: GeoSearch, folder: Path, tmp_path: Path) -> None:
+def test_an_interrupted_batch_goes_on_where_it_stopped(
+    run: Any, search: GeoSearch, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (folder / "broken.png").unlink()
     items, out = photos_in(folder), tmp_path / "out.jsonl"
     with pytest.raises(KeyboardInterrupt):
@@ -74,13 +76,18 @@ def test_an_interrupted_batch_goes_on_where_it_stopped(run: Any, search: GeoSear
     assert not out.exists()
     asked: list[str] = []
     plain = search.query
-    search.query = lambda photo, **options: (asked.append(photo.name), plain(photo, **options))[1]  # type: ignore[method-assign]
+
+    def query(photo: Photo, **options: Any) -> Answer:
+        asked.append(photo.name)
+        return plain(photo, **options)
+
+    monkeypatch.setattr(search, "query", query)
     got: list[Record] = []
     report = run(items, out, each=lambda _, record: got.append(record))
     assert asked == ["d.png", "late/c.png"]
     assert report.resumed == 2
     assert [record["photo"] for record in got] == ["a.png", "b.png", "d.png", "late/c.png"]
-    search.query = plain  # type: ignore[method-assign]
+    monkeypatch.setattr(search, "query", plain)
     run(items, tmp_path / "whole.jsonl")
     assert records(out) == records(tmp_path / "whole.jsonl")
 
@@ -195,10 +202,17 @@ def test_options_that_fit_no_photo_are_refused_before_the_first(run: Any, folder
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 
-def test_what_is_known_of_a_photo_is_asked_and_said_with_it(run: Any, search: GeoSearch, folder: Path, tmp_path: Path) -> None:
+def test_what_is_known_of_a_photo_is_asked_and_said_with_it(
+    run: Any, search: GeoSearch, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[dict[str, Any]] = []
     plain = search.query
-    search.query = lambda photo, **options: (asked.append(options), plain(photo, **options))[1]  # type: ignore[method-assign]
+
+    def query(photo: Photo, **options: Any) -> Answer:
+        asked.append(options)
+        return plain(photo, **options)
+
+    monkeypatch.setattr(search, "query", query)
     path = folder / "a.png"
     items = [
         BatchItem(path, "a", (), 40.0, 70.0, 60.0, 0.0, "drone", id="7", group="g", taken="2024-05-01T10:00:00"),
@@ -219,7 +233,9 @@ def test_what_is_known_of_a_photo_is_asked_and_said_with_it(run: Any, search: Ge
     assert told == {"top": 2, "heading_deg": 40.0, "fov_deg": 70.0, "height_m": 60.0, "tilt_deg": 0.0, "kind": "drone"}
 
 
-def test_stopping_keeps_what_is_being_answered_and_asks_nothing_more(run: Any, search: GeoSearch, folder: Path, tmp_path: Path) -> None:
+def test_stopping_keeps_what_is_being_answered_and_asks_nothing_more(
+    run: Any, search: GeoSearch, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (folder / "broken.png").unlink()
     stop, out = threading.Event(), tmp_path / "out.jsonl"
     asked: list[str] = []
@@ -231,7 +247,7 @@ def test_stopping_keeps_what_is_being_answered_and_asks_nothing_more(run: Any, s
             stop.set()
         return plain(photo, **options)
 
-    search.query = query  # type: ignore[method-assign]
+    monkeypatch.setattr(search, "query", query)
     with pytest.raises(Stopped):
         run(photos_in(folder), out, stop=stop)
     assert asked == ["a.png", "b.png"]
