@@ -66,7 +66,8 @@ class CellDescriptors:
         same = np.flatnonzero((np.abs(strides - tiles) * self._index.stride_m <= _SAME_M).all(axis=1))
         ids = self._index.tiles_at(segment, tiles[same])
         rows = self._index.descriptors(ids[ids >= 0])
-        return {cells[k]: row for k, row in zip(same[ids >= 0].tolist(), rows, strict=True)}
+        # A row of zeros is one that nobody gave in time: such a cell is described like those that are no tiles.
+        return {cells[k]: row for k, row in zip(same[ids >= 0].tolist(), rows, strict=True) if row.any()}
 
     def _made(self, segment: Segment, cells: Sequence[Cell]) -> dict[Cell, Vector | None]:
         centres = np.array(cells, np.float64) * self._step_m

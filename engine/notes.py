@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from crossgeo.engine.camera import STREET_BELOW_M, Camera, Kind, looks_like_panorama
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.pose import Pose, StreetPose
+from crossgeo.indexer.grid import Bounds
 from crossgeo.models.street import DEFAULT_STREET_FOV_DEG, street_to_ground
 
 FOV_GUESSED = f"its field of view is not known and was taken for {DEFAULT_STREET_FOV_DEG:g} degrees"
@@ -45,6 +47,15 @@ def compass_note(says_deg: float, looks_deg: float) -> str | None:
         f"its compass says {says_deg % 360.0:.0f} degrees and the best place looks along {looks_deg:.0f}, so that place is not to be "
         "relied on; tell the true heading, if it is known"
     )
+
+
+def missing_note(missing: Sequence[Bounds], found: bool) -> str:
+    """Return what to say of an answer that areas (west, south, east, north) are missing from."""
+    west, south, east, north = missing[0]
+    first = f"{south:.4f} to {north:.4f} north, {west:.4f} to {east:.4f} east"
+    where = f"the area {first}" if len(missing) == 1 else f"{len(missing)} areas, the first {first},"
+    so = "a better place may lie there, so the best one is not to be relied on" if found else "its place may lie there"
+    return f"nobody who holds {where} answered in time, so that was not looked at; {so}; ask again"
 
 
 def out_of_reach(photo: Photo, click_px: tuple[float, float], pose: Pose, reach_m: float) -> str | None:

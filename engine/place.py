@@ -9,6 +9,7 @@ from typing import Any, Literal
 from crossgeo.engine.evidence import Evidence
 from crossgeo.engine.pose import Pose
 from crossgeo.errors import GeoError
+from crossgeo.indexer.grid import Bounds
 
 Status = Literal["located", "ambiguous", "low_confidence", "outside_coverage"]
 
@@ -127,6 +128,7 @@ class Answer:
     notes: tuple[str, ...] = ()  # what was guessed, ignored or is not to be relied on, a line each for people
     objects: tuple[Clicked, ...] = ()  # of several points, in their order; `found` is then the first one's
     evidence: Evidence | None = None  # what the confidence was judged from; None without a place
+    partial: tuple[Bounds, ...] = ()  # areas not looked at, since nobody who holds them answered in time: west, south, east, north, degrees
 
     def to_json(self) -> dict[str, Any]:
         """Return the one JSON of an answer (docs/formats.md, Answers)."""
@@ -137,6 +139,7 @@ class Answer:
             "object": self.found.to_json() if self.found else None,
             **({"objects": [clicked.to_json() for clicked in self.objects]} if self.objects else {}),
             "notes": list(self.notes),
+            **({"partial": [[round(edge, 6) for edge in area] for area in self.partial]} if self.partial else {}),
             "evidence": self.evidence.to_json() if self.evidence else None,
             "index": {"generation": self.generation, "model": self.model},
             "timings_ms": {stage: round(took, 1) for stage, took in self.timings_ms.items()},

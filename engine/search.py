@@ -22,12 +22,13 @@ from crossgeo.engine.camera import Camera, Kind, camera_of, check_known, without
 from crossgeo.engine.cells import MEMORY_BYTES as CELL_BYTES
 from crossgeo.engine.clicks import Standing, at_point, at_points, checked
 from crossgeo.engine.describe import AUTO, Describer, EgoTRDescriber
+from crossgeo.engine.doubts import doubted, one_question
 from crossgeo.engine.feature_cache import CELLS, DISK_BYTES, FeatureCache
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.kinds import looks_like_street
 from crossgeo.engine.locate import Locator, ObjectFinder
 from crossgeo.engine.matcher import Matcher, timed
-from crossgeo.engine.notes import NO_GROUND, NOT_BELIEVED, NOTHING_INSIDE, camera_notes, compass_note
+from crossgeo.engine.notes import NO_GROUND, NOT_BELIEVED, NOTHING_INSIDE, camera_notes
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import Answer, Clicked, FoundObject
 from crossgeo.engine.pose import Pose
@@ -36,7 +37,7 @@ from crossgeo.engine.ranking import ranked
 from crossgeo.engine.runtime.choose import RuntimeOptions
 from crossgeo.engine.runtime.pictures import of_index
 from crossgeo.engine.search_settings import SearchSettings
-from crossgeo.engine.sights import place_of, true_heading_deg
+from crossgeo.engine.sights import place_of
 from crossgeo.engine.status import status_of
 from crossgeo.engine.trace import Found, Trace
 from crossgeo.engine.within import inside
@@ -44,7 +45,7 @@ from crossgeo.engine.zones import Zone, zones_of
 from crossgeo.errors import MismatchError, UsageError
 from crossgeo.geodesy import grid_convergence_deg
 from crossgeo.indexer.filters import Bounds, Filters
-from crossgeo.indexer.index import GeoIndex
+from crossgeo.indexer.index import GeoIndex, OpenRows
 from crossgeo.indexer.select import Selection, Selector
 from crossgeo.models.library import shipped_weights
 from crossgeo.models.street_view import StreetObjectView
@@ -107,19 +108,21 @@ class GeoSearch:
         feature_cache: str | Path | None = None,
         feature_cache_bytes: int = DISK_BYTES,
         runtime: RuntimeOptions | None = None,
+        rows: OpenRows | None = None,
     ) -> GeoSearch:
         """Open an index folder and the weights by shipped name or path; without `street_weights` every photo is taken for a drone's.
 
         `feature_cache` is a folder, which several processes may share, where what the object models make of windows of imagery is kept
         for later clicks, and the descriptors of the 5 m step's cells for later questions about the same ground: up to
         `feature_cache_bytes` together, a quarter of it for the cells; a folder that cannot be used is no error, but is told by `metrics`.
-        `runtime` says how the models run; engines that it builds are checked on the index's own tiles.
+        `runtime` says how the models run; engines that it builds are checked on the index's own tiles. `rows` says who searches the
+        index's descriptors, where that is not this process (`engine.serving`).
         Raises StoreError for a damaged index, WeightsError for missing or damaged weights, MismatchError when they do not go together, and
         EngineError for a runtime that cannot be had.
         """
         if street_object_weights == AUTO:
             street_object_weights = _STREET_OBJECTS if _STREET_OBJECTS in shipped_weights() else None
-        opened = GeoIndex.open(Path(index))
+        opened = GeoIndex.open(Path(index), rows)
         try:
             opened.to("cpu" if runtime is None else runtime.device)
             describer = EgoTRDescriber.load(weights, runtime, lambda: of_index(opened))
@@ -148,7 +151,7 @@ class GeoSearch:
 
         Each of the two is closed by itself. Raises as `open` does, MismatchError for an index of other weights by now.
         """
-        index = GeoIndex.open(self.index.path)
+        index = self.index.renewed()
         try:
             index.to(self._runtime.device)
             with self._loading:
@@ -184,12 +187,14 @@ class GeoSearch:
     def metrics(self) -> dict[str, dict[str, Any]]:
         """Return what happened since it was opened, as plain values: `object_features` and `cells` have the hits, misses, hit rate and
         bytes of `CacheStats`, and under `trouble` why the folder for them is not used; `from_index` counts the cells of the 5 m step that
-        the index itself had, which are neither."""
+        the index itself had, which are neither. `shards` says who holds an index that many processes do (`RowSearch.metrics`)."""
         kept = {"object_features": self._features.stats(), "cells": self._cells.stats()}
         out: dict[str, dict[str, Any]] = {}
         for name, stats in kept.items():
             out[name] = {**asdict(stats), "hits": stats.hits, "hit_rate": stats.hit_rate}
         out["cells"]["from_index"] = sum(matcher.fine.cells.from_index for matcher in self.matchers.values())
+        if shards := self.index.rows.metrics():
+            out["shards"] = shards
         return out
 
     def close(self) -> None:
@@ -229,6 +234,7 @@ class GeoSearch:
         if kind is not None and kind not in self.matchers:
             raise UsageError(f"{kind} photos are asked about, and no weights for those were opened; give street_weights")
 
+    @one_question
     def query(
         self,
         photo: Photo | str | Path | bytes,
@@ -291,16 +297,13 @@ class GeoSearch:
         if best.spots:
             with timed(timings, "fine"):
                 best.spots[0] = next(iter(inside(selection, [self._turned_finely(picture, best)])), best.spots[0])
-        best = self.judge.judged(self.index, picture, best)
-        turned = self._against_compass(best, camera)
-        if turned is not None and best.status == "located":
-            best = replace(best, status="ambiguous")
+        best, doubts = doubted(self.judge.judged(self.index, picture, best), camera, self.index.rows.missing())
         if trace is not None:
             trace.best = best
         thing, notes = None, camera_notes(picture, best.camera, best.kind, fov_deg, height_m)
-        empty = NOTHING_INSIDE if best.poses and not best.spots and selection is not None else None
+        empty = NOTHING_INSIDE if best.poses and not best.spots and not best.missing and selection is not None else None
         uncalibrated = self.judge.note(best.kind)
-        notes += [note for note in (None if best.poses else NO_GROUND, turned, empty, uncalibrated) if note is not None]
+        notes += [note for note in (None if best.poses else NO_GROUND, *doubts, empty, uncalibrated) if note is not None]
         believed = best.status in ("located", "ambiguous")
         if (click is not None or points) and best.spots and (believed or anyway):
             with timed(timings, "object"):
@@ -336,16 +339,6 @@ class GeoSearch:
         spots = found[0] if len(found) == 1 else ranked(chain.from_iterable(found), matcher.settings.min_rival_distance_m)
         status = status_of([spot.merit for spot in spots], matcher.thresholds.for_fov(camera.fov_deg))
         return Found(camera, spots, status, kind, tuple(chain.from_iterable(poses for _, poses in tried)))
-
-    def _against_compass(self, found: Found, camera: Camera) -> str | None:
-        """Return what to say where a photo through a lens was found looking far off from what its EXIF says; None elsewhere.
-
-        All directions are then tried, and among so many a wrong place fits by chance as well as right ones do. Panoramas see more.
-        """
-        if found.kind != "street" or found.camera.panorama or not found.spots or camera.heading_deg is None:
-            return None
-        looks_deg = true_heading_deg(found.spots[0])
-        return compass_note(camera.heading_deg, looks_deg)
 
     def _turned_finely(self, photo: Photo, found: Found) -> Spot:
         """The best place with its heading settled."""
@@ -396,4 +389,6 @@ class GeoSearch:
         describer = self.matchers[found.kind].describer
         model = str(describer.card.get("name", describer.identity.name))
         generation, said = self.index.manifest.generation, tuple(notes)
-        return Answer(photo.name, found.status, places, thing, generation, model, timings, said, tuple(objects), found.evidence)
+        return Answer(
+            photo.name, found.status, places, thing, generation, model, timings, said, tuple(objects), found.evidence, found.missing
+        )

@@ -11,6 +11,7 @@ from crossgeo.engine.fine import Spot
 from crossgeo.engine.place import Status
 from crossgeo.engine.pose import Pose
 from crossgeo.engine.status import Confidence
+from crossgeo.indexer.grid import Bounds
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Found:
     poses: tuple[Pose, ...] = ()  # that were tried: a street photo without ground has none
     evidence: Evidence | None = None  # once the places are settled
     confidence: Confidence | None = None  # where the index is calibrated for it
+    missing: tuple[Bounds, ...] = ()  # areas that could not be looked at in time: west, south, east, north
 
 
 @dataclass

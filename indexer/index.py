@@ -5,7 +5,7 @@ A tile id is global over the index's segments; a position is (segment, x, y) in 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,11 +23,10 @@ from crossgeo.indexer.contrast import SPARSE
 from crossgeo.indexer.grid import BLOCK_PX, Bounds, Window, tile_order
 from crossgeo.indexer.ground import Ground
 from crossgeo.indexer.manifest import ATTEMPTS, Manifest, ModelIdentity, SegmentRecord, SourceRecord, check_model, pointer, read_manifest
-from crossgeo.indexer.parts import Part, Zone, zones_of
+from crossgeo.indexer.parts import ROW_FILES, Part, Zone, zones_of
 from crossgeo.indexer.places import LAT_LON, carry_bounds
+from crossgeo.indexer.rows import LocalRows, RowSearch
 from crossgeo.indexer.sources_of import first_over, is_of_vintage, shown_layers, sources_of
-from crossgeo.indexer.vector_index import VectorIndex
-from crossgeo.indexer.vectors import best
 from crossgeo.indexer.windows import BlockCache, read_window, read_windows, windows_at
 
 
@@ -61,7 +60,7 @@ class GeoIndex:
     ```
     """
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
+    def __init__(self, path: Path, manifest: Manifest, rows: OpenRows | None = None) -> None:
         self.path = path
         self.manifest = manifest
         self.gsd_m = manifest.grid.gsd_m
@@ -71,11 +70,11 @@ class GeoIndex:
         self._parts: list[Part] = []
         self._cache = BlockCache()
         segments, centres = [], []
-        self._zones: list[Zone] = []
-        self._vectors: list[list[VectorIndex | None]] = []
+        self.zones: list[Zone] = []
         self._grounds: list[Ground] = []
-        self._every: list[list[tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]]] = []
         self._layer_sources: dict[tuple[int, int], list[SourceRecord]] = {}
+        self._open_rows = rows
+        self._rows: RowSearch | None = None
         try:
             first_id = 0
             for number, records in enumerate(zones_of(manifest)):
@@ -83,43 +82,49 @@ class GeoIndex:
                 segments.append(_segment(number, zone, first_id))
                 centres.append(zone.tiles.astype(np.float64) * self.stride_m)
                 first_id += len(zone)
+            self.segments: tuple[Segment, ...] = tuple(segments)
+            self.centres: NDArray[np.float64] = np.concatenate(centres)
+            self.segment_numbers: NDArray[np.int32] = np.repeat(np.arange(len(segments), dtype=np.int32), [s.tiles for s in segments])
+            self._rows = rows(self) if rows is not None else LocalRows(self.zones, manifest.dim)
         except BaseException:
             self.close()
             raise
-        self.segments: tuple[Segment, ...] = tuple(segments)
-        self.centres: NDArray[np.float64] = np.concatenate(centres)
-        self.segment_numbers: NDArray[np.int32] = np.repeat(np.arange(len(segments), dtype=np.int32), [s.tiles for s in segments])
 
     def _open_zone(self, records: list[SegmentRecord]) -> Zone:
         parts = []
         for record in records:
-            parts.append(Part.open(self.path, record))
+            parts.append(Part.open(self.path, record, ROW_FILES if self._open_rows is not None else frozenset()))
             self._parts.append(parts[-1])
         zone = Zone.of(parts)
-        self._zones.append(zone)
-        self._vectors.append([part.vectors() if len(part.live) else None for part in zone.parts])
+        self.zones.append(zone)
         self._grounds.append(zone.ground())
-        self._every.append([_every(zone, number) for number in range(len(zone.parts))])
         return zone
 
     @classmethod
-    def open(cls, path: str | Path) -> GeoIndex:
+    def open(cls, path: str | Path, rows: OpenRows | None = None) -> GeoIndex:
         """Open the current generation; every file is checked against the manifest first.
 
+        `rows` says who searches its descriptors, where that is not this process, which then neither reads nor checks them.
         Raise InputError where there is no index, StoreError naming the file that is damaged, MismatchError for a newer format.
         """
         folder = Path(path)
         for attempt in range(ATTEMPTS):
             before = pointer(folder)
             try:
-                return cls(folder, read_manifest(folder))
+                return cls(folder, read_manifest(folder), rows)
             except StoreError:
                 if attempt == ATTEMPTS - 1 or pointer(folder) == before:
                     raise  # not a build that replaced this generation while it was being opened
         raise AssertionError("unreachable")
 
+    def renewed(self) -> GeoIndex:
+        """Return the generation that is current on disk, opened as this one was; raise what `open` does."""
+        return GeoIndex.open(self.path, self._open_rows)
+
     def close(self) -> None:
         """Let go of the files."""
+        if self._rows is not None:
+            self._rows.close()
         for part in self._parts:
             part.close()
         self._parts = []
@@ -209,12 +214,15 @@ class GeoIndex:
 
     # Search
 
+    @property
+    def rows(self) -> RowSearch:
+        """Who searches its descriptors."""
+        assert self._rows is not None
+        return self._rows
+
     def to(self, device: str) -> None:
         """Search on a GPU from now on, wherever a segment's descriptors fit there in float16; elsewhere all stays as it is."""
-        for every in self._vectors:
-            for vectors in every:
-                if vectors is not None:
-                    vectors.to(device)
+        self.rows.to(device)
 
     def search(self, queries: ArrayLike, k: int, ids: ArrayLike | None = None) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Return scores (inner products) and tile ids (Q, K) of the tiles most like (Q, D) unit vectors, best first, K = min(k, searched).
@@ -229,41 +237,11 @@ class GeoIndex:
         among = None if ids is None else np.asarray(ids, np.int64)
         if among is not None and not (among[1:] > among[:-1]).all():  # a selection comes sorted, and may be of millions
             among = np.unique(among)
-        found = [one for s in self.segments for one in self._search_segment(s, vectors, k, among)]
-        return best(np.concatenate([f[0] for f in found], axis=1), np.concatenate([f[1] for f in found], axis=1), k)
-
-    def _search_segment(
-        self, s: Segment, queries: NDArray[np.float32], k: int, ids: NDArray[np.int64] | None
-    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
-        zone = self._zones[s.number]
-        mine = None if ids is None else ids[slice(*np.searchsorted(ids, (s.first_id, s.first_id + s.tiles)))] - s.first_id
-        for number, vectors in enumerate(self._vectors[s.number]):
-            if vectors is None:
-                continue
-            own, rows = zone.rows(number, mine) if mine is not None else self._every[s.number][number]
-            if rows is None:
-                scores, found = vectors.search(queries, k)
-            else:
-                scores, found = vectors.search_among(queries, k, rows)
-            if own is not None and own is not rows:
-                found = own[found if rows is None else np.searchsorted(rows, found)]
-            yield scores, found + s.first_id
+        return self.rows.search(vectors, k, among)
 
     def descriptors(self, ids: ArrayLike) -> NDArray[np.float32]:
         """Return the (n, D) descriptors of tiles (n,)."""
-        wanted = np.asarray(ids, np.int64)
-        out = np.empty((len(wanted), self.manifest.dim), np.float32)
-        for s in self.segments:
-            zone = self._zones[s.number]
-            for number, vectors in enumerate(self._vectors[s.number]):
-                mine = np.flatnonzero(self.segment_numbers[wanted] == s.number)
-                local = wanted[mine] - s.first_id
-                if zone.part_of is not None and zone.row_of is not None:
-                    here = zone.part_of[local] == number
-                    mine, local = mine[here], zone.row_of[local[here]]
-                if vectors is not None and len(mine):
-                    out[mine] = vectors.vectors(local)
-        return out
+        return self.rows.descriptors(np.asarray(ids, np.int64))
 
     # Imagery
 
@@ -337,7 +315,7 @@ class GeoIndex:
         key = segment.number, number
         if key not in self._layer_sources:
             layer = self._grounds[segment.number].layers[number].number
-            self._layer_sources[key] = sources_of(self.manifest, self._zones[segment.number].parts[0].record.crs, layer)
+            self._layer_sources[key] = sources_of(self.manifest, self.zones[segment.number].parts[0].record.crs, layer)
         return self._layer_sources[key]
 
     def _store(self, segment: Segment) -> Ground:
@@ -346,10 +324,8 @@ class GeoIndex:
         return self._grounds[segment.number]
 
 
-def _every(zone: Zone, part: int) -> tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]:
-    """Return the ids and the rows of a part's tiles; rows are None where all of them are there: then the whole part is searched."""
-    ids, rows = zone.rows(part, None)
-    return ids, None if rows is None or len(rows) == len(zone.parts[part].tiles) else rows
+OpenRows = Callable[[GeoIndex], RowSearch]
+"""Opens what searches the rows of an index whose tiles and imagery are open already."""
 
 
 def _segment(number: int, zone: Zone, first_id: int) -> Segment:

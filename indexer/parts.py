@@ -27,6 +27,10 @@ from crossgeo.indexer.manifest import (
 )
 from crossgeo.indexer.removed import Removed, read_removed
 from crossgeo.indexer.vector_index import VectorIndex
+from crossgeo.indexer.vectors import exact, ivf
+
+ROW_FILES = frozenset({TILES_FILE, *exact.FILES, *ivf.FILES})
+"""What holds descriptors and what searches them: of use to who searches alone. Tiles, in one of them, have checksums of their own."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from crossgeo.disk import replacing
 from crossgeo.indexer.descriptor_store import ROWS_PER_CHUNK, DescriptorRows
 from crossgeo.indexer.files import damaged, remove
 from crossgeo.indexer.manifest import SearchRecord
-from crossgeo.indexer.vectors import Ids, Rows, Vectors, best, exact, ivf, nothing, on_device, tune
+from crossgeo.indexer.vectors import Ids, Rows, Vectors, exact, ivf, nothing, on_device, tune
 from crossgeo.indexer.vectors.on_device import DeviceRows
 from crossgeo.indexer.vectors.structure import USUAL, Budget, choose_structure, is_exact, most_lists
 
@@ -105,8 +105,8 @@ class VectorIndex:
         given = np.ascontiguousarray(queries, np.float32)
         if not k or self._on_device is not None or isinstance(self._search, exact.Exact) or not self._are_few(rows):
             return (self._on_device or self._search).search_among(given, k, rows) if k else nothing(len(queries))
-        scores = given @ self._held(rows).T
-        return best(scores, np.broadcast_to(rows, scores.shape), k)
+        held = self._held(rows)
+        return exact.among(given, k, held, rows, exact.errors(given, float(np.linalg.norm(held, axis=1).max())))
 
     def _are_few(self, rows: Ids) -> bool:
         return len(rows) <= _FEW_ROWS and len(np.unique(rows // ROWS_PER_CHUNK)) <= _FEW_CHUNKS

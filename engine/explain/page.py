@@ -12,7 +12,7 @@ from crossgeo.engine.explain.document import document
 from crossgeo.engine.explain.gather import Compared, Explanation
 from crossgeo.engine.explain.html import Content, Markup, facts, figure, many, name_of, scrolled, section, tag
 from crossgeo.engine.explain.pictures import enlarged, fitted, pen_over, shown, unseen_as
-from crossgeo.engine.explain.why import STAGES, why, why_calibrated
+from crossgeo.engine.explain.why import PARTIAL, STAGES, why, why_calibrated
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.plot import target
 from crossgeo.engine.pose import StreetPose
@@ -46,6 +46,7 @@ def _header(told: Explanation) -> Content:
     scores = [] if told.best is None else [spot.merit for spot in told.best.spots]
     confidence = None if told.best is None else told.best.confidence
     reason = why(answer.status, scores, told.thresholds) if confidence is None else why_calibrated(answer.status, confidence)
+    reason = PARTIAL if answer.partial else reason
     out: list[Content] = [
         tag("h1", name_of(answer.photo)),
         tag("p", badge, class_="lead"),

@@ -17,6 +17,7 @@ STAGES = {
     "judge": "judging all of it",
     "object": "finding the object",
 }
+PARTIAL = "Not all of the ground that was asked about could be looked at, as the notes say, and no place is believed before it has been."
 
 
 def why_calibrated(status: Status, confidence: Confidence) -> str:

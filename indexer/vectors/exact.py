@@ -1,7 +1,13 @@
-"""Exact inner products: FAISS's IndexFlatIP on disk; in memory batches go through bfloat16 products where the processor has them."""
+"""Exact inner products: FAISS's IndexFlatIP on disk; in memory batches go through bfloat16 products where the processor has them.
+
+What float32 sums say first depends on how many rows are multiplied at once. They only tell which rows may be among the best, by a bound on
+their error; those are compared by `products`, so that the answer is the same for any division of the rows.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -10,12 +16,13 @@ import faiss
 import numpy as np
 
 from crossgeo.indexer.files import failed_write, need_room
-from crossgeo.indexer.vectors import Ids, Rows, Vectors, best, matrix_scan, nothing
+from crossgeo.indexer.vectors import Ids, Rows, Vectors, best, matrix_scan, nothing, products
 from crossgeo.indexer.vectors.ivf import PIECE, read_faiss
 
 FILES = ("ann.faiss",)
 _BATCH = 16  # queries from which on a bfloat16 product pays
 _MANY_ROWS = 20_000  # and rows
+_SPARE = 8  # rows beyond those asked for, since float32 may have the last ones in another order
 
 
 def write(path: Path, rows: Rows) -> None:
@@ -63,19 +70,67 @@ class Exact:
                 if self._scan is None:
                     self._scan = matrix_scan.MatrixScan(self.rows)
             return self._scan.search(queries, k)
-        scores, ids = self._index.search(queries, k)
-        return best(scores, ids, k)
+        rough, ids = self._index.search(queries, min(k + _SPARE, len(self)))
+        least = rough[:, k - 1] - 2.0 * self._errors(queries)
+        found: list[tuple[Vectors, Ids]] = []
+        for query, scores, rows, floor in zip(queries, rough, ids, least, strict=True):
+            near = rows[scores >= floor]
+            if len(near) == rough.shape[1] < len(self):  # there may be more
+                near = np.concatenate([at + np.flatnonzero(part @ query >= floor) for at, part in _pieces(self.rows)])
+            found.append(_finished(query, self.rows, near, k))
+        return _stacked(found)
 
     def search_among(self, queries: Vectors, k: int, rows: Ids) -> tuple[Vectors, Ids]:
         """Return what `search` would if only `rows` (n,) were there."""
         found = nothing(len(queries))
         for start in range(0, len(rows), PIECE):
             piece = rows[start : start + PIECE]
-            scores = queries @ self.rows[piece].T  # (Q, n)
-            ids = np.broadcast_to(piece, scores.shape)
-            found = best(np.concatenate([found[0], scores], axis=1), np.concatenate([found[1], ids], axis=1), k)
+            some = among(queries, k, self.rows[piece], piece, self._errors(queries))
+            found = best(np.concatenate([found[0], some[0]], axis=1), np.concatenate([found[1], some[1]], axis=1), k)
         return found
+
+    def _errors(self, queries: Vectors) -> Vectors:
+        """What a sum in float32 errs by at most (Q,), in any order."""
+        return errors(queries, self._longest)
+
+    @cached_property
+    def _longest(self) -> float:
+        return max((float(np.linalg.norm(part, axis=1).max()) for _, part in _pieces(self.rows)), default=0.0)
 
     def holds(self, start: int, rows: Vectors) -> bool:
         """Say whether rows are those from row `start` on."""
         return np.array_equal(self.rows[start : start + len(rows)], rows)
+
+
+def among(queries: Vectors, k: int, rows: Vectors, ids: Ids, erring: Vectors) -> tuple[Vectors, Ids]:
+    """Return scores and ids (Q, min(k, n)) of the best of rows (n, D) that have those ids (n,); `erring` (Q,) is as `errors` has it."""
+    k = min(k, len(rows))
+    if k == 0:
+        return nothing(len(queries))
+    rough = queries @ rows.T
+    least = np.partition(rough, len(rows) - k, axis=1)[:, len(rows) - k] - 2.0 * erring
+    found = [_finished(query, rows, np.flatnonzero(scores >= floor), k) for query, scores, floor in zip(queries, rough, least, strict=True)]
+    scores, places = _stacked(found)
+    return best(scores, ids[places], k)
+
+
+def errors(queries: Vectors, longest: float) -> Vectors:
+    """Return what inner products of (Q, D) with rows no longer than that err by at most when they are summed in float32, in any order."""
+    dim = queries.shape[1]
+    return np.asarray(np.linalg.norm(queries, axis=1) * (1.02 * (dim + 1) * 2.0**-24 * longest), np.float32)
+
+
+def _finished(query: Vectors, rows: Vectors, near: Ids, k: int) -> tuple[Vectors, Ids]:
+    """The k best of the rows that are near enough."""
+    scores = products(query, rows[near])
+    order = np.lexsort((near, -scores))[:k]
+    return scores[order], near[order]
+
+
+def _stacked(found: list[tuple[Vectors, Ids]]) -> tuple[Vectors, Ids]:
+    return np.stack([scores for scores, _ in found]), np.stack([ids for _, ids in found]).astype(np.int64)
+
+
+def _pieces(rows: Vectors) -> Iterator[tuple[int, Vectors]]:
+    for at in range(0, len(rows), PIECE):
+        yield at, rows[at : at + PIECE]

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from crossgeo import processor
-from crossgeo.indexer.vectors import ArrayRows, Ids, Vectors, best
+from crossgeo.indexer.vectors import ArrayRows, Ids, Vectors, best, products
 from crossgeo.indexer.vectors.projection import fit_axes, sample
 
 _CHUNK = 4096  # rows of one product: with 512 queries its scores take 4 MiB, which caches hold
@@ -82,11 +82,11 @@ class MatrixScan:
         return self._finished(queries, query[near], row[near], k)
 
     def _finished(self, queries: torch.Tensor, query: torch.Tensor, row: torch.Tensor, k: int) -> tuple[Vectors, Ids]:
-        """Compare pairs of a query and a row as float32 has them."""
+        """Compare pairs of a query and a row as all exact searches do."""
         exact = torch.empty(len(row))
         for at in range(0, len(row), _CHUNK):
             some = slice(at, at + _CHUNK)
-            exact[some] = (self._rows[row[some]].double() * queries[query[some]]).sum(dim=1).float()  # equal rows, equal scores
+            exact[some] = torch.from_numpy(products(queries[query[some]].numpy(), self._rows[row[some]].numpy()))
         counts = torch.bincount(query, minlength=len(queries))
         order = torch.argsort(query, stable=True)
         place = torch.arange(len(order)) - torch.repeat_interleave(counts.cumsum(0) - counts, counts)

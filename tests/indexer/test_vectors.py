@@ -11,7 +11,7 @@ from crossgeo.errors import LimitError, StoreError, UsageError
 from crossgeo.indexer import vector_index
 from crossgeo.indexer.descriptor_store import DescriptorRows, write_descriptors
 from crossgeo.indexer.vector_index import VectorIndex, write_vectors
-from crossgeo.indexer.vectors import ArrayRows, ivf, kmeans, matrix_scan, projection, tune
+from crossgeo.indexer.vectors import ArrayRows, best, ivf, kmeans, matrix_scan, projection, tune
 from crossgeo.indexer.vectors.on_device import DeviceRows
 from crossgeo.indexer.vectors.structure import Budget, choose_structure, lists_for, most_lists
 
@@ -90,6 +90,40 @@ def test_exact_search_scans_batches_and_asks_faiss_for_one(
     np.testing.assert_array_equal(scanned[1], plain[1])
     np.testing.assert_allclose(scanned[0], plain[0], atol=1e-6)
     np.testing.assert_array_equal(plain[1], brute(asked, rows, 10))
+
+
+@pytest.mark.parametrize("many", [1, 40])
+def test_an_exact_answer_is_the_same_however_rows_are_divided(
+    tmp_path: Path, rows: Rows, many: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crossgeo.indexer.vectors import exact
+
+    monkeypatch.setattr(exact, "PIECE", 700)
+    held = rows[:3000].copy()
+    held[100:2900:7] = held[3]  # more equal rows than are asked for
+    held[2950:] = unit(held[5] + 1e-7 * np.random.default_rng(2).standard_normal((50, 64)))  # and some that float32 hardly tells apart
+    asked = np.concatenate([held[[3, 5]], tune.questions(ArrayRows(rows), seed=9)])[: many + 1]
+    chosen = np.arange(1, 3000, 2)
+    write_vectors(tmp_path, ArrayRows(held))
+    whole = VectorIndex(tmp_path)
+    truth = np.stack([(held.astype(np.float64) * query.astype(np.float64)).sum(axis=1) for query in asked]).astype(np.float32)
+    for k in (1, 20, 500):
+        parts = []
+        for first, last in ((0, 5), (5, 1300), (1300, 2999), (2999, 3000)):
+            folder = tmp_path / str(first)
+            folder.mkdir(exist_ok=True)
+            write_vectors(folder, ArrayRows(held[first:last]))
+            scores, found = VectorIndex(folder).search(asked, k)
+            parts.append((scores, found + first))
+        together = best(np.concatenate([p[0] for p in parts], axis=1), np.concatenate([p[1] for p in parts], axis=1), k)
+        every = np.lexsort((np.broadcast_to(np.arange(3000), truth.shape), -truth), axis=1)
+        order = every[:, :k]
+        for found in (whole.search(asked, k), together):
+            np.testing.assert_array_equal(found[1], order)
+            np.testing.assert_array_equal(found[0], np.take_along_axis(truth, order, 1))
+        among = whole.search_among(asked, k, chosen)
+        np.testing.assert_array_equal(among[1], [row[np.isin(row, chosen)][:k] for row in every])
+        np.testing.assert_array_equal(among[0], np.take_along_axis(truth, among[1], 1))
 
 
 def test_the_structure_follows_scale_and_budget() -> None:

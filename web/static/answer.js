@@ -10,6 +10,7 @@ const SAYS = {
   low_confidence: ["Low confidence", "The best place is doubtful and not to be relied on."],
   outside_coverage: ["Outside coverage", "Nothing in this index looks like the photo."],
 };
+const PARTIAL = "Not all of the ground that was asked about could be looked at: ask again.";
 const NO_OBJECT = {
   low_confidence:
     "Not looked for, since the place is too uncertain. \u201cLook for the object even at a doubtful place\u201d does so all the same.",
@@ -168,7 +169,7 @@ export function sentence(record) {
 /** Fill `box` with the status of an answer and what is to be said about it. */
 export function showStatus(box, record) {
   if (!record) return box.replaceChildren();
-  const [name, words] = record.error ? ["Failed", record.error.message] : SAYS[record.status];
+  const [name, words] = record.error ? ["Failed", record.error.message] : record.partial ? [SAYS[record.status][0], PARTIAL] : SAYS[record.status];
   const notes = (record.notes ?? []).map((note) => h("p", { class: "note" }, note));
   box.replaceChildren(
     h(

@@ -1,0 +1,132 @@
+"""The areas that a cluster holds for the generations that are open, and who looks after them.
+
+Areas are known by their content, so that a generation which is opened beside another shares with it the areas that have not changed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event, Lock, Thread
+from types import TracebackType
+
+from crossgeo.engine.cluster.cluster import Actor, Cluster
+from crossgeo.engine.serving.asking import Counts
+from crossgeo.engine.serving.held import HeldArea
+from crossgeo.engine.serving.latency import Latencies
+from crossgeo.errors import ClusterError, UsageError, WorkerDiedError
+from crossgeo.indexer.area_rows import AreaFiles, open_area, take_off_shelf
+
+FOLDER = "shards"
+_MIND_S = 0.05
+_OTHERS_S = 30.0  # for replicas beside the first, which a new generation does not wait for longer
+_CPUS = 0.1  # of a node for each replica: most wait most of the time
+
+
+@dataclass(frozen=True)
+class ShardOptions:
+    """How an index is spread over a cluster."""
+
+    tiles: int = 1_000_000  # of an area, about
+    replicas: int = 2
+    deadline_s: float = 2.0  # of a search; what has not answered by then is missing
+    folder: Path | None = None  # that all nodes see; None: in the index
+    start_s: float = 3600.0  # for each area to be made and read
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be; raises UsageError."""
+        if self.tiles < 1 or self.replicas < 1 or not self.deadline_s > 0.0:
+            raise UsageError(f"{self.tiles} tiles, {self.replicas} replicas, {self.deadline_s:g} s: each must be more than nothing")
+
+
+class Shelf:
+    """Holds areas on a cluster, which stays the caller's to close; a context manager, safe for threads."""
+
+    def __init__(self, cluster: Cluster, options: ShardOptions) -> None:
+        self.options, self.counts, self.latencies = options, Counts(), Latencies(options.deadline_s)
+        self._cluster = cluster
+        self._held: dict[Path, HeldArea] = {}
+        self._lock, self._stop = Lock(), Event()
+        self._minder = Thread(target=self._mind, name="replicas", daemon=True)
+        self._minder.start()
+
+    def take(self, files: Sequence[AreaFiles]) -> list[HeldArea]:
+        """Return areas once each has a replica that answers; raise what opening one raises, ClusterError where that takes too long."""
+        taken: list[HeldArea] = []
+        try:
+            for told in files:
+                with self._lock:
+                    held = self._held.get(told.folder)
+                    if held is None:
+                        held = self._held[told.folder] = HeldArea(told, self.options.replicas, self._start)
+                    held.users += 1
+                taken.append(held)
+            self._wait(taken)
+        except BaseException:
+            self.release(taken, superseded=False)
+            raise
+        return taken
+
+    def release(self, areas: Sequence[HeldArea], superseded: bool) -> None:
+        """Close areas that nobody else has taken; `superseded`: another generation answers, so that their files are of no use any more."""
+        for held in areas:
+            with self._lock:
+                held.users -= 1
+                last = held.users == 0 and self._held.pop(held.files.folder, None) is not None
+            if last:
+                held.close()
+                if superseded:
+                    take_off_shelf(held.files)
+
+    def close(self) -> None:
+        """End all replicas."""
+        self._stop.set()
+        self._minder.join()
+        with self._lock:
+            left, self._held = list(self._held.values()), {}
+        for held in left:
+            held.close()
+
+    def __enter__(self) -> Shelf:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _start(self, files: AreaFiles, beside: Sequence[Actor]) -> Actor:
+        name = f"rows {files.name[:10]}"
+        return self._cluster.actor(open_area, files, name=name, cpus=_CPUS, memory_bytes=files.memory_bytes, apart_from=beside)
+
+    def _wait(self, areas: Sequence[HeldArea]) -> None:
+        until = time.monotonic() + self.options.start_s
+        for held in areas:  # the first makes what the others read
+            while held.alive == 0:
+                self._check(held)
+                if self._stop.is_set():
+                    raise ClusterError(f"{self._cluster.label}: it was closed before {held.files.folder} was opened")
+                if time.monotonic() >= until:
+                    raise ClusterError(
+                        f"{self._cluster.label}: {held.files.folder} was not opened within {self.options.start_s:g} s"
+                        f"{f' ({held.trouble})' if held.trouble else ''}; see that the cluster has room for all areas"
+                    )
+                self._stop.wait(_MIND_S)
+            held.complete()
+        until = time.monotonic() + _OTHERS_S
+        while time.monotonic() < until and any(held.alive < held.wanted for held in areas):
+            self._stop.wait(_MIND_S)
+
+    @staticmethod
+    def _check(held: HeldArea) -> None:
+        """Raise what no other try mends: a damaged index, a folder that a node does not see."""
+        for replica in held.replicas:
+            if replica.error is not None and not isinstance(replica.error, WorkerDiedError):
+                raise replica.error
+
+    def _mind(self) -> None:
+        while not self._stop.wait(_MIND_S):
+            with self._lock:
+                replicas = [replica for held in self._held.values() for replica in list(held.replicas)]
+            for replica in replicas:
+                replica.mind()
