@@ -1,7 +1,8 @@
 """A cluster at work, simulated event by event: workers that take shards, die and come back, a driver that takes in what they made.
 
 Nothing in it is assumed of our code but what engine/cluster does: shards are given out in order to whichever worker is free, a shard of a
-worker that died is given out again once that is noticed, and one that takes too long is given out twice, of which the first counts.
+worker that died is given out again once that is noticed, and one that takes too long is given out twice, of which the first to end counts and
+the other is ended.
 """
 
 from __future__ import annotations
@@ -161,6 +162,13 @@ class _Stage:
         if math.isinf(self._done_at[shard]):
             self._done_at[shard] = now
             self._left -= 1
+        for other, doing in enumerate(self._doing):
+            if doing == shard:  # the other try is ended, and its process with it
+                self._doing[other] = None
+                self._turn[other] += 1
+                self._fresh[other] = True
+                self._run.busy_s += now - self._since[other]
+                self._at(now, _FREE, other)
         self._give(now, worker)
 
     def _late(self, now: float, worker: int, turn: int) -> None:
