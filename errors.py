@@ -1,5 +1,13 @@
 """The errors that a user can mend, each with the exit code of the command line (docs/formats.md lists them)."""
 
+from __future__ import annotations
+
+import errno
+import os
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_USERS = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EEXIST)
+
 
 class GeoError(Exception):
     """What a user can mend: its text says what happened, to what, and what to do; `exit_code` is what `geo` ends with.
@@ -78,3 +86,44 @@ class EngineError(GeoError):
     """A compiled engine cannot be built or run here, or does not answer as torch does."""
 
     exit_code = 11
+
+
+class ClusterError(GeoError):
+    """A cluster cannot be reached, has nothing that the work needs, or lost what it needs to go on."""
+
+    exit_code = 12
+
+
+class WorkerDiedError(ClusterError):
+    """The process that was asked ended before it answered; who asked may ask again."""
+
+
+class WorkerBugError(ClusterError):
+    """A bug that showed in a worker: its text names the node, and `traceback_text` says where it happened there."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, traceback_text: str = "") -> None:
+        super().__init__(message)
+        self.traceback_text = traceback_text
+        if traceback_text:
+            self.add_note(f"In the worker:\n{traceback_text}")
+
+
+def of_user(error: BaseException) -> GeoError | None:
+    """Return what a user can mend of any error: a GeoError as it is, and a full disk, a path that is missing or forbidden, or too little
+    memory as one; None for a bug.
+    """
+    if isinstance(error, GeoError):
+        return error
+    if isinstance(error, MemoryError):
+        return LimitError("out of memory; give smaller pictures or close other programs")
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return LimitError(f"{_file_of(error)}: {os.strerror(error.errno)}; make room and give the same command again")
+    if isinstance(error, OSError) and error.errno in _USERS and error.filename is not None:
+        return InputError(f"{_file_of(error)}: {os.strerror(error.errno)}; choose another path, or change its permissions")
+    return None
+
+
+def _file_of(error: OSError) -> str:
+    return os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "the disk"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 import traceback
@@ -12,12 +11,10 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from crossgeo.errors import GeoError, InputError, LimitError
+from crossgeo.errors import GeoError, of_user
 
 INTERRUPTED = 130
 READER_LEFT = 141  # what a shell gives a program that SIGPIPE ended
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_USERS = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EEXIST)
 
 
 class GuardedGroup(TyperGroup):
@@ -49,23 +46,13 @@ def report(error: BaseException, debug: bool = False) -> int:
 
 def explain(error: BaseException) -> tuple[str, int]:
     """Return the message and the exit code of whatever a command raised."""
-    if isinstance(error, GeoError):
-        return str(error), error.exit_code
+    if (ours := of_user(error)) is not None:
+        return str(ours), ours.exit_code
     if isinstance(error, KeyboardInterrupt):
         return str(error) or "interrupted; what was finished is kept, and the same command goes on from there", INTERRUPTED
-    if isinstance(error, MemoryError):
-        return "out of memory; give smaller pictures or close other programs", LimitError.exit_code
-    if isinstance(error, OSError) and error.errno in _FULL:
-        return f"{_file_of(error)}: {os.strerror(error.errno)}; make room and give the same command again", LimitError.exit_code
-    if isinstance(error, OSError) and error.errno in _USERS and error.filename is not None:
-        return f"{_file_of(error)}: {os.strerror(error.errno)}; choose another path, or change its permissions", InputError.exit_code
     where = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(where[-1].filename).name}:{where[-1].lineno})" if where else ""
     return (
         f"this is a bug: {type(error).__name__}: {error}{place}; please report it with what the same command prints as `geo --debug ...`",
         GeoError.exit_code,
     )
-
-
-def _file_of(error: OSError) -> str:
-    return os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "the disk"

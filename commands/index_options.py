@@ -33,13 +33,15 @@ class Searching:
         """Return what the options say; raise UsageError for a size that is none."""
         from crossgeo.indexer.vectors.structure import Budget
 
-        return Budget(self.recall, math.inf if self.max_memory is None else _size_bytes(self.max_memory), self.max_latency_ms)
+        memory_bytes = math.inf if self.max_memory is None else size_bytes(self.max_memory, "--max-memory")
+        return Budget(self.recall, memory_bytes, self.max_latency_ms)
 
 
-def _size_bytes(text: str) -> float:
+def size_bytes(text: str, option: str) -> float:
+    """Return the bytes that an option's text says; raise UsageError for a size that is none."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMGT]?)(i?)B?", text.strip(), re.IGNORECASE)
     if found is None:
-        raise UsageError(f"--max-memory {text!r} is no size; give one like 8GB, 512MB or 4GiB")
+        raise UsageError(f"{option} {text!r} is no size; give one like 8GB, 512MB or 4GiB")
     number, unit, binary = found.groups()
     return float(number) * (1024.0 if binary else 1000.0) ** (" kmgt".index(unit.lower()) if unit else 0)
 

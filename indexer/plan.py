@@ -47,6 +47,7 @@ class Plan:
     describe_s: float | None  # to describe all tiles; None where no rate is known
     tiles_per_s: float | None
     search: tuple[str, ...]  # how the tiles of each zone would be searched, and why
+    imagery_bytes: int  # of the finished index, of its blocks
 
     @property
     def hours(self) -> float | None:
@@ -109,7 +110,7 @@ def plan_index(
     peak = max(2 * kept_bytes, size + tiles * 4 * dim)  # pieces lie beside what is made of them
     valid = sum(n * share for n, share in shares) / max(1, sum(n for n, _ in shares))
     seconds = None if tiles_per_s is None else tiles / tiles_per_s
-    return Plan(blocks, tiles, len(groups), valid, round(size), round(peak), cut_s, seconds, tiles_per_s, tuple(search))
+    return Plan(blocks, tiles, len(groups), valid, round(size), round(peak), cut_s, seconds, tiles_per_s, tuple(search), round(kept_bytes))
 
 
 def _cut_sample(

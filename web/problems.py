@@ -56,6 +56,7 @@ KINDS: Mapping[str, Kind] = {
     "weights": Kind(503, "The weights are missing or damaged"),
     "mismatch": Kind(503, "Index, weights and program do not go together"),
     "engine": Kind(503, "The model cannot be run"),
+    "cluster": Kind(503, "The cluster cannot answer"),
 }
 
 OF_ERROR: Mapping[type[errors.GeoError], str] = {
@@ -68,6 +69,7 @@ OF_ERROR: Mapping[type[errors.GeoError], str] = {
     errors.WeightsError: "weights",
     errors.MismatchError: "mismatch",
     errors.EngineError: "engine",
+    errors.ClusterError: "cluster",
     errors.PartialError: "internal",
 }
 

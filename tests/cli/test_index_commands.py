@@ -119,6 +119,23 @@ def test_a_full_disk_is_said_and_publishes_nothing(city: Any, refused: Refused, 
     assert not (disk / "a.geo" / "CURRENT").exists()
 
 
+def test_a_plan_for_several_nodes_says_hours_bytes_and_money(city: Any, geo: Any, refused: Refused) -> None:
+    usual = "index", "plan", city.ortho, "--stride-m", "30", "--tiles-per-s", "10"
+    one = json.loads(geo(*usual, "--json").stdout)
+    found = json.loads(geo(*usual, "--area-km2", "900", "--cluster", "--nodes", "4", "--price", "2.5", "--json").stdout)
+    assert found["tiles"] == pytest.approx(900e6 / 30**2, rel=1e-3)
+    (row,) = found["cluster"]["build"]
+    assert row["nodes"] == 4
+    assert found["hours"] / 4 < row["hours"] < found["hours"]
+    assert row["price"] == pytest.approx(2.5 * row["node_hours"])
+    assert "cluster" not in one
+    shown = geo(*usual, "--cluster", "--price", "2.5").stdout
+    for word in ("build", "1 node:", "in money", "serve", "through the network"):
+        assert word in shown
+    assert "add --cluster" in refused(2, *usual, "--nodes", "3")
+    assert "--node-memory" in refused(2, *usual, "--cluster", "--node-memory", "much")
+
+
 def test_an_index_lives_on_after_it_was_built(
     city: Any, geo: Any, refused: Refused, tmp_path: Path, write_ortho: Any, patchwork: Any
 ) -> None:

@@ -11,7 +11,7 @@ from crossgeo.commands.guard import GuardedGroup, explain, report
 
 CODES = {
     "UsageError": 2, "InputError": 3, "StoreError": 4, "PartialError": 5, "WeightsError": 6, "MismatchError": 7, "LimitError": 8,
-    "LockedError": 9, "NotLocatedError": 10, "EngineError": 11,
+    "LockedError": 9, "NotLocatedError": 10, "EngineError": 11, "ClusterError": 12,
 }  # fmt: skip
 
 

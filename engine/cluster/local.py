@@ -1,0 +1,323 @@
+"""Work done by processes of this machine; each does one shard at a time, so that it is known which shard a process died of."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from crossgeo.engine.cluster import dispatch
+from crossgeo.engine.cluster.answer import settle
+from crossgeo.engine.cluster.cluster import Actor
+from crossgeo.engine.cluster.task import Package, Report
+from crossgeo.engine.cluster.work import C, Job, Outcome, P, R, S, Shard
+from crossgeo.errors import ClusterError, WorkerDiedError
+from crossgeo.processor import processors
+
+T = TypeVar("T")
+HERE = "this machine"
+_POLL_S = 0.2  # how soon it is seen that an actor died which nobody asks
+_LONGEST_S = 5.0  # between starts of an actor that dies before it answers anything
+
+
+class Worker:
+    """A process that answers one request after another."""
+
+    def __init__(self, threads: int) -> None:
+        ours, theirs = socket.socketpair()
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115  # what it writes on stderr, wanted only where it dies at once
+        # What torch, FAISS and OpenVINO read when they are loaded: all workers together have as many threads as there are processors.
+        command = ["env", f"OMP_NUM_THREADS={threads}", sys.executable, "-P", "-m", "crossgeo.engine.cluster.child", str(theirs.fileno())]
+        nowhere = subprocess.DEVNULL
+        try:  # in a session of its own: Ctrl-C is for the caller, who then ends it
+            self._process = subprocess.Popen(
+                command, stdin=nowhere, stdout=nowhere, stderr=self._said, pass_fds=[theirs.fileno()], start_new_session=True
+            )
+        except OSError as error:
+            ours.close()
+            self._said.close()
+            raise ClusterError(f"no process can be started to work ({error.strerror or error}); close other programs") from error
+        finally:
+            theirs.close()
+        self.pipe = Connection(ours.detach())
+        self.pid = self._process.pid
+        self._there, self._ended = False, ""
+        self.send(list(sys.path), HERE)
+
+    def send(self, *message: Any) -> None:
+        """Send a message; a process that is gone is noticed when its answer is awaited."""
+        data = pickle.dumps(message, protocol=5)
+        with suppress(OSError):
+            self.pipe.send_bytes(data)
+
+    def answer(self) -> Report | None:
+        """Wait for the answer; None where the process died, ClusterError where it never came to work at all."""
+        try:
+            while not (data := self.pipe.recv_bytes()):
+                self._there = True
+        except (EOFError, OSError):
+            if not self._there and self._process.wait() > 0:
+                raise ClusterError(f"{HERE}: no process can be started to work: {self.end()}") from None
+            return None
+        report: Report = pickle.loads(data)
+        return report
+
+    def answers(self) -> bool:
+        """Return whether there is an answer, or the end of the process, to be had from `answer`."""
+        if not self.pipe.poll():
+            return False
+        if not self._there:
+            with suppress(EOFError, OSError):
+                self._there = not self.pipe.recv_bytes()
+                return False
+        return True
+
+    def end(self, gone: bool = False) -> str:
+        """End the process and say how it ended; `gone`: it has ended by itself, or is about to."""
+        if self._ended:
+            return self._ended
+        if gone:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(5.0)
+        self._process.kill()
+        code = self._process.wait()
+        self.pipe.close()
+        self._said.seek(0)
+        said = self._said.read()[-2000:].decode(errors="replace").strip().splitlines()
+        self._said.close()
+        if code < 0:
+            self._ended = f"{signal.Signals(-code).name}{': it may lack memory' if code == -signal.SIGKILL else ''}"
+        else:
+            self._ended = f"exit code {code}{f', {said[-1]}' if said else ''}"
+        return self._ended
+
+
+class LocalCluster:
+    """Processes of this machine behind `Cluster`."""
+
+    def __init__(self, workers: int | None = None) -> None:
+        self._count = workers or processors()
+        self._threads = max(1, processors() // self._count)
+        self._idle: list[Worker] = []
+        self._running: set[Worker] = set()
+        self._actors: list[LocalActor] = []
+        self._lock = threading.Lock()
+
+    @property
+    def label(self) -> str:
+        """Return how many processes there are."""
+        return f"{self._count} process{'es' if self._count > 1 else ''} here"
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Return nothing: there is nobody else here."""
+        return ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for actor in self._actors:
+            actor.close()
+        with self._lock:
+            ending = [*self._idle, *self._running]
+            self._idle, self._running = [], set()
+        for worker in ending:
+            worker.end()
+
+    def workers(self, job: Job[C, S, P, R]) -> int:
+        """Return how many processes there are: they share the processors and GPUs of this machine."""
+        return self._count
+
+    def run(
+        self, job: Job[C, S, P, R], shards: Iterable[Shard[P] | None], stop: threading.Event | None = None
+    ) -> Generator[Outcome[P, R], None, None]:
+        """Do all shards, as `Cluster.run` says."""
+        return dispatch.run(job, shards, _LocalPool(self, Package.of_job(job)), stop)
+
+    def actor(
+        self,
+        setup: Callable[[C], Any],
+        context: C,
+        *,
+        name: str,
+        cpus: float = 1.0,
+        gpus: float = 0.0,
+        memory_bytes: int = 0,
+        apart_from: Sequence[Actor] = (),
+    ) -> Actor:
+        """Start a process for an actor; there is no other node than this."""
+        actor = LocalActor(Package.of(setup, None, context), name, max(1, round(cpus)))
+        self._actors.append(actor)
+        return actor
+
+    def room(self) -> int:
+        """Return how many more processes may work now."""
+        with self._lock:
+            return self._count - len(self._running)
+
+    def take(self) -> Worker:
+        """Return a process that is idle, or a new one."""
+        with self._lock:
+            worker = self._idle.pop() if self._idle else None
+        worker = worker or Worker(self._threads)
+        with self._lock:
+            self._running.add(worker)
+        return worker
+
+    def give(self, worker: Worker) -> None:
+        """Take a process back that has answered."""
+        with self._lock:
+            self._running.discard(worker)
+            self._idle.append(worker)
+
+    def drop(self, worker: Worker, gone: bool = False) -> str:
+        """End a process, if it has not ended by itself (`gone`), and say how it ended."""
+        with self._lock:
+            self._running.discard(worker)
+        return worker.end(gone)
+
+
+class _LocalPool:
+    """The processes that work for one job."""
+
+    def __init__(self, cluster: LocalCluster, package: Package) -> None:
+        self._cluster, self._package = cluster, package
+        self._working: dict[int, Worker] = {}
+
+    def room(self) -> int:
+        return self._cluster.room()
+
+    def start(self, number: int, shard: Shard[Any], avoid: frozenset[str]) -> None:
+        worker = self._working[number] = self._cluster.take()
+        worker.send("perform", self._package, shard.payload)
+
+    def ended(self, timeout_s: float) -> list[dispatch.End]:
+        wait([worker.pipe for worker in self._working.values()], timeout_s)
+        return [self._end(number, worker) for number, worker in list(self._working.items()) if worker.answers()]
+
+    def cancel(self, number: int) -> None:
+        if (worker := self._working.pop(number, None)) is not None:
+            self._cluster.drop(worker)
+
+    def others(self, nodes: frozenset[str]) -> bool:
+        return False
+
+    def _end(self, number: int, worker: Worker) -> dispatch.End:
+        del self._working[number]
+        report = worker.answer()
+        if report is None:
+            return dispatch.End(number, HERE, why=self._cluster.drop(worker, gone=True))
+        self._cluster.give(worker)
+        return dispatch.End(number, HERE, report)
+
+
+class LocalActor:
+    """An actor in a process of its own, and the thread that asks it."""
+
+    def __init__(self, package: Package, name: str, threads: int) -> None:
+        self._package, self._name, self._threads = package, name, threads
+        self._calls: queue.SimpleQueue[tuple[bytes, Future[Any]]] = queue.SimpleQueue()
+        self._worker: Worker | None = None
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._answer, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def node(self) -> str:
+        """Return this machine."""
+        return HERE
+
+    @property
+    def pid(self) -> int | None:
+        """Return its process, None while there is none."""
+        worker = self._worker
+        return None if worker is None else worker.pid
+
+    def call(self, do: Callable[..., T], *args: Any) -> Future[T]:
+        """Ask, as `Actor.call` says."""
+        future: Future[T] = Future()
+        with self._lock:
+            if self._ended.is_set():
+                future.set_exception(self._gone("was closed"))
+            else:
+                self._calls.put((pickle.dumps((do, args), protocol=5), future))
+        return future
+
+    def close(self) -> None:
+        """End the process and whatever waits for it."""
+        with self._lock:
+            if self._ended.is_set():
+                return
+            self._ended.set()
+            worker = self._worker
+        if worker is not None:
+            with suppress(ProcessLookupError):
+                os.kill(worker.pid, signal.SIGKILL)
+        self._thread.join()
+
+    def _gone(self, how: str) -> WorkerDiedError:
+        return WorkerDiedError(f"{HERE}: {self._name} {how} before it answered")
+
+    def _answer(self) -> None:
+        """Start the process, again whenever it died, and pass calls on to it."""
+        failures = 0
+        while (worker := self._begin()) is not None:
+            answered = self._pass_on(worker)
+            worker.end()
+            failures = 0 if answered else failures + 1
+            self._ended.wait(min(_LONGEST_S, 0.05 * 2**failures) if failures else 0.0)
+        self._worker = None
+        while not self._calls.empty():
+            self._calls.get()[1].set_exception(self._gone("was closed"))
+
+    def _pass_on(self, worker: Worker) -> bool:
+        """Pass calls on until the process died or is to end; return whether it has answered any."""
+        answered = False
+        while (call := self._next(worker)) is not None:
+            body, future = call
+            if not future.set_running_or_notify_cancel():
+                continue
+            worker.send("call", body)
+            try:
+                report = worker.answer()
+            except ClusterError as error:
+                future.set_exception(error)
+                break
+            if report is None:
+                future.set_exception(self._gone("was closed" if self._ended.is_set() else "died"))
+                break
+            answered = True
+            settle(future, report, HERE, self._name)
+        return answered
+
+    def _next(self, worker: Worker) -> tuple[bytes, Future[Any]] | None:
+        """Return the next call; None where the process died meanwhile, so that it is back before somebody asks."""
+        while not self._ended.is_set():
+            try:
+                return self._calls.get(timeout=_POLL_S)
+            except queue.Empty:
+                if worker.answers():  # nothing was asked, so it ended
+                    return None
+        return None
+
+    def _begin(self) -> Worker | None:
+        with self._lock:
+            if self._ended.is_set():
+                return None
+            worker = self._worker = Worker(self._threads)
+        worker.send("host", self._package)
+        return worker
