@@ -22,7 +22,7 @@ _WIDEST = 32  # tiles along a cell: more would save nothing
 _SIZE = 1 << 28  # cells of the whole curve: tiles of any CRS and stride lie within
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Area:
     """Some of a segment's tiles that lie together."""
 

@@ -1,0 +1,153 @@
+"""Generations of a spread index: a newer one takes over once its rows answer, shares what has not changed, and lets go of the rest."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gated_cluster import GatedCluster
+
+from crossgeo.engine.answering import Answering
+from crossgeo.engine.live import LiveSearch
+from crossgeo.engine.question import BatchOptions
+from crossgeo.engine.search import GeoSearch
+from crossgeo.engine.serving.rows import OnShelf
+from crossgeo.engine.serving.shelf import ShardOptions, Shelf
+from crossgeo.indexer.add import AddOptions, add_to_index
+from crossgeo.indexer.descriptor_store import DescriptorRows
+from crossgeo.indexer.index import GeoIndex
+
+ASKED: dict[str, Any] = {"heading_deg": 0.0, "height_m": 50.0, "fov_deg": 62.0}
+
+
+@pytest.fixture
+def cluster() -> Iterator[GatedCluster]:
+    with GatedCluster() as opened:
+        yield opened
+
+
+@pytest.fixture
+def path(index_path: Path, tmp_path: Path) -> Path:
+    shutil.copytree(index_path, tmp_path / "live.geo")
+    return tmp_path / "live.geo"
+
+
+@pytest.fixture
+def add(path: Path, tmp_path: Path, make_describer: Any, make_patchwork: Any, write_ortho: Any) -> Callable[[int], None]:
+    """How to change the north-west of the index."""
+
+    def added(seed: int) -> None:
+        write_ortho(tmp_path / f"{seed}.tif", make_patchwork(seed, 80))
+        describer = make_describer()
+        add_to_index([tmp_path / f"{seed}.tif"], path, describer.tiles, describer.identity, AddOptions(over=True, keep=0))
+
+    return added
+
+
+def made(path: Path) -> set[str]:
+    return {folder.name for folder in (path / "shards").iterdir()}
+
+
+def test_a_new_generation_shares_areas_that_have_not_changed_and_closes_the_others(
+    path: Path, cluster: GatedCluster, add: Callable[[int], None], make_describer: Any
+) -> None:
+    with Shelf(cluster, ShardOptions(tiles=40)) as shelf:
+        opener = OnShelf(shelf)
+        with LiveSearch(path, lambda at: GeoSearch(GeoIndex.open(at, opener), make_describer()), every_s=None) as live:
+            first, started = made(path), len(cluster.actors)
+            assert started == 2 * len(first)
+            with live.current() as old:
+                add(5)
+                assert live.refresh(), live.stats().trouble
+                both = made(path)
+                assert first < both, "the old one still answers"
+                assert 0 < len(cluster.actors) - started < started, "areas that have not changed are shared"
+                want = old.index.descriptors(list(range(len(old.index))))
+                assert want.any(axis=1).all()
+            kept = made(path)
+            assert len(kept) == len(first)
+            assert kept != first
+            assert kept < both
+            assert {actor.context.name for actor in cluster.actors if not actor.closed} == kept
+            with live.current() as new:
+                assert new.index.descriptors(list(range(len(new.index)))).any(axis=1).all()
+        assert made(path) == kept, "the next start finds what is served now"
+        assert all(actor.closed for actor in cluster.actors)
+
+
+def test_a_generation_whose_rows_do_not_open_leaves_the_old_one_answering(
+    path: Path, cluster: GatedCluster, add: Callable[[int], None], make_describer: Any
+) -> None:
+    with Shelf(cluster, ShardOptions(tiles=40, start_s=60.0)) as shelf:
+        opener = OnShelf(shelf)
+        with LiveSearch(path, lambda at: GeoSearch(GeoIndex.open(at, opener), make_describer()), every_s=None) as live:
+            first = made(path)
+            before = set(path.rglob("segments/*/descriptors.h5"))
+            add(6)
+            (stored,) = set(path.rglob("segments/*/descriptors.h5")) - before
+            with DescriptorRows(stored) as rows:
+                row = rows.read(3, 4).tobytes()
+            data = bytearray(stored.read_bytes())
+            data[data.index(row)] ^= 1
+            stored.write_bytes(data)
+            assert not live.refresh()
+            assert "descriptors.h5" in (live.stats().trouble or "")
+            with live.current() as search:
+                assert search.index.generation == 1
+                assert search.index.descriptors(list(range(len(search.index)))).any(axis=1).all()
+            assert {actor.context.name for actor in cluster.actors if not actor.closed} == first
+
+
+def test_answers_are_complete_or_flagged_through_deaths_and_generations(
+    path: Path, cluster: GatedCluster, add: Callable[[int], None], make_describer: Any, ground: Any
+) -> None:
+    photo = ground.photo(363_200.0, 3_057_400.0, 0.0, 60.0)
+    truth: dict[int, list[Any]] = {}
+    stop = threading.Event()
+
+    def plain() -> None:
+        with GeoSearch(GeoIndex.open(path), make_describer()) as search:
+            truth[search.index.generation] = [place.to_json() for place in search.query(photo, **ASKED).places]
+
+    def disturb() -> None:
+        number = 0
+        while not stop.wait(0.05):
+            actors = [actor for actor in list(cluster.actors) if not actor.closed]
+            dying = actors[number % len(actors)]
+            dying.kill()
+            time.sleep(0.1)
+            if not dying.closed:
+                dying.come_back()
+            number += 3
+
+    plain()
+    with Shelf(cluster, ShardOptions(tiles=100, deadline_s=0.4)) as shelf:
+        opener = OnShelf(shelf)
+        with (
+            LiveSearch(path, lambda at: GeoSearch(GeoIndex.open(at, opener), make_describer()), every_s=0.02) as live,
+            Answering(live, workers=2, max_waiting=100) as answering,
+        ):
+            disturbing = threading.Thread(target=disturb)
+            disturbing.start()
+            answers = [answering.submit(photo, options=BatchOptions(**ASKED)) for _ in range(12)]
+            add(7)
+            plain()
+            end = time.monotonic() + 60
+            while live.stats().generation < 2 and time.monotonic() < end:
+                time.sleep(0.02)
+            answers += [answering.submit(photo, options=BatchOptions(**ASKED)) for _ in range(12)]
+            found = [answer.result(60) for answer in answers]
+            stop.set()
+            disturbing.join()
+            assert live.stats().generation == 2, live.stats().trouble
+    assert {answer.generation for answer in found} == {1, 2}
+    for answer in found:
+        if answer.partial:
+            assert answer.status in ("low_confidence", "outside_coverage")
+        else:
+            assert [place.to_json() for place in answer.places] == truth[answer.generation]
