@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,10 +13,11 @@ import typer
 
 from crossgeo.commands import console
 from crossgeo.commands.options import Models, spread
-from crossgeo.commands.run_options import Running
+from crossgeo.commands.run_options import RUNNING, Running
 from crossgeo.errors import InputError, UsageError
 
 if TYPE_CHECKING:
+    from crossgeo.engine.runtime.merged import Merging
     from crossgeo.web.keys import Keys
     from crossgeo.web.settings import Settings
 
@@ -23,6 +25,7 @@ SERVER, LIMITS = "Server", "Limits"
 NEEDED = {"fastapi": "fastapi", "uvicorn": "uvicorn", "python_multipart": "python-multipart", "prometheus_client": "prometheus-client"}
 HERE = ("127.0.0.1", "localhost", "::1")
 MAX_MB = 1_000_000
+ON_GPU = 64  # rows that go through a model together: two passes of a question's 24 headings and more
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,18 @@ class Serving:
     workers: Annotated[
         int | None, typer.Option(min=1, max=256, help="Questions answered at once, of each index; all processors.", rich_help_panel=LIMITS)
     ] = None
+    max_batch: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=256,
+            help="Rows of what concurrent questions ask of a model that run together; 0: each by itself. 64 on a GPU, 0 on a processor.",
+            rich_help_panel=RUNNING,
+        ),
+    ] = None
+    max_delay_ms: Annotated[
+        float, typer.Option(min=0.0, max=1000.0, help="How long they wait for others where the model is free.", rich_help_panel=RUNNING)
+    ] = 0.0
     waiting: Annotated[int, typer.Option(min=1, max=10_000, help="Questions that may wait, of each index.", rich_help_panel=LIMITS)] = 64
     rate: Annotated[
         float, typer.Option(min=0.0, max=1e6, help="Questions a minute of one key or address; 0: no limit.", rich_help_panel=LIMITS)
@@ -79,6 +94,13 @@ class Serving:
         own = {"localhost", "127.0.0.1", "[::1]", f"[{self.host}]" if ":" in self.host else self.host}
         hosts = frozenset(name.lower() for name in own | set(self.allow_host or ()))
         return Settings(self.jobs or own_jobs(), limits, hosts, self.job_days)
+
+    def merging(self, device: str) -> Merging | None:
+        """Return what merges the passes of concurrent questions on a device; None where each runs by itself."""
+        from crossgeo.engine.runtime.merged import Merging
+
+        rows = self.max_batch if self.max_batch is not None else ON_GPU if device.startswith("cuda") else 0
+        return Merging(rows, self.max_delay_ms) if rows else None
 
     def known_keys(self) -> Keys | None:
         """Return the keys that it was given; None where it was given none."""
@@ -114,8 +136,11 @@ def serve(
                 f"warning: everybody who reaches {serving.host} may ask; give --keys, or leave --host out to serve this machine alone"
             )
         runtime = running.options(build=True)
-        how = Opening(lambda path: models.open_at(path, runtime), GeoSearch.warm, serving.workers, serving.waiting)
-        with Indexes(names, how) as opened:
+        with ExitStack() as closing:
+            if (merging := serving.merging(runtime.device)) is not None:
+                runtime = replace(runtime, merging=closing.enter_context(merging))
+            how = Opening(lambda path: models.open_at(path, runtime), GeoSearch.warm, serving.workers, serving.waiting, merging=merging)
+            opened = closing.enter_context(Indexes(names, how))
             run(opened, settings, keys, listening, lambda address: console.say(f"serving {', '.join(names)} at {address}"))
     console.say("stopped")
 

@@ -28,6 +28,7 @@ class BatcherStats:
     requests: int  # accepted
     refused: int  # because too many were waiting
     batches: int  # runs of the model; those of the halves of a failed batch count too
+    rows: int  # of the requests in those runs: as many as requests, where each is of one row
     failed: int  # requests that ended with an error
     waiting: int  # now
 
@@ -35,6 +36,7 @@ class BatcherStats:
 @dataclass(frozen=True)
 class _Request(Generic[Item, Result]):
     item: Item
+    rows: int
     future: Future[Result]
     due: float  # when its batch is run even if it is not full
 
@@ -52,26 +54,29 @@ class Batcher(Generic[Item, Result]):
         max_delay_ms: float = 5.0,
         max_waiting: int = 256,
         shape_of: Callable[[Item], Hashable] | None = None,
+        rows_of: Callable[[Item], int] = lambda item: 1,
     ) -> None:
-        """Batch requests for `run`, which is given up to `max_batch` items of one shape and returns as many results in their order.
+        """Batch requests for `run`, which is given items of one shape, of up to `max_batch` rows together or a single larger one, and
+        returns as many results in their order. An item is of one row unless `rows_of` says of how many.
 
+        With a delay of 0 a lone request is run at once, and what arrives while the model is busy goes together into its next batches.
         `max_waiting` requests may wait, those in a running batch not counted. `shape_of` says which items go together: by default those
         of one `.shape` and `.dtype`, as arrays and tensors have them.
         """
         if max_batch < 1 or max_waiting < 1 or not max_delay_ms >= 0.0:
             raise ValueError(f"max_batch {max_batch} and max_waiting {max_waiting} are at least 1, max_delay_ms {max_delay_ms} at least 0")
-        self._run, self._shape_of = run, shape_of or _shape
+        self._run, self._shape_of, self._rows_of = run, shape_of or _shape, rows_of
         self._max_batch, self._delay_s, self._max_waiting = max_batch, max_delay_ms / 1000.0, max_waiting
         self._changed = Condition()
         self._groups: OrderedDict[Hashable, deque[_Request[Item, Result]]] = OrderedDict()  # the group of the oldest request first
-        self._waiting = self._requests = self._refused = self._batches = self._failed = 0
+        self._waiting = self._requests = self._refused = self._batches = self._rows = self._failed = 0
         self._closed = False
         self._thread = Thread(target=self._work, name="batcher", daemon=True)
         self._thread.start()
 
     def submit(self, item: Item) -> Future[Result]:
         """Ask for an item's result, which may be cancelled while it waits; raise LimitError where too many wait, or once it is closed."""
-        shape = self._shape_of(item)
+        shape, rows = self._shape_of(item), self._rows_of(item)
         with self._changed:
             if self._closed:
                 raise LimitError("the model is being shut down and takes no more requests; ask again once it has been started anew")
@@ -81,7 +86,7 @@ class Batcher(Generic[Item, Result]):
                     f"{self._waiting} requests are waiting for the model, which is the limit; ask again later, or less at once"
                 )
             future: Future[Result] = Future()
-            self._groups.setdefault(shape, deque()).append(_Request(item, future, time.monotonic() + self._delay_s))
+            self._groups.setdefault(shape, deque()).append(_Request(item, rows, future, time.monotonic() + self._delay_s))
             self._waiting += 1
             self._requests += 1
             self._changed.notify_all()
@@ -101,7 +106,7 @@ class Batcher(Generic[Item, Result]):
     def stats(self) -> BatcherStats:
         """Return what it has done."""
         with self._changed:
-            return BatcherStats(self._requests, self._refused, self._batches, self._failed, self._waiting)
+            return BatcherStats(self._requests, self._refused, self._batches, self._rows, self._failed, self._waiting)
 
     def close(self, drain: bool = True) -> None:
         """Take no more requests and return when those that wait are answered at once or, without `drain`, cancelled."""
@@ -143,14 +148,18 @@ class Batcher(Generic[Item, Result]):
                 left_s = self._groups[oldest][0].due - time.monotonic()
                 if left_s <= 0.0 or self._closed:  # before full ones, or a rare shape would never have its turn
                     return self._take(oldest)
-                full = [shape for shape, group in self._groups.items() if len(group) >= self._max_batch]
+                full = [shape for shape, group in self._groups.items() if sum(request.rows for request in group) >= self._max_batch]
                 if full:
                     return self._take(full[0])
                 self._changed.wait(left_s)
 
     def _take(self, shape: Hashable) -> list[_Request[Item, Result]]:
         group = self._groups[shape]
-        batch = [group.popleft() for _ in range(min(self._max_batch, len(group)))]
+        batch = [group.popleft()]
+        rows = batch[0].rows
+        while group and rows + group[0].rows <= self._max_batch:
+            rows += group[0].rows
+            batch.append(group.popleft())
         self._waiting -= len(batch)
         if not group:
             del self._groups[shape]
@@ -163,6 +172,7 @@ class Batcher(Generic[Item, Result]):
             return
         with self._changed:
             self._batches += 1
+            self._rows += sum(request.rows for request in batch)
         try:
             results = self._run([request.item for request in batch])
             if len(results) != len(batch):

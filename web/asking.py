@@ -99,6 +99,12 @@ class Asker:
         """Yield what is to be read of queues and generations."""
         yield "geo_decoding", "Photos that are being decoded or wait for that", {}, self._decoding
         yield "geo_waiting_pixel_bytes", "Bytes of decoded photos that wait or are being answered", {}, self._pixel_bytes
+        if self.indexes.merging is not None:
+            merged = self.indexes.merging.stats()
+            yield "geo_passes", "Passes of models that questions asked for", {}, merged.passes
+            yield "geo_pass_batches", "Batches that they were run in, merged", {}, merged.batches
+            yield "geo_pass_batch_rows", "Rows of a batch on average", {}, merged.mean_rows
+            yield "geo_passes_failed", "Passes that ended with an error", {}, merged.failed
         for served in self.indexes:
             index, queue, live = {"index": served.name}, served.answering.stats(), served.live.stats()
             yield "geo_questions_waiting", "Questions that wait for a worker", index, queue.waiting

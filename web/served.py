@@ -11,6 +11,7 @@ from types import TracebackType
 from crossgeo.engine.answering import Answering
 from crossgeo.engine.live import LiveSearch
 from crossgeo.engine.mosaic import SmallBlocks
+from crossgeo.engine.runtime.merged import Merging
 from crossgeo.engine.search import GeoSearch
 from crossgeo.errors import UsageError
 from crossgeo.web.problems import Problem
@@ -25,6 +26,7 @@ class Opening:
     workers: int | None = None  # of each index; None: as many as there are processors
     waiting: int = 64  # questions of each index
     every_s: float = 2.0  # how often a newer generation is looked for
+    merging: Merging | None = None  # what the models of all of them run through; the caller's to close, after them
 
 
 class Served:
@@ -58,6 +60,7 @@ class Indexes:
         """Open each index; raise what opening does, and UsageError where there is none."""
         if not paths:
             raise UsageError("there is no index to serve; name one")
+        self.merging = how.merging
         self._closing = ExitStack()
         self._by_name: dict[str, Served] = {}
         with ExitStack() as opened:

@@ -16,6 +16,7 @@ from crossgeo.engine.runtime.backends import COMPATIBLE, IN_PROCESS, Backend, Bu
 from crossgeo.engine.runtime.batched import Batched, Call, UnreadableError
 from crossgeo.engine.runtime.check import check
 from crossgeo.engine.runtime.half import Half, Pixels
+from crossgeo.engine.runtime.merged import Merging
 from crossgeo.engine.runtime.store import EngineStore, Key, Record, refusal
 from crossgeo.errors import EngineError, UsageError
 
@@ -35,6 +36,12 @@ class RuntimeOptions:
     build: bool = False  # True: `auto` builds engines that are not there, where otherwise it takes torch
     folder: Path | None = None  # of the engines, the user's own unless given
     say: Callable[[str], None] | None = None  # gets a line for what a user should know
+    merging: Merging | None = None  # passes of several threads are merged by it, in batches as large as it says
+
+    @property
+    def rows(self) -> int:
+        """How many rows a pass takes, a power of two."""
+        return self.batch if self.merging is None else max(self.batch, 1 << (self.merging.max_batch.bit_length() - 1))
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,12 @@ def runtimes(halves: Sequence[Half], options: RuntimeOptions, pictures: Callable
     pictures: gives (N, S, S, 3) uint8 RGB of the ground, which engines are checked and calibrated with; needed where one may be built.
     Engines are found or built before any module is touched, since torch casts weights in place. Raises as `choose` and `build` do.
     """
+    found = _alone(halves, options, pictures)
+    return found if options.merging is None else [options.merging.over(runtime) for runtime in found]
+
+
+def _alone(halves: Sequence[Half], options: RuntimeOptions, pictures: Callable[[], Pixels] | None) -> list[Runtime]:
+    """Return the runtimes, each pass of which runs by itself."""
     chosen = choose(options)
     if chosen.backend in IN_PROCESS:
         return [_in_process(half, chosen, options) for half in halves]
@@ -102,7 +115,7 @@ def build(half: Half, chosen: Chosen, options: RuntimeOptions, pictures: Callabl
         seen.append(pictures())
         made.build(half, folder, chosen.precision, half.largest(MOST_BATCH), options.device, seen[0])
         call = made.load(folder, half, chosen.precision, options.device)
-        found = check(half, call, seen[0], half.largest(options.batch))
+        found = check(half, call, seen[0], half.largest(options.rows))
         return found.figures, found.problems
 
     record = store.make(key, half.title, make, options.say)
@@ -186,7 +199,7 @@ def _opened(half: Half, chosen: Chosen, options: RuntimeOptions, call: Call | No
         served = backend("torch").precisions(options.device)
         precision = options.precision if options.precision in served else served[0]
         return _in_process(half, Chosen("torch", precision, "no engine"), options)
-    return Batched(call, f"{chosen.backend} {chosen.precision} on {options.device}", half.largest(options.batch), options.say)
+    return Batched(call, f"{chosen.backend} {chosen.precision} on {options.device}", half.largest(options.rows), options.say)
 
 
 def _built(chosen: Chosen) -> Built:
@@ -195,7 +208,7 @@ def _built(chosen: Chosen) -> Built:
 
 def _in_process(half: Half, chosen: Chosen, options: RuntimeOptions) -> Runtime:
     call = cast(InProcess, backend(chosen.backend)).load(half.module, chosen.precision, options.device)
-    return Batched(call, f"{chosen.backend} {chosen.precision} on {options.device}", half.largest(options.batch), options.say)
+    return Batched(call, f"{chosen.backend} {chosen.precision} on {options.device}", half.largest(options.rows), options.say)
 
 
 def _say(options: RuntimeOptions, line: str) -> None:

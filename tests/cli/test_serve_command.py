@@ -15,6 +15,7 @@ import httpx2 as httpx
 import pytest
 
 from crossgeo.commands import serve
+from crossgeo.commands.serve import Serving
 from crossgeo.engine.search import GeoSearch
 from crossgeo.errors import UsageError
 
@@ -63,6 +64,15 @@ def test_command_line_python_and_http_answer_alike_and_sigterm_loses_nothing(cit
     assert without_timings(by_http.json()) == without_timings(by_command) == json.loads(json.dumps(without_timings(by_python)))
     assert server.wait(120) == 0
     assert "stopped" in server.stderr.read()
+
+
+def test_passes_are_merged_on_a_gpu_and_on_a_processor_where_told() -> None:
+    assert Serving().merging("cpu") is None and Serving(max_batch=0).merging("cuda:1") is None
+    for told, device, rows in ((Serving(), "cuda:1", 64), (Serving(max_batch=8), "cpu", 8)):
+        merging = told.merging(device)
+        assert merging is not None
+        with merging:
+            assert merging.max_batch == rows
 
 
 def test_what_is_wrong_is_said_before_anything_is_loaded(refused: Any, tmp_path: Path, city: Any, monkeypatch: pytest.MonkeyPatch) -> None:

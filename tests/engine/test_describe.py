@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from crossgeo.engine.photo import Photo
 from crossgeo.engine.placing import DronePlacer
 from crossgeo.engine.pose import DronePose, StreetPose
 from crossgeo.engine.runtime.choose import RuntimeOptions
+from crossgeo.engine.runtime.merged import Merging
 from crossgeo.errors import MismatchError
 from crossgeo.indexer.manifest import ModelIdentity
 from crossgeo.models.checkpoint import save_weights
@@ -63,6 +65,22 @@ def test_a_photo_shrunk_once_a_width_is_placed_as_the_view_places_it(ground: Any
         assert (mask != wanted_mask).mean() < 0.005
         both = mask & wanted_mask
         assert np.abs(canvas.astype(int) - wanted)[both].mean() < 1.0
+
+
+def test_photos_of_several_threads_share_a_pass_where_told_and_are_described_as_each_alone(ground: Any) -> None:
+    photos = [ground.photo(363_120.0 + 10.0 * k, 3_057_452.0, 0.0, 65.0) for k in range(3)]
+    poses = [[DronePose(30.0 * k, 65.0) for k in range(1 + number)] for number in range(3)]
+    alone = EgoTRDescriber.load(options=PRECISE)
+    with Merging(max_batch=6, max_delay_ms=600_000.0) as merging, ThreadPoolExecutor(3) as threads:
+        merged = EgoTRDescriber.load(options=replace(PRECISE, merging=merging))
+        found = list(threads.map(lambda number: merged.photo_with_features(photos[number], poses[number]), range(3)))
+        assert (merging.stats().passes, merging.stats().batches, merging.stats().rows) == (3, 1, 6)
+    assert merged.tiles_run_on == alone.tiles_run_on
+    for photo, own, (rows, levels, _) in zip(photos, poses, found, strict=True):
+        wanted, wanted_levels, _ = alone.photo_with_features(photo, own)
+        np.testing.assert_allclose(rows, wanted, atol=1e-5)
+        for level, wanted_level in zip(levels, wanted_levels, strict=True):
+            torch.testing.assert_close(level, wanted_level, atol=1e-4, rtol=1e-4)
 
 
 def test_many_poses_go_through_the_ground_branch_in_bounded_batches(ground: Any) -> None:

@@ -8,15 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from crossgeo.engine.runtime.batched import Batched
+from crossgeo.engine.runtime.merged import Merging
 from crossgeo.errors import UsageError
 from crossgeo.web.app import make_app
 from crossgeo.web.keys import Keys, Role, needed
 from crossgeo.web.problems import Problem
 from crossgeo.web.rates import Rates
-from crossgeo.web.served import Indexes
+from crossgeo.web.served import Indexes, Opening
 from crossgeo.web.settings import Limits, Settings
 
 READ, ADMIN = "r" * 24, "a" * 24
@@ -143,6 +146,20 @@ def test_metrics_count_what_was_asked(client: TestClient, photo_file: bytes) -> 
     assert 'route="/v1/tiles/{z}/{x}/{y}.{form}",status="204"' in text and 'route="none",status="404"' in text
     assert 'geo_photos_total{index="index",status="located"} 1.0' in text
     assert 'geo_index_generation{index="index"} 1.0' in text and "process_open_fds" in text and 'geo_workers{index="index"} 1.0' in text
+
+
+def test_metrics_tell_how_passes_were_merged(index_path: Path, open_search: Any, tmp_path: Path) -> None:
+    def doubled(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (2.0 * inputs[0],)
+
+    with Merging(max_batch=8) as merging, Indexes({"index": index_path}, Opening(open_search, workers=1, merging=merging)) as indexes:
+        runtime = merging.over(Batched(doubled, "doubling", 8))
+        for rows in (2, 3):
+            runtime.run(np.ones((rows, 3), np.float32))
+        with TestClient(make_app(indexes, Settings(tmp_path / "jobs")), base_url="http://127.0.0.1") as client:
+            text = client.get("/metrics").text
+    assert "geo_passes 2.0" in text and "geo_pass_batches 2.0" in text and "geo_pass_batch_rows 2.5" in text
+    assert "geo_passes_failed 0.0" in text
 
 
 def test_a_bug_is_a_problem_that_names_the_request(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
