@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from crossgeo.engine.question import BatchOptions
     from crossgeo.engine.runtime.choose import RuntimeOptions
     from crossgeo.engine.search import GeoSearch
+    from crossgeo.indexer.index import OpenRows
 
 DATA_LAYOUTS = (  # as `training.datasets.layouts` reads them, which `--help` does not wait for
     "cvusa, cvact, cvogl (cvogl-drone, cvogl-street), g2d, vigor, vigor-cross, university1652, university1652-street, university1652-google"
@@ -90,8 +91,8 @@ class Models:
         if self.street_object_weights not in ("", AUTO):
             find_weights(self.street_object_weights)
 
-    def open_at(self, index: Path, runtime: RuntimeOptions) -> GeoSearch:
-        """Open an index with both models; the object model is looked for now and read at the first click."""
+    def open_at(self, index: Path, runtime: RuntimeOptions, rows: OpenRows | None = None) -> GeoSearch:
+        """Open an index with both models; the object model is looked for now and read at the first click. `rows` as `GeoSearch.open`."""
         from crossgeo.engine.search import GeoSearch
 
         self.check()
@@ -104,6 +105,7 @@ class Models:
             feature_cache=self.feature_cache,
             feature_cache_bytes=self.feature_cache_mb * 1_000_000,
             runtime=runtime,
+            rows=rows,
         )
 
     def say_trouble(self, search: GeoSearch) -> None:

@@ -14,6 +14,7 @@ import typer
 from crossgeo.commands import console
 from crossgeo.commands.options import Models, spread
 from crossgeo.commands.run_options import RUNNING, Running
+from crossgeo.commands.shard_options import Sharding
 from crossgeo.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ class Serving:
 def serve(
     indexes: Annotated[list[Path], typer.Argument(metavar="INDEX...", help="Indexes to serve, each by its folder's name without .geo.")],
     serving: Serving,
+    sharding: Sharding,
     models: Models,
     running: Running,
 ) -> None:
@@ -139,7 +141,10 @@ def serve(
         with ExitStack() as closing:
             if (merging := serving.merging(runtime.device)) is not None:
                 runtime = replace(runtime, merging=closing.enter_context(merging))
-            how = Opening(lambda path: models.open_at(path, runtime), GeoSearch.warm, serving.workers, serving.waiting, merging=merging)
+            rows = closing.enter_context(sharding.spread())
+            how = Opening(
+                lambda path: models.open_at(path, runtime, rows), GeoSearch.warm, serving.workers, serving.waiting, merging=merging
+            )
             opened = closing.enter_context(Indexes(names, how))
             run(opened, settings, keys, listening, lambda address: console.say(f"serving {', '.join(names)} at {address}"))
     console.say("stopped")

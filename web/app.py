@@ -6,6 +6,7 @@ import mimetypes
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.responses import FileResponse, JSONResponse, Response
@@ -95,13 +96,18 @@ def _add_health(app: Application, indexes: Indexes, metrics: Metrics) -> None:
         "/readyz",
         tags=["health"],
         summary="Whether questions are answered",
-        responses={**health, **documented("bad-request", "internal", "stopping")},
+        responses={**health, **documented("bad-request", "internal", "stopping", "slow")},
     )
     async def ready() -> Response:
         if app.stopping:
             raise Problem("stopping", "the service is being stopped; ask another one", retry_after_s=5)
         stats = {served.name: served.live.stats() for served in indexes}
-        told = {name: {"generation": own.generation, "trouble": own.trouble} for name, own in stats.items()}
+        told: dict[str, dict[str, Any]] = {name: {"generation": own.generation, "trouble": own.trouble} for name, own in stats.items()}
+        for served in indexes:
+            if shards := served.shards():
+                told[served.name]["shards"] = {key: shards[key] for key in ("shards", "shards_alive", "replicas", "replicas_alive")}
+                if not shards["shards_alive"]:
+                    raise Problem("slow", f"none of the processes that hold {served.name} answers; ask again later", retry_after_s=5)
         return JSONResponse({"status": "ok", "indexes": told}, headers=_NO_STORE)
 
     @app.get(

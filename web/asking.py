@@ -26,6 +26,17 @@ from crossgeo.web.settings import Limits
 
 Result = TypeVar("Result")
 Points = tuple[tuple[float, float], ...]
+SHARDS = {
+    "shards": "Areas that the index is spread over",
+    "shards_alive": "Areas of which a replica answers in time",
+    "replicas": "Processes that are to hold areas",
+    "replicas_alive": "Processes that hold areas and answer in time",
+    "asked": "Requests to areas, of all indexes",
+    "hedged": "Requests that went to another replica because the first was slow, of all indexes",
+    "failed": "Requests that ended with an error and went elsewhere, of all indexes",
+    "missed": "Requests that no replica answered in time, of all indexes",
+    "partial": "Questions that were answered without some area, of all indexes",
+}
 
 
 class Asker:
@@ -113,6 +124,9 @@ class Asker:
             yield "geo_questions_refused", "Questions that were refused because too many waited", index, queue.refused
             yield "geo_index_generation", "The generation that answers", index, live.generation
             yield "geo_index_behind", "1 where the newest generation could not be opened", index, live.trouble is not None
+            for name, value in served.shards().items():
+                if name in SHARDS:
+                    yield f"geo_{name}" if name.startswith(("shards", "replicas")) else f"geo_shards_{name}", SHARDS[name], index, value
 
     @contextmanager
     def _holding(self, photo: Photo) -> Iterator[None]:

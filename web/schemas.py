@@ -68,7 +68,7 @@ SCHEMAS: Schema = {
             "index": _object("Answering", {"generation": COUNT, "model": TEXT}),
             "timings_ms": {"type": "object", "additionalProperties": NUMBER},
         },
-        {"objects": _list({"type": "object"})},
+        {"objects": _list({"type": "object"}), "partial": _list(_list(NUMBER, minItems=4, maxItems=4), minItems=1)},
     ),
     "Index": _object(
         "Index",

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from crossgeo.engine.answering import Answering
 from crossgeo.engine.live import LiveSearch
@@ -46,6 +47,11 @@ class Served:
             if kept is None or kept[0] != digest:
                 kept = self._small = digest, SmallBlocks()
             yield search, kept[1]
+
+    def shards(self) -> dict[str, Any]:
+        """Return who holds the rows that answer, as `RowSearch.metrics` has it; nothing where this process does."""
+        with self.live.current() as search:
+            return search.index.rows.metrics()
 
     def close(self) -> None:
         """Answer what waits, then close the index."""
