@@ -115,12 +115,16 @@ class Runner(Protocol):
         """Return who works, for people."""
         ...
 
-    def run(self, brief: Brief, shards: Iterable[CutShard | DescribeShard | None]) -> Generator[Done, None, None]:
-        """Have shards done, each once and for all, and yield them as they finish, in any order; all of a run are of one kind.
+    def cut(self, brief: Brief, shards: Iterable[CutShard | None]) -> Generator[Done, None, None]:
+        """Have blocks cut, each shard once and for all, and yield the shards as they finish, in any order.
 
         They are taken as there is room for them, None saying that there is none yet. Closing the generator ends the work.
         Raises what a worker raised, naming its node, and ClusterError where workers are lost for good.
         """
+        ...
+
+    def describe(self, brief: Brief, shards: Iterable[DescribeShard | None]) -> Generator[Done, None, None]:
+        """Have tiles described, as `cut` says."""
         ...
 
 

@@ -63,7 +63,7 @@ class Spread:
                 sizes[shard.name] = len(payload)
                 step(shard.size)
         missing = [shard for shard in shards if shard.name not in sizes]
-        with closing(self._run(missing)) as running:
+        with closing(self._runner.cut(self._brief, missing)) as running:
             for done in running if missing else ():
                 sizes[done.shard.name] = done.made.bytes
                 step(done.shard.size)
@@ -95,7 +95,8 @@ class Spread:
                 counted.add(done.name)
                 step(done.size)
 
-        with closing(self._run(todo.popleft() if todo else None for _ in itertools.count())) as running:
+        shards_now = (todo.popleft() if todo else None for _ in itertools.count())
+        with closing(self._runner.describe(self._brief, shards_now)) as running:
             for shard in shards:
                 if shard.name in there:
                     count(shard)
@@ -112,13 +113,14 @@ class Spread:
                     count(done.shard)
                 yield rows
 
-    def _run(self, shards: Iterable[CutShard | DescribeShard | None]) -> Generator[Done, None, None]:
-        return self._runner.run(self._brief, shards)
-
     def _again(self, shard: CutShard | DescribeShard) -> bytes:
         """Return what a worker makes of a shard now."""
         for missed in itertools.count(1):
-            with closing(self._run([shard])) as running:
+            if isinstance(shard, CutShard):
+                running = self._runner.cut(self._brief, [shard])
+            else:
+                running = self._runner.describe(self._brief, [shard])
+            with closing(running):
                 done = next(running)
             if isinstance(shard, DescribeShard):
                 self._accept(done)

@@ -40,7 +40,7 @@ class InlineRunner:
         self.done: list[str] = []
         self.node = "node-0"
 
-    def run(self, brief: Brief, todo: Iterable[Shard | None]) -> Generator[Done, None, None]:
+    def cut(self, brief: Brief, todo: Iterable[Shard | None]) -> Generator[Done, None, None]:
         shop, out = Workshop(brief, self._describe, "made"), []
         try:
             for shard in todo:
@@ -52,6 +52,8 @@ class InlineRunner:
                 yield self._do(shop, out.pop())
         finally:
             shop.close()
+
+    describe = cut
 
     def _do(self, shop: Workshop, shard: Shard) -> Done:
         shop = self._happens("before", shard, shop) or shop
