@@ -8,7 +8,7 @@ from pathlib import Path
 
 from crossgeo.engine.cluster import Cluster
 from crossgeo.engine.cluster_build import ClusterRunner, Tools
-from crossgeo.engine.describe import EgoTRDescriber, identity_of, load_drone
+from crossgeo.engine.describe import EgoTRDescriber, drone_view, identity_of
 from crossgeo.engine.runtime.choose import RuntimeOptions
 from crossgeo.engine.runtime.pictures import of_imagery
 from crossgeo.errors import UsageError
@@ -17,6 +17,8 @@ from crossgeo.indexer.build import BuildOptions, Progress
 from crossgeo.indexer.described import Describe
 from crossgeo.indexer.manifest import Manifest
 from crossgeo.indexer.spread import Crew
+from crossgeo.models.checkpoint import read_card
+from crossgeo.models.views import DroneView
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,9 @@ def build_index(
         if not isinstance(weights, str):
             raise UsageError("workers load the model themselves; give weights by name or path")
         known = str(Path(weights).absolute()) if Path(weights).is_file() else weights
-        model, view = load_drone(known)
-        identity = identity_of(model, view)
+        card = read_card(known)
+        view = drone_view(card)
+        identity = identity_of(card, view)
         tools = Tools(known, identity, runtime, tuple(str(Path(source).absolute()) for source in sources), options.source_crs)
         work: Describe | Crew = Crew(ClusterRunner(helpers.cluster, tools), helpers.storage, helpers.mixed_nodes)
     else:
@@ -80,3 +83,8 @@ def build_index(
         work, identity, view = weights.tiles, weights.identity, weights.tile_view
     fitting = replace(options, tile_m=view.extent_m, tile_px=view.size_px)
     return build.build_index(sources, out, work, identity, fitting, progress)
+
+
+def view_of(weights: str) -> DroneView:
+    """Return how large tiles are that weights read; raises WeightsError and MismatchError as `EgoTRDescriber.load`."""
+    return drone_view(read_card(weights))

@@ -20,7 +20,7 @@ from crossgeo.engine.runtime.half import Half, Pixels
 from crossgeo.engine.runtime.halves import describing, mapping
 from crossgeo.errors import MismatchError
 from crossgeo.indexer.manifest import ModelIdentity
-from crossgeo.models.checkpoint import LoadedModel, load_egotr, load_street_branch, street_partner
+from crossgeo.models.checkpoint import Card, LoadedModel, load_egotr, load_street_branch, street_partner
 from crossgeo.models.egotr import EgoTR, EgoTRBranch
 from crossgeo.models.fold import fold_branch
 from crossgeo.models.street_view import StreetView
@@ -80,7 +80,7 @@ class TileDescriber:
     def load(cls, weights: str, options: RuntimeOptions, pictures: Callable[[], Pixels] | None = None) -> TileDescriber:
         """Load it by shipped name or path; raises as `EgoTRDescriber.load`."""
         model, view = load_drone(weights)
-        return cls(view, runtimes([drone_halves(model, view)[_AERIAL]], options, pictures)[0], identity_of(model, view))
+        return cls(view, runtimes([drone_halves(model, view)[_AERIAL]], options, pictures)[0], identity_of(model.card, view))
 
     def tiles(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Describe (B, P, P, 3) uint8 RGB tiles, black where there is no imagery, as (B, D) unit vectors; what `build_index` calls."""
@@ -137,7 +137,7 @@ class EgoTRDescriber:
         """
         model, view = load_drone(weights)
         ground, ground_stem, aerial, aerial_stem = runtimes(drone_halves(model, view), options or RuntimeOptions(), pictures)
-        describer = TileDescriber(view, aerial, identity_of(model, view))
+        describer = TileDescriber(view, aerial, identity_of(model.card, view))
         return cls(GroundSide(view, DronePlacer(), ground, ground_stem), AerialSide(describer, aerial_stem), model.card)
 
     def for_street(
@@ -215,18 +215,23 @@ class EgoTRDescriber:
 def load_drone(weights: str) -> tuple[LoadedModel[EgoTR], DroneView]:
     """Load EgoTR for drone photos with its view; raises WeightsError and MismatchError as `EgoTRDescriber.load`."""
     model = load_egotr(weights)
-    kind = model.card["view"].get("kind", "drone")
+    return model, drone_view(model.card)
+
+
+def drone_view(card: Card) -> DroneView:
+    """Return the view of weights for drone photos; raises MismatchError for others."""
+    kind = card["view"].get("kind", "drone")
     if kind != "drone":
         raise MismatchError(
-            f"{model.card['name']} has a {kind} view, and an index goes with weights of a drone view; choose such weights, "
+            f"{card['name']} has a {kind} view, and an index goes with weights of a drone view; choose such weights, "
             "or judge these on pairs with `geo eval retrieval`"
         )
-    return model, DroneView.from_dict(model.card["view"])
+    return DroneView.from_dict(card["view"])
 
 
-def identity_of(model: LoadedModel[EgoTR], view: DroneView) -> ModelIdentity:
-    """Return whose descriptors of tiles a model's are."""
-    return ModelIdentity(model.identity[0], model.identity[1], view.digest)
+def identity_of(card: Card, view: DroneView) -> ModelIdentity:
+    """Return whose descriptors of tiles those of weights are."""
+    return ModelIdentity(str(card["name"]), str(card["digest"]), view.digest)
 
 
 def drone_halves(model: LoadedModel[EgoTR], view: DroneView) -> list[Half]:
