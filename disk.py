@@ -70,12 +70,13 @@ def named(path: Path, error: OSError, *, goes_on: bool = True) -> GeoError | Non
 
 
 @contextmanager
-def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
+def replacing(path: Path, *, durable: bool = True, among: str = "") -> Iterator[Path]:
     """Yield a temporary path beside `path` to be written whole; afterwards it is synced and takes the place of `path` in one step.
 
     What can be made again and carries its own checksum need not be `durable`: it is not synced, and a power cut may lose it.
+    Where several may write the same file at once, each gives a word of its own as `among`, and the last one's whole file stays.
     """
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(f"{path.name}{among and '.'}{among}.tmp")
     with guarded(path):
         try:
             unlink(temporary)
@@ -95,9 +96,9 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
             raise
 
 
-def write(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Write a whole file in one step; raise LimitError where the disk is full, leaving what was there."""
-    with replacing(path, durable=durable) as temporary, temporary.open("wb") as file:
+def write(path: Path, data: bytes, *, durable: bool = True, among: str = "") -> None:
+    """Write a whole file in one step (see `replacing`); raise LimitError where the disk is full, leaving what was there."""
+    with replacing(path, durable=durable, among=among) as temporary, temporary.open("wb") as file:
         file.write(data)
 
 

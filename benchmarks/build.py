@@ -115,7 +115,7 @@ def main() -> None:
         {
             "imagery": "Banepa, 374 tiles of zoom 19",
             "tiles": tiles,
-            "runtime": describer.aerial.branch.label,
+            "runtime": describer.tiles_run_on,
             "threads": "one describes; builds read ahead with as many as there are cores",
             "manifest_sha256": hashes.pop(),
             "build_over_describing_alone": {

@@ -131,12 +131,12 @@ class Stages:
         if self._progress is not None:
             self._progress.__exit__(kind, error, trace)
 
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """Show that `done` of `total` of a stage are finished; a new name ends the stage before, and off a terminal is said at once."""
+    def __call__(self, stage: str, done: int, total: int, detail: str = "") -> None:
+        """Show that `done` of `total` of a stage are finished, and a `detail`; a new name ends the stage before, and off a terminal is said at once."""
         if self._progress is None or stage != self._stage:
             self.__exit__(None, None, None)
             what, unit = STAGES.get(stage, (stage, "items"))
             self._stage, self._progress = stage, Progress(what, unit)
             if not sys.stderr.isatty():
                 say(f"{what}: {total} {unit}")
-        self._progress(done, total)
+        self._progress(done, total, detail)

@@ -10,7 +10,8 @@ import typer
 
 from crossgeo.commands import console, index_plan, outputs
 from crossgeo.commands import index_life as life
-from crossgeo.commands.index_options import About, IndexPath, Json, Searching
+from crossgeo.commands.cluster_options import Spreading
+from crossgeo.commands.index_options import About, Helping, IndexPath, Json, Searching
 from crossgeo.commands.index_summary import calibration_problems, summary
 from crossgeo.commands.options import Weights, spread
 from crossgeo.commands.run_options import Running
@@ -37,20 +38,20 @@ def build(
     about: About,
     searching: Searching,
     running: Running,
+    spreading: Spreading,
+    helping: Helping,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an index that is there.")] = False,
     json: Json = False,
 ) -> None:
     """Cut imagery into tiles, describe them, write an index; the same command goes on after an interruption."""
     outputs.check_new(out, "--out")
     budget = searching.budget()
-    from crossgeo.engine.build import build_index
-    from crossgeo.engine.describe import EgoTRDescriber
-    from crossgeo.engine.runtime.pictures import of_imagery
+    helping.check(spreading)
+    from crossgeo.engine.build import build_index, view_of
     from crossgeo.indexer.build import BuildOptions
 
     began = time.monotonic()
-    describer = EgoTRDescriber.load(weights, running.options(build=True), lambda: of_imagery(sources, source_crs))
-    read_m = describer.tile_view.extent_m
+    read_m = view_of(weights).extent_m
     if tile_m is not None and tile_m != read_m:
         raise UsageError(f"--tile-m {tile_m:g}: {weights} reads tiles of {read_m:g} m; leave --tile-m out or give other --weights")
     options = BuildOptions(
@@ -58,8 +59,8 @@ def build(
         overwrite=overwrite, vintage=about.vintage, licence=about.licence, masks=about.masks(), keep=about.keep, budget=budget,
         min_contrast=min_contrast, sparse_below=sparse_below,
     )  # fmt: skip
-    with console.Stages() as stages:
-        build_index(sources, out, describer, options, progress=lambda at: stages(at.stage, at.done, at.total))
+    with helping.open(spreading, running) as (helpers, runtime), console.Stages() as stages:
+        build_index(sources, out, weights, options, runtime, lambda at: stages(at.stage, at.done, at.total, at.who), helpers)
     found = summary(out)
     if json:
         console.print_json(found)

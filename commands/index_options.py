@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from crossgeo.commands.cluster_options import SPREADING, Spreading
+from crossgeo.commands.run_options import Running
 from crossgeo.errors import UsageError
 
 if TYPE_CHECKING:
+    from crossgeo.engine.build import Helpers
+    from crossgeo.engine.runtime.choose import RuntimeOptions
     from crossgeo.indexer.region import Region
     from crossgeo.indexer.vectors.structure import Budget
 
@@ -60,3 +66,41 @@ class About:
         from crossgeo.indexer.region import Region
 
         return tuple(Region.read(path) for path in self.mask or ())
+
+
+@dataclass(frozen=True)
+class Helping:
+    """How those work together who do the work of a build, where `--cluster` names them."""
+
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHERE",
+            help="Where they leave what they made: a folder or an address like s3://bucket/prefix that all nodes see.",
+            rich_help_panel=SPREADING,
+        ),
+    ] = None
+    workers: Annotated[int | None, typer.Option(min=1, help="How many processes work at once.", rich_help_panel=SPREADING)] = None
+    mixed_nodes: Annotated[
+        bool,
+        typer.Option("--mixed-nodes", help="Allow nodes whose descriptors differ in the last digits.", rich_help_panel=SPREADING),
+    ] = False
+
+    def check(self, spreading: Spreading) -> None:
+        """Raise UsageError for what says something of helpers that there are not."""
+        given = {"--storage": self.storage is not None, "--workers": self.workers is not None, "--mixed-nodes": self.mixed_nodes}
+        if spreading.cluster is None and any(given.values()):
+            raise UsageError(f"{next(name for name in given if given[name])} is of the work of others; give --cluster, too")
+
+    @contextmanager
+    def open(self, spreading: Spreading, running: Running) -> Iterator[tuple[Helpers | None, RuntimeOptions]]:
+        """Give who helps, None for nobody, and how models are to run there or here."""
+        from crossgeo.engine.build import Helpers
+
+        runtime = running.options(build=True) if spreading.cluster in {None, "local"} else running.elsewhere()
+        cluster = spreading.open(self.workers, runtime.device)
+        if cluster is None:
+            yield None, runtime
+        else:
+            with cluster:
+                yield Helpers(cluster, self.storage, self.mixed_nodes), runtime

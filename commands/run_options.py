@@ -34,3 +34,11 @@ class Running:
         from crossgeo.engine.runtime.choose import RuntimeOptions
 
         return RuntimeOptions(self.runtime, self.precision, devices.device_of(self.device), build=build, say=console.say)
+
+    def elsewhere(self) -> RuntimeOptions:
+        """Return it for other machines, which may have GPUs where this one has none: `auto` is what this one has, a name is taken as it is."""
+        if self.device == "auto":
+            return self.options(build=True)
+        from crossgeo.engine.runtime.choose import RuntimeOptions
+
+        return RuntimeOptions(self.runtime, self.precision, self.device, build=True, say=console.say)

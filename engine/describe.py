@@ -20,13 +20,14 @@ from crossgeo.engine.runtime.half import Half, Pixels
 from crossgeo.engine.runtime.halves import describing, mapping
 from crossgeo.errors import MismatchError
 from crossgeo.indexer.manifest import ModelIdentity
-from crossgeo.models.checkpoint import LoadedModel, load_egotr, load_street_branch, street_partner
+from crossgeo.models.checkpoint import Card, LoadedModel, load_egotr, load_street_branch, street_partner
 from crossgeo.models.egotr import EgoTR, EgoTRBranch
 from crossgeo.models.fold import fold_branch
 from crossgeo.models.street_view import StreetView
 from crossgeo.models.views import DroneView
 
 AUTO = "auto"  # street weights: the shipped ones that go with the aerial branch, where there are any
+_AERIAL = 2  # of `drone_halves`
 _CHUNK = 32  # canvases or tiles in memory at a time
 
 
@@ -68,20 +69,47 @@ class GroundSide:
 
 
 @dataclass(frozen=True)
-class AerialSide:
-    """What tiles go through."""
+class TileDescriber:
+    """What tiles go through to be described, and all that those need who only describe tiles."""
 
     view: DroneView
     branch: Runtime
+    identity: ModelIdentity
+
+    @classmethod
+    def load(cls, weights: str, options: RuntimeOptions, pictures: Callable[[], Pixels] | None = None) -> TileDescriber:
+        """Load it by shipped name or path; raises as `EgoTRDescriber.load`."""
+        model, view = load_drone(weights)
+        return cls(view, runtimes([drone_halves(model, view)[_AERIAL]], options, pictures)[0], identity_of(model.card, view))
+
+    def tiles(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Describe (B, P, P, 3) uint8 RGB tiles, black where there is no imagery, as (B, D) unit vectors; what `build_index` calls."""
+        rows = []
+        for start in range(0, len(tiles), _CHUNK):
+            inputs = np.stack([self.view.tile_input(tile) for tile in tiles[start : start + _CHUNK]])
+            rows.append(self.branch.run(self.view.normalise_tiles(inputs).numpy()))
+        return np.concatenate(rows)
+
+
+@dataclass(frozen=True)
+class AerialSide:
+    """What tiles go through."""
+
+    describer: TileDescriber
     stem: Runtime
+
+    @property
+    def view(self) -> DroneView:
+        """The view of the tiles."""
+        return self.describer.view
 
 
 class EgoTRDescriber:
     """EgoTR with its views: photos of one kind go through a ground branch, tiles through the aerial branch."""
 
-    def __init__(self, ground: GroundSide, aerial: AerialSide, identity: ModelIdentity, card: dict[str, Any]) -> None:
-        """Join both sides; `identity` is the aerial side's, `card` that of the ground side's weights."""
-        self.ground, self.aerial, self.identity, self.card = ground, aerial, identity, card
+    def __init__(self, ground: GroundSide, aerial: AerialSide, card: dict[str, Any]) -> None:
+        """Join both sides; `card` is that of the ground side's weights."""
+        self.ground, self.aerial, self.identity, self.card = ground, aerial, aerial.describer.identity, card
 
     @property
     def canvas_px(self) -> int:
@@ -109,8 +137,8 @@ class EgoTRDescriber:
         """
         model, view = load_drone(weights)
         ground, ground_stem, aerial, aerial_stem = runtimes(drone_halves(model, view), options or RuntimeOptions(), pictures)
-        identity = ModelIdentity(model.identity[0], model.identity[1], view.digest)
-        return cls(GroundSide(view, DronePlacer(), ground, ground_stem), AerialSide(view, aerial, aerial_stem), identity, model.card)
+        describer = TileDescriber(view, aerial, identity_of(model.card, view))
+        return cls(GroundSide(view, DronePlacer(), ground, ground_stem), AerialSide(describer, aerial_stem), model.card)
 
     def for_street(
         self, weights: str, options: RuntimeOptions | None = None, pictures: Callable[[], Pixels] | None = None
@@ -127,7 +155,7 @@ class EgoTRDescriber:
             raise MismatchError(f"{name} goes with the weights {partner.get('name')}, not with {own}; choose weights trained together")
         view = StreetView.from_dict(model.card["view"])
         branch, stem = runtimes(street_halves(model, view), options or RuntimeOptions(), pictures)
-        return EgoTRDescriber(GroundSide(view, StreetPlacer(), branch, stem), self.aerial, self.identity, model.card)
+        return EgoTRDescriber(GroundSide(view, StreetPlacer(), branch, stem), self.aerial, model.card)
 
     def street_side(
         self, weights: str | None, options: RuntimeOptions | None = None, pictures: Callable[[], Pixels] | None = None
@@ -176,28 +204,34 @@ class EgoTRDescriber:
 
     def tiles(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Describe (B, P, P, 3) uint8 RGB tiles, black where there is no imagery, as (B, D) unit vectors; what `build_index` calls."""
-        view, rows = self.aerial.view, []
-        for start in range(0, len(tiles), _CHUNK):
-            inputs = np.stack([view.tile_input(tile) for tile in tiles[start : start + _CHUNK]])
-            rows.append(self.aerial.branch.run(view.normalise_tiles(inputs).numpy()))
-        return np.concatenate(rows)
+        return self.aerial.describer.tiles(tiles)
 
     @property
     def tiles_run_on(self) -> str:
         """The label of the aerial branch's runtime."""
-        return self.aerial.branch.label
+        return self.aerial.describer.branch.label
 
 
 def load_drone(weights: str) -> tuple[LoadedModel[EgoTR], DroneView]:
     """Load EgoTR for drone photos with its view; raises WeightsError and MismatchError as `EgoTRDescriber.load`."""
     model = load_egotr(weights)
-    kind = model.card["view"].get("kind", "drone")
+    return model, drone_view(model.card)
+
+
+def drone_view(card: Card) -> DroneView:
+    """Return the view of weights for drone photos; raises MismatchError for others."""
+    kind = card["view"].get("kind", "drone")
     if kind != "drone":
         raise MismatchError(
-            f"{model.card['name']} has a {kind} view, and an index goes with weights of a drone view; choose such weights, "
+            f"{card['name']} has a {kind} view, and an index goes with weights of a drone view; choose such weights, "
             "or judge these on pairs with `geo eval retrieval`"
         )
-    return model, DroneView.from_dict(model.card["view"])
+    return DroneView.from_dict(card["view"])
+
+
+def identity_of(card: Card, view: DroneView) -> ModelIdentity:
+    """Return whose descriptors of tiles those of weights are."""
+    return ModelIdentity(str(card["name"]), str(card["digest"]), view.digest)
 
 
 def drone_halves(model: LoadedModel[EgoTR], view: DroneView) -> list[Half]:

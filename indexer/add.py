@@ -30,6 +30,7 @@ from crossgeo.indexer.manifest import (
     read_manifest,
     segment_path,
 )
+from crossgeo.indexer.pieces import Here
 from crossgeo.indexer.region import Region
 from crossgeo.indexer.tiles import reached
 from crossgeo.indexer.vectors.structure import USUAL, Budget
@@ -97,12 +98,13 @@ def add_to_index(
             drop_finished(index, build_plan(manifest.identity, manifest.grid, manifest.sources))
             with Base(index, manifest) as base:
                 journal = _journal(index, manifest, records, options)
+                maker = Here(journal, describe, options.batch, identity.name)
                 areas = []
                 for n, (crs, some) in enumerate(groups.items()):
                     layers = tuple(base.layers(crs))
                     between = Between(layer, (), layers) if options.over else Between(layer, layers)
-                    areas.append(Area(n, index, journal, geodesy.parse_crs(crs), some, manifest.grid, options.masks, between))
-                made = make_areas(areas, describe, options.batch, identity.name, progress, options.budget)
+                    areas.append(Area(n, index, journal, maker, geodesy.parse_crs(crs), some, manifest.grid, options.masks, between))
+                made = make_areas(areas, maker, progress, options.budget)
                 kept = _superseded(base, made, over=options.over)
             all_sources = (*records, *manifest.sources) if options.over else (*manifest.sources, *records)
             done = commit(index, manifest.identity, manifest.grid, all_sources, [*kept, *made], manifest.generation)

@@ -1,17 +1,13 @@
 """One segment in the making: the sources of one metric CRS, cut into blocks, then tiles, then descriptors, then moved into place.
 
-Every step leaves journal pieces (journal.py) whose number and content depend on the plan alone, so an interrupted build ends like an
-unbroken one. Threads cut the next blocks, and read the next tiles while a batch is described (ahead.py); all that is written is written by
-the caller's own thread, in order.
+Every step leaves pieces whose number and content depend on the plan alone, so an interrupted build ends like an unbroken one. Who makes
+them, this process or a cluster, is a `pieces.Maker`; what is made of them is made here.
 """
 
 from __future__ import annotations
 
-import struct
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -20,24 +16,22 @@ from pyproj import CRS
 
 from crossgeo import geodesy
 from crossgeo.disk import replacing
-from crossgeo.errors import InputError, StoreError
+from crossgeo.errors import InputError
 from crossgeo.indexer import files, grid
-from crossgeo.indexer.ahead import ahead
-from crossgeo.indexer.block_store import BlockStore, Mask, block_cells, encode_block, write_blocks
-from crossgeo.indexer.described import Describe, Step, describe_tiles
-from crossgeo.indexer.grid import BLOCK_PX, Bounds
-from crossgeo.indexer.ground import Ground, Layer, pixels_of, seen
+from crossgeo.indexer.block_store import BlockStore, block_cells, write_blocks
+from crossgeo.indexer.cutting import Cutter, unpacked
+from crossgeo.indexer.described import Step
+from crossgeo.indexer.grid import Bounds
+from crossgeo.indexer.ground import Ground, Layer, seen
 from crossgeo.indexer.journal import Journal
 from crossgeo.indexer.manifest import IMAGERY_FILE, FileRecord, GridRecord, SegmentRecord, parse_segment, plain, segment_path
+from crossgeo.indexer.pieces import Maker, Site
 from crossgeo.indexer.places import carry_bounds, crs_text
 from crossgeo.indexer.region import Region, mask_cells
 from crossgeo.indexer.segment_files import file_record, is_whole, matches, move_in, seal, write_tiles
-from crossgeo.indexer.source import Source, fill
+from crossgeo.indexer.source import Source
 from crossgeo.indexer.tiles import changed_tiles, choose_tiles
 from crossgeo.indexer.vectors.structure import Budget
-
-BLOCKS_PER_PIECE = 64
-RECORD = struct.Struct("<iiI")
 
 
 @dataclass(frozen=True)
@@ -57,6 +51,7 @@ class Area:
         number: int,
         index: Path,
         journal: Journal,
+        maker: Maker,
         crs: CRS,
         sources: Sequence[Source],
         numbers: GridRecord,
@@ -65,16 +60,16 @@ class Area:
     ) -> None:
         self.crs = crs
         self._between = between
-        self._index = index
-        self._journal = journal
+        self._index, self._journal, self._maker = index, journal, maker
         self._name = f"area-{number}"
         self._folder = journal.folder / self._name / "segment"
         self._sources = sources
         self._grid = numbers
-        self._parts = [metric_parts(s, crs) for s in sources]
-        self._boxes = np.asarray([[*p[:, :2].min(axis=0), *p[:, 2:].max(axis=0)] for p in self._parts])  # (sources, 4)
-        self.blocks = grid.blocks_over(np.concatenate(self._parts), numbers.gsd_m)
-        self._masked: Mapping[tuple[int, int], Mask] = mask_cells(masks, crs, numbers.gsd_m, self.blocks)
+        parts = [metric_parts(s, crs) for s in sources]
+        boxes = np.asarray([[*p[:, :2].min(axis=0), *p[:, 2:].max(axis=0)] for p in parts])  # (sources, 4)
+        self.blocks = grid.blocks_over(np.concatenate(parts), numbers.gsd_m)
+        cutter = Cutter(crs, sources, boxes, numbers, mask_cells(masks, crs, numbers.gsd_m, self.blocks))
+        self._site = Site(self._name, cutter, self.blocks)
         self.tiles: NDArray[np.int32] = np.zeros((0, 2), np.int32)
         self._bounds: Bounds = (0.0, 0.0, 0.0, 0.0)
         self._block_count = 0
@@ -103,7 +98,7 @@ class Area:
             self._journal.put_json(f"{self._name}/blocks.json", asdict(file_record(path)))
         else:
             step(len(self.blocks))
-        self._journal.drop(f"{self._name}/blocks")
+        self._maker.cut_kept(self._site)
         with BlockStore(path) as store:
             coverage = {block: block_cells(value) for block, value in store.items()}
             self._block_count, self._bounds = len(coverage), covered(coverage, self._grid.gsd_m)
@@ -126,75 +121,19 @@ class Area:
         )
 
     def _write_blocks(self, path: Path, step: Step) -> None:
-        pieces = [self.blocks[at : at + BLOCKS_PER_PIECE] for at in range(0, len(self.blocks), BLOCKS_PER_PIECE)]
-        payloads = (self._journal.get(self._piece_name("blocks", number)) for number in range(len(pieces)))
-        sizes = {number: len(payload) for number, payload in enumerate(payloads) if payload is not None}
-        missing = deque(number for number in range(len(pieces)) if number not in sizes)
-        with ahead(self._cut, [block for number in missing for block in pieces[number]]) as cut:
-            for number, blocks in enumerate(pieces):
-                if number not in sizes:
-                    payload = b"".join(islice(cut, len(blocks)))
-                    self._journal.put(self._piece_name("blocks", number), payload)
-                    sizes[number] = len(payload)
-                    missing.popleft()
-                    self._close_all_but(self._sources_of(blocks + pieces[missing[0]] if missing else []))
-                step(len(blocks))
+        cut = self._maker.cut(self._site, step)
         files.make_folder(path.parent)
         with replacing(path) as temporary:
-            write_blocks(temporary, self._kept_blocks(len(pieces)), sum(sizes.values()), len(self.blocks))
-
-    def _piece_name(self, kind: str, number: int) -> str:
-        return f"{self._name}/{kind}/{number:06d}"
-
-    def _kept_blocks(self, pieces: int) -> Iterator[tuple[tuple[int, int], bytes]]:
-        for number in range(pieces):
-            payload = self._journal.get(self._piece_name("blocks", number))
-            if payload is None:
-                raise StoreError(f"{self._journal.folder}: a piece of this build is gone; check the disk, then run the same command again")
-            at = 0
-            while at < len(payload):
-                bx, by, size = RECORD.unpack_from(payload, at)
-                at += RECORD.size + size
-                yield (bx, by), payload[at - size : at]
-
-    def _cut(self, block: tuple[int, int]) -> bytes:
-        """Return a block as it stands in a piece; nothing where there is no imagery."""
-        bounds = grid.block_bounds(*block, self._grid.gsd_m)
-        rgb, valid = np.zeros((BLOCK_PX, BLOCK_PX, 3), np.uint8), np.zeros((BLOCK_PX, BLOCK_PX), bool)
-        for number in self._touching(bounds):
-            if valid.all():
-                break
-            fill(rgb, valid, *self._sources[number].read(self.crs, bounds, (BLOCK_PX, BLOCK_PX)))
-        if block in self._masked:
-            valid &= ~pixels_of(self._masked[block])
-        if not valid.any():
-            return b""
-        value = encode_block(rgb, valid, self._grid.jpeg_quality)
-        return RECORD.pack(*block, len(value)) + value
-
-    def _touching(self, bounds: Bounds) -> list[int]:
-        boxes = self._boxes
-        touching = (boxes[:, 0] < bounds[2]) & (boxes[:, 2] > bounds[0]) & (boxes[:, 1] < bounds[3]) & (boxes[:, 3] > bounds[1])
-        return [int(number) for number in np.flatnonzero(touching)]
-
-    def _sources_of(self, blocks: Sequence[tuple[int, int]]) -> set[int]:
-        return {number for block in blocks for number in self._touching(grid.block_bounds(*block, self._grid.gsd_m))}
-
-    def _close_all_but(self, used: set[int]) -> None:
-        """Close the sources of ground that was passed: thousands of files may not all be open at once."""
-        for number, source in enumerate(self._sources):
-            if number not in used:
-                source.close()
+            write_blocks(temporary, (block for piece in cut.pieces for block in unpacked(piece)), cut.size_bytes, len(self.blocks))
 
     # Descriptors
 
-    def describe(self, describe: Describe, batch: int, model: str, step: Step, budget: Budget) -> SegmentRecord:
+    def describe(self, step: Step, budget: Budget) -> SegmentRecord:
         """Describe the tiles, write the segment's files, move it into place and return its record."""
         dim, search = 0, None
         if len(self.tiles):
             with BlockStore(self._folder / IMAGERY_FILE) as store:
-                ground, pieces = self._ground(store), f"{self._name}/descriptors"
-                found = describe_tiles(self._journal, pieces, ground, self.tiles, self._grid, describe, batch, model, step)
+                found = self._maker.describe(self._site, self._ground(store), self.tiles, step)
                 dim, search = write_tiles(self._folder, found, self.tiles, budget)
         layer = 0 if self._between is None else self._between.layer
         record = seal(self._folder, crs_text(self.crs), self._bounds, self._block_count, len(self.tiles), dim, layer, search)

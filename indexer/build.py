@@ -22,6 +22,7 @@ from crossgeo.indexer.generations import KEEP, check_files, commit, tidy
 from crossgeo.indexer.imagery import open_sources
 from crossgeo.indexer.journal import Journal, begun_command
 from crossgeo.indexer.lock import locked
+from crossgeo.indexer.makers import forget_shards, maker_of
 from crossgeo.indexer.manifest import (
     GridRecord,
     Manifest,
@@ -33,11 +34,14 @@ from crossgeo.indexer.manifest import (
     read_manifest,
     segment_path,
 )
+from crossgeo.indexer.pieces import Maker
 from crossgeo.indexer.places import crs_text, ground_m
 from crossgeo.indexer.region import Region
 from crossgeo.indexer.segment_files import is_whole
+from crossgeo.indexer.shards import Prints, path_of
 from crossgeo.indexer.source import Source
 from crossgeo.indexer.sources_of import VINTAGE
+from crossgeo.indexer.spread import Crew
 from crossgeo.indexer.vectors.structure import USUAL, Budget
 
 _MAX_STRETCH = 0.01  # of lengths, that a metric CRS may have where imagery lies
@@ -96,27 +100,29 @@ def check_vintage(vintage: str | None) -> None:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a build is: `done` of `total` blocks ("imagery") or tiles ("describe")."""
+    """How far a build is: `done` of `total` blocks ("imagery") or tiles ("describe"), and who works on it where others help."""
 
     stage: str
     done: int
     total: int
+    who: str = ""
 
 
 def build_index(
     source_paths: Sequence[str | Path],
     out: str | Path,
-    describe: Describe,
+    work: Describe | Crew,
     identity: ModelIdentity,
     options: BuildOptions | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Manifest:
     """Make the index `out` of imagery and return its manifest; the same call goes on after an interruption and ends at the same hash.
 
-    Earlier sources lie over later ones. An index that is already there and equal is returned as it is; any other is replaced
-    only with `options.overwrite`, in one step at the very end.
+    `work` is what describes tiles here, or a `Crew` of workers elsewhere who cut and describe. Earlier sources lie over later ones. An
+    index that is already there and equal is returned as it is; any other is replaced only with `options.overwrite`, in one step at the
+    very end.
     Raise InputError for imagery or a path where nothing can be made, UsageError for an output that is taken, LockedError where
-    another build runs, LimitError for a full disk.
+    another build runs, LimitError for a full disk, and of a crew's work what `shards.Runner` says.
     """
     options = options or BuildOptions()
     out = Path(out)
@@ -131,11 +137,13 @@ def build_index(
         with locked(out):
             done = _already_there(out, wanted, overwrite=options.overwrite)
             if done is None:
-                segments = _make_segments(out, areas, wanted, describe, options, progress)
+                prints = {path_of(s): record.fingerprint for s, record in zip(sources, wanted.sources, strict=True)}
+                segments = _make_segments(out, areas, wanted, prints, work, options, progress)
                 done = commit(out, wanted.identity, wanted.grid, wanted.sources, segments, _current(out))
                 tidy(out, done, options.keep, ["work"])
             else:
                 tidy(out, done, options.keep, [] if begun_command(out) == "add" else ["work"])  # a kill may have come before this
+            forget_shards(work, _plan(wanted, options))
             return done
     finally:
         for source in sources:
@@ -246,18 +254,25 @@ def _make_segments(
     out: Path,
     groups: dict[str, list[Source]],
     wanted: _Wanted,
-    describe: Describe,
+    prints: Prints,
+    work: Describe | Crew,
     options: BuildOptions,
     progress: Callable[[Progress], None] | None,
 ) -> list[SegmentRecord]:
-    plan = build_plan(wanted.identity, wanted.grid, wanted.sources)
-    plan["options"]["batch"] = options.batch
+    plan = _plan(wanted, options)
     journal = Journal(out, plan, restart=options.overwrite)
+    maker = maker_of(work, journal, plan, prints, wanted.grid, options.source_crs, options.batch, wanted.identity.name)
     areas = [
-        Area(n, out, journal, geodesy.parse_crs(crs), sources, wanted.grid, options.masks)
+        Area(n, out, journal, maker, geodesy.parse_crs(crs), sources, wanted.grid, options.masks)
         for n, (crs, sources) in enumerate(groups.items())
     ]
-    return make_areas(areas, describe, options.batch, wanted.identity.name, progress, options.budget)
+    return make_areas(areas, maker, progress, options.budget)
+
+
+def _plan(wanted: _Wanted, options: BuildOptions) -> dict[str, Any]:
+    plan = build_plan(wanted.identity, wanted.grid, wanted.sources)
+    plan["options"]["batch"] = options.batch
+    return plan
 
 
 def build_plan(identity: ModelIdentity, grid: GridRecord, sources: Sequence[SourceRecord]) -> dict[str, Any]:
@@ -265,37 +280,35 @@ def build_plan(identity: ModelIdentity, grid: GridRecord, sources: Sequence[Sour
     return {"format": 1, "model": asdict(identity), "options": plain(grid), "sources": [plain(s) for s in sources]}
 
 
-def make_areas(
-    areas: Sequence[Area], describe: Describe, batch: int, model: str, progress: Callable[[Progress], None] | None, budget: Budget
-) -> list[SegmentRecord]:
-    """Cut, describe and move in all areas, telling how far it is; raise InputError for more ground than an index may hold."""
+def make_areas(areas: Sequence[Area], maker: Maker, progress: Callable[[Progress], None] | None, budget: Budget) -> list[SegmentRecord]:
+    """Cut, describe and move in all areas, whose pieces `maker` makes; raise InputError for more ground than an index may hold."""
     count = sum(len(a.blocks) for a in areas)
     if count > _MAX_BLOCKS:
         raise InputError(f"the imagery spans {count} blocks, more than {_MAX_BLOCKS}; use a larger --gsd-m or fewer sources")
     found = {n: record for n, a in enumerate(areas) if (record := a.finished()) is not None}
-    imagery = Counter("imagery", count, progress)
+    imagery = Counter("imagery", count, progress, maker)
     for n, area in enumerate(areas):
         if n in found:
             imagery.step(len(area.blocks))
         else:
             area.cut_blocks(imagery.step)
-    tiles = Counter("describe", sum(found[n].tiles if n in found else len(a.tiles) for n, a in enumerate(areas)), progress)
+    tiles = Counter("describe", sum(found[n].tiles if n in found else len(a.tiles) for n, a in enumerate(areas)), progress, maker)
     for n, area in enumerate(areas):
         if n in found:
             tiles.step(found[n].tiles)
         else:
-            found[n] = area.describe(describe, batch, model, tiles.step, budget)
+            found[n] = area.describe(tiles.step, budget)
     return [found[n] for n in range(len(areas))]
 
 
 class Counter:
     """Tells a stage's progress."""
 
-    def __init__(self, stage: str, total: int, progress: Callable[[Progress], None] | None) -> None:
-        self._stage, self._total, self._progress = stage, total, progress
+    def __init__(self, stage: str, total: int, progress: Callable[[Progress], None] | None, maker: Maker | None = None) -> None:
+        self._stage, self._total, self._progress, self._maker = stage, total, progress, maker
         self._done = 0
 
     def step(self, more: int) -> None:
         self._done += more
         if self._progress is not None:
-            self._progress(Progress(self._stage, self._done, self._total))
+            self._progress(Progress(self._stage, self._done, self._total, "" if self._maker is None else self._maker.who))

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from crossgeo.disk import replacing
 from crossgeo.errors import StoreError
 from crossgeo.indexer import files
-from crossgeo.indexer.area import RECORD, covered
+from crossgeo.indexer.area import covered
 from crossgeo.indexer.block_store import BlockStore, block_cells, encode_block, write_blocks
 from crossgeo.indexer.change import Base
+from crossgeo.indexer.cutting import HEAD_BYTES
 from crossgeo.indexer.descriptor_store import DescriptorRows
 from crossgeo.indexer.generations import commit, tidy
 from crossgeo.indexer.ground import Block, Layer
@@ -141,7 +142,7 @@ def _write_level(path: Path, level: Sequence[tuple[Layer, list[Block]]], quality
     """Write a file of blocks and return its coverage."""
     owner = {block: layer for layer, blocks in level for block in blocks}
     order = sorted(owner, key=lambda block: (block[1], block[0]))
-    total = sum(RECORD.size + len(owner[block].store[block] or b"") for block in order)  # the room that a build would take: equal bytes
+    total = sum(HEAD_BYTES + len(owner[block].store[block] or b"") for block in order)  # the room that a build would take: equal bytes
 
     def values() -> Iterator[tuple[Block, bytes]]:
         for block in order:

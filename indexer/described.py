@@ -9,7 +9,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from crossgeo.errors import StoreError, WeightsError
+from crossgeo.errors import WeightsError
 from crossgeo.indexer.ahead import ahead
 from crossgeo.indexer.block_store import Pixels
 from crossgeo.indexer.journal import Journal
@@ -42,27 +42,26 @@ def describe_tiles(
     per_piece = batch * BATCHES_PER_PIECE
     pieces = [tiles[at : at + per_piece] for at in range(0, len(tiles), per_piece)]
     kept = {number for number in range(len(pieces)) if journal.get(f"{folder}/{number:06d}") is not None}
-    todo = (some for number, part in enumerate(pieces) if number not in kept for some in _batches(part, batch))
-    with ahead(partial(_read, ground, BlockCache(), grid), todo) as read:
+    todo = (some for number, part in enumerate(pieces) if number not in kept for some in in_batches(part, batch))
+    with ahead(partial(read_tiles, ground, BlockCache(), grid), todo) as read:
         for number, part in enumerate(pieces):
             if number in kept:
-                payload = journal.get(f"{folder}/{number:06d}")
-                if payload is None:
-                    raise StoreError(f"{journal.folder}: a piece of this build is gone; check the disk, then run the same command again")
-                vectors = np.frombuffer(payload, np.float32).reshape(len(part), -1)
+                vectors = np.frombuffer(journal.need(f"{folder}/{number:06d}"), np.float32).reshape(len(part), -1)
                 step(len(part))
             else:
                 batches = islice(read, -(-len(part) // batch))
-                vectors = np.concatenate([_described(describe, rgb, model, step) for rgb in batches])
+                vectors = np.concatenate([described(describe, rgb, model, step) for rgb in batches])
                 journal.put(f"{folder}/{number:06d}", vectors.tobytes())
             yield vectors
 
 
-def _read(ground: Blocks, cache: BlockCache, g: GridRecord, tiles: NDArray[np.int32]) -> Pixels:
+def read_tiles(ground: Blocks, cache: BlockCache, g: GridRecord, tiles: NDArray[np.int32]) -> Pixels:
+    """Return the pixels (m, P, P, 3) of tiles (m, 2)."""
     return read_windows(ground, cache, windows_at(tiles * np.float64(g.stride_m), g.tile_m, g.gsd_m), g.tile_px)[0]
 
 
-def _described(describe: Describe, rgb: Pixels, model: str, step: Step) -> NDArray[np.float32]:
+def described(describe: Describe, rgb: Pixels, model: str, step: Step) -> NDArray[np.float32]:
+    """Describe a batch (m, P, P, 3) as (m, D); raise WeightsError for no unit vectors."""
     vectors = np.ascontiguousarray(describe(rgb), np.float32)
     if vectors.ndim != 2 or len(vectors) != len(rgb) or not np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-2):
         raise WeightsError(f"model {model} gives no finite unit vectors (shape {vectors.shape}); its weights are damaged")
@@ -70,6 +69,7 @@ def _described(describe: Describe, rgb: Pixels, model: str, step: Step) -> NDArr
     return vectors
 
 
-def _batches(tiles: NDArray[np.int32], batch: int) -> Iterator[NDArray[np.int32]]:
+def in_batches(tiles: NDArray[np.int32], batch: int) -> Iterator[NDArray[np.int32]]:
+    """Yield tiles (n, 2) in batches, always the same ones for the same tiles: a model's last digits may depend on them."""
     for at in range(0, len(tiles), batch):
         yield tiles[at : at + batch]

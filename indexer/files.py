@@ -17,6 +17,7 @@ from crossgeo.disk import fault, guarded, named, replacing, sync
 from crossgeo.errors import GeoError, InputError, LimitError, StoreError
 
 _PIECE_BYTES = 1 << 20
+_DIGEST_BYTES = 32
 _NO_ROOM_BYTES = 1 << 18  # less than this left: the disk is full
 
 
@@ -178,3 +179,14 @@ def checksum(path: Path) -> str:
     except OSError as error:
         raise unreadable(path, error) from error
     return digest.hexdigest()
+
+
+def sealed(payload: bytes) -> bytes:
+    """Return a piece of work as it is kept: its payload, then the SHA-256 of that."""
+    return payload + hashlib.sha256(payload).digest()
+
+
+def unsealed(data: bytes) -> bytes | None:
+    """Return the payload of a piece that was kept; None where it is not whole."""
+    payload, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
+    return payload if hashlib.sha256(payload).digest() == digest else None

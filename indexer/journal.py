@@ -6,17 +6,14 @@ pieces belong to. Pieces are numbered in a fixed order, so what they hold does n
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 from crossgeo import disk
-from crossgeo.errors import UsageError
+from crossgeo.errors import StoreError, UsageError
 from crossgeo.indexer import files
 from crossgeo.indexer.manifest import canonical
-
-_DIGEST_BYTES = 32
 
 
 class Journal:
@@ -55,17 +52,23 @@ class Journal:
             if not path.is_file():
                 return None
             data = disk.read(path)
-        payload, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
-        if hashlib.sha256(payload).digest() == digest:
-            return payload
-        files.remove(path)
-        return None
+        payload = files.unsealed(data)
+        if payload is None:
+            files.remove(path)
+        return payload
+
+    def need(self, name: str) -> bytes:
+        """Return a piece that was there; raise StoreError where it is gone."""
+        payload = self.get(name)
+        if payload is None:
+            raise StoreError(f"{self.folder}: a piece of this build is gone; check the disk, then run the same command again")
+        return payload
 
     def put(self, name: str, payload: bytes) -> None:
         """Keep a piece."""
         path = self.folder / name
         files.make_folder(path.parent)
-        disk.write(path, payload + hashlib.sha256(payload).digest(), durable=False)
+        disk.write(path, files.sealed(payload), durable=False)
 
     def get_json(self, name: str) -> Any:
         """Return a piece of plain data, None where it is not there or not whole."""

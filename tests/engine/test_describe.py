@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from crossgeo.engine import placing
-from crossgeo.engine.describe import AerialSide, EgoTRDescriber, GroundSide
+from crossgeo.engine.describe import AerialSide, EgoTRDescriber, GroundSide, TileDescriber
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.placing import DronePlacer
 from crossgeo.engine.pose import DronePose, StreetPose
@@ -50,8 +50,8 @@ class Recorder:
 
 def describer() -> tuple[EgoTRDescriber, Recorder, Recorder]:
     ground, aerial, stem = Recorder(), Recorder(), Recorder()
-    sides = GroundSide(VIEW, DronePlacer(), ground, stem), AerialSide(VIEW, aerial, stem)
-    return EgoTRDescriber(*sides, ModelIdentity("m", "0" * 64, VIEW.digest), {}), ground, aerial
+    tiles = TileDescriber(VIEW, aerial, ModelIdentity("m", "0" * 64, VIEW.digest))
+    return EgoTRDescriber(GroundSide(VIEW, DronePlacer(), ground, stem), AerialSide(tiles, stem), {}), ground, aerial
 
 
 @pytest.mark.parametrize("size", [(200, 150), (1600, 1200), (1201, 1603)])

@@ -14,7 +14,7 @@ from affine import Affine
 from PIL import Image
 
 from crossgeo.errors import InputError
-from crossgeo.indexer import area
+from crossgeo.indexer import cutting, pieces
 from crossgeo.indexer import described as describing
 from crossgeo.indexer.ahead import ahead
 from crossgeo.indexer.build import build_index
@@ -138,7 +138,7 @@ def test_the_caller_describes_in_its_own_thread(tmp_path: Path, wide: Path, desc
 def test_a_build_that_fails_or_is_interrupted_in_either_stage_goes_on(
     tmp_path: Path, wide: Path, describe: Any, identity: Any, options: Any, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
-    monkeypatch.setattr(area, "BLOCKS_PER_PIECE", 2)
+    monkeypatch.setattr(pieces, "BLOCKS_PER_PIECE", 2)
     monkeypatch.setattr(describing, "BATCHES_PER_PIECE", 2)
     wanted = build_index([wide], tmp_path / "wanted.geo", describe, identity, options).hash
     for error in (InputError("a bad tile"), KeyboardInterrupt()):
@@ -155,7 +155,7 @@ def test_a_build_that_fails_or_is_interrupted_in_either_stage_goes_on(
 
         with monkeypatch.context() as patched:
             if stage == "cut":
-                patched.setattr(area, "encode_block", failing(area.encode_block))
+                patched.setattr(cutting, "encode_block", failing(cutting.encode_block))
             with pytest.raises(type(error)):
                 build_index([wide], out, describe if stage == "cut" else failing(describe), identity, options)
         assert workers() == []
@@ -173,13 +173,13 @@ def test_sources_read_by_several_threads_and_closed_between_give_the_same_pixels
         write_raster(tmp_path / f"{n}.tif", part, affine=Affine(0.5, 0.0, 353400.0 + 60.0 * n, 0.0, -0.5, 3058000.0), tiled=True)
     sources = sorted(tmp_path.glob("*.tif"))
     one = dataclasses.replace(options, batch=8)
-    monkeypatch.setattr(area, "BLOCKS_PER_PIECE", 1)
+    monkeypatch.setattr(pieces, "BLOCKS_PER_PIECE", 1)
     many = build_index(sources, tmp_path / "many.geo", describe, identity, one)
 
     def in_turn(make: Any, items: Any) -> Any:
         return ahead(make, items, workers=1)
 
-    monkeypatch.setattr(area, "ahead", in_turn)
+    monkeypatch.setattr(pieces, "ahead", in_turn)
     assert build_index(sources, tmp_path / "one.geo", describe, identity, one).hash == many.hash
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import fcntl
 import math
 import os
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -139,12 +140,14 @@ def test_one_writer_at_a_time(build: Any, tmp_path: Path, ortho: Path) -> None:
     (tmp_path / "a.geo").mkdir()
     with (tmp_path / "a.geo" / "LOCK").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        held.write("4711\n")
-        held.flush()
-        with pytest.raises(LockedError, match="4711"):
-            build([ortho])
+        for written, said in (("4711\n", "process 4711;"), ("4711 far-away.example\n", r"process 4711 on far-away\.example;")):
+            held.seek(0)
+            held.write(written)
+            held.flush()
+            with pytest.raises(LockedError, match=said):
+                build([ortho])
     assert build([ortho]).tiles > 0
-    assert (tmp_path / "a.geo" / "LOCK").read_text() == f"{os.getpid()}\n"
+    assert (tmp_path / "a.geo" / "LOCK").read_text() == f"{os.getpid()} {platform.node()}\n"
 
 
 def test_an_output_that_is_something_else_is_left_alone(build: Any, tmp_path: Path, ortho: Path) -> None:

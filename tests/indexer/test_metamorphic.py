@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.warp import Resampling, calculate_default_transform, reproject
 
-from crossgeo.indexer import area, described
+from crossgeo.indexer import described, pieces
 from crossgeo.indexer.ahead import ahead
 from crossgeo.indexer.build import build_index
 from crossgeo.indexer.index import GeoIndex
@@ -113,17 +113,17 @@ def test_imagery_in_another_crs_gives_the_same_places(crs: str, finer: float, st
     order=st.permutations(range(4)),
     batch=st.integers(1, 40),
     workers=st.integers(1, 6),
-    pieces=st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    sizes=st.tuples(st.integers(1, 5), st.integers(1, 5)),
 )
 def test_order_batches_workers_and_pieces_change_nothing(
-    order: list[int], batch: int, workers: int, pieces: tuple[int, int], parts: Any, build: Any
+    order: list[int], batch: int, workers: int, sizes: tuple[int, int], parts: Any, build: Any
 ) -> None:
     sources, wanted = parts
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(area, "ahead", partial(ahead, workers=workers))
+        patch.setattr(pieces, "ahead", partial(ahead, workers=workers))
         patch.setattr(described, "ahead", partial(ahead, workers=workers))
-        patch.setattr(area, "BLOCKS_PER_PIECE", pieces[0])
-        patch.setattr(described, "BATCHES_PER_PIECE", pieces[1])
+        patch.setattr(pieces, "BLOCKS_PER_PIECE", sizes[0])
+        patch.setattr(described, "BATCHES_PER_PIECE", sizes[1])
         made = build([sources[n] for n in order], Path(folder) / "a.geo", batch=batch)
     assert made.segments == wanted.segments  # names and checksums of every file
     assert sorted(made.sources, key=str) == sorted(wanted.sources, key=str)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 
 from crossgeo.errors import GeoError, InputError
-from crossgeo.indexer import area, described, files
+from crossgeo.indexer import described, files, pieces
 from crossgeo.indexer.add import AddOptions, add_to_index
 from crossgeo.indexer.build import BuildOptions, build_index
 from crossgeo.indexer.compact import compact_index
@@ -42,7 +42,7 @@ PLACES = {
 SLOWLY_S = 0.002  # a batch takes this long to describe, so that there is something to interrupt
 
 os.fsync = lambda _: None  # no trial can tell: what was written outlives a kill anyhow, and of power cuts power.py keeps the books
-area.BLOCKS_PER_PIECE, described.BATCHES_PER_PIECE = 2, 2
+pieces.BLOCKS_PER_PIECE, described.BATCHES_PER_PIECE = 2, 2
 
 
 def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:

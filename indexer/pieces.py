@@ -1,0 +1,113 @@
+"""Who makes the pieces of a build: the interface, and this process, which keeps its pieces in the journal.
+
+Threads cut the next blocks, and read the next tiles while a batch is described (ahead.py); all that is written is written by the caller's
+own thread, in order. The other maker is `spread.Spread`, which has the workers of a cluster do it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossgeo.indexer.ahead import ahead
+from crossgeo.indexer.cutting import Cutter
+from crossgeo.indexer.described import Describe, Step, describe_tiles
+from crossgeo.indexer.ground import Block, Ground
+from crossgeo.indexer.journal import Journal
+from crossgeo.indexer.tiles import Tiles
+
+BLOCKS_PER_PIECE = 64
+
+
+@dataclass(frozen=True)
+class Site:
+    """The ground of one segment in the making: its name in the journal, what cuts it, and the blocks (bx, by) by row, then by column."""
+
+    name: str
+    cutter: Cutter
+    blocks: list[Block]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """All blocks of a site, in pieces of `cutting.packed` ones in order."""
+
+    size_bytes: int  # of all pieces
+    pieces: Iterator[bytes]
+
+
+class Maker(Protocol):
+    """Makes the blocks and the descriptors of a build's sites, and keeps what is done beyond its own end."""
+
+    @property
+    def who(self) -> str:
+        """Return who works, for people; "" for this process alone."""
+        ...
+
+    def cut(self, site: Site, step: Step) -> Cut:
+        """Cut all blocks of a site, telling how many."""
+        ...
+
+    def cut_kept(self, site: Site) -> None:
+        """Hear that a site's blocks lie in its LMDB file: pieces may go that only that was made of."""
+        ...
+
+    def describe(self, site: Site, ground: Ground, tiles: Tiles, step: Step) -> Iterator[NDArray[np.float32]]:
+        """Yield the descriptors (m, D) of tiles over a ground, all in order, in pieces of any size."""
+        ...
+
+
+class Here:
+    """This process: pieces lie in the journal, numbered in an order that depends on the plan alone."""
+
+    who = ""
+
+    def __init__(self, journal: Journal, describe: Describe, batch: int, model: str) -> None:
+        self._journal, self._describe, self._batch, self._model = journal, describe, batch, model
+
+    def cut(self, site: Site, step: Step) -> Cut:
+        """Cut the blocks whose pieces the journal does not have."""
+        pieces = cut_in_pieces(site.blocks)
+        payloads = (self._journal.get(block_piece(site, number)) for number in range(len(pieces)))
+        sizes = {number: len(payload) for number, payload in enumerate(payloads) if payload is not None}
+        missing, cutter = deque(number for number in range(len(pieces)) if number not in sizes), site.cutter
+        with ahead(cutter.cut, [block for number in missing for block in pieces[number]]) as cut:
+            for number, blocks in enumerate(pieces):
+                if number not in sizes:
+                    payload = b"".join(islice(cut, len(blocks)))
+                    self._journal.put(block_piece(site, number), payload)
+                    sizes[number] = len(payload)
+                    missing.popleft()
+                    cutter.close_all_but(cutter.sources_of([*blocks, *pieces[missing[0]]] if missing else []))
+                step(len(blocks))
+        return Cut(sum(sizes.values()), (self._journal.need(block_piece(site, number)) for number in range(len(pieces))))
+
+    def cut_kept(self, site: Site) -> None:
+        """Drop the pieces."""
+        self._journal.drop(f"{site.name}/blocks")
+
+    def describe(self, site: Site, ground: Ground, tiles: Tiles, step: Step) -> Iterator[NDArray[np.float32]]:
+        """Describe the tiles whose pieces the journal does not have."""
+        grid, folder = site.cutter.grid, descriptor_folder(site)
+        return describe_tiles(self._journal, folder, ground, tiles, grid, self._describe, self._batch, self._model, step)
+
+
+def cut_in_pieces(blocks: Sequence[Block]) -> list[Sequence[Block]]:
+    """Return the blocks of each piece."""
+    return [blocks[at : at + BLOCKS_PER_PIECE] for at in range(0, len(blocks), BLOCKS_PER_PIECE)]
+
+
+def block_piece(site: Site, number: int) -> str:
+    """Return the name of a piece of blocks."""
+    return f"{site.name}/blocks/{number:06d}"
+
+
+def descriptor_folder(site: Site) -> str:
+    """Return where the pieces of descriptors lie."""
+    return f"{site.name}/descriptors"

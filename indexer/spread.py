@@ -1,0 +1,189 @@
+"""A build whose pieces are made by the workers of a cluster: who has done what, and what is done read back in order.
+
+Workers leave shards in a storage under names that say all that decides their content (shards.py). A shard that is there is done, whoever
+made it and when; what is read back is checked, and made again where it is not whole. The journal's plan says which build it is, and the
+index is committed as always, by the one process that holds its lock.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossgeo.errors import InputError, MismatchError
+from crossgeo.indexer import handover
+from crossgeo.indexer.cutting import packed
+from crossgeo.indexer.described import Step
+from crossgeo.indexer.ground import Ground
+from crossgeo.indexer.journal import Journal
+from crossgeo.indexer.pieces import Cut, Site
+from crossgeo.indexer.shard_store import ShardStore
+from crossgeo.indexer.shards import Brief, CutShard, DescribeShard, Done, Prints, Runner, cut_shards, describe_shards, hand_and_rows
+from crossgeo.indexer.tiles import Tiles
+
+_HAND = "hand"
+_MISSED = 2  # times that a shard may be gone or damaged
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Workers who are to make a build's pieces, and where they leave them."""
+
+    runner: Runner
+    storage: str | None = None  # a folder or an address that all nodes see; None: the index's own folder, which they see then
+    mixed: bool = False  # whether nodes may describe whose last digits differ
+
+
+class Spread:
+    """A `pieces.Maker` that has workers do it."""
+
+    def __init__(self, journal: Journal, prints: Prints, brief: Brief, store: ShardStore, runner: Runner, mixed: bool = False) -> None:
+        self._journal, self._prints, self._brief, self._store, self._runner = journal, prints, brief, store, runner
+        self._mixed = mixed
+        self._hand: dict[str, str] | None = None
+
+    @property
+    def who(self) -> str:
+        """Return what the runner says of its workers."""
+        return self._runner.who
+
+    def cut(self, site: Site, step: Step) -> Cut:
+        """Have the shards of blocks cut that are not in the storage."""
+        shards, sizes = cut_shards(self._brief, site, self._prints), {}
+        handover.blocks_to_shards(self._journal, site, self._store, shards)
+        for shard in shards:
+            payload = self._store.get(shard.name)
+            if payload is not None:
+                sizes[shard.name] = len(payload)
+                step(shard.size)
+        missing = [shard for shard in shards if shard.name not in sizes]
+        with closing(self._runner.cut(self._brief, missing)) as running:
+            for done in running if missing else ():
+                sizes[done.shard.name] = done.made.bytes
+                step(done.shard.size)
+        return Cut(sum(sizes.values()), (self._payload(shard) for shard in shards))
+
+    def _payload(self, shard: CutShard) -> bytes:
+        """Return the blocks of a shard; where they are gone or damaged, they are cut again."""
+        payload = self._store.get(shard.name)
+        return self._again(shard) if payload is None else payload
+
+    def cut_kept(self, site: Site) -> None:
+        """Drop what a build in one process left; shards stay, since tiles are described from them."""
+        self._journal.drop(f"{site.name}/blocks")
+
+    def describe(self, site: Site, ground: Ground, tiles: Tiles, step: Step) -> Iterator[NDArray[np.float32]]:
+        """Have the shards of tiles described that are not in the storage; yield each in its turn, while others are described.
+
+        Raise MismatchError where a node describes tiles otherwise than another did.
+        """
+        shards = describe_shards(self._brief, site, tiles, cut_shards(self._brief, site, self._prints))
+        self._take_pieces(site, shards, ground)
+        there = {shard.name for shard in shards if self._store.has(shard.name)}
+        todo = deque(shard for shard in shards if shard.name not in there)
+        self._give_blocks(todo, ground)
+        counted: set[str] = set()
+
+        def count(done: DescribeShard | CutShard) -> None:
+            if done.name not in counted:
+                counted.add(done.name)
+                step(done.size)
+
+        shards_now = (todo.popleft() if todo else None for _ in itertools.count())
+        with closing(self._runner.describe(self._brief, shards_now)) as running:
+            for shard in shards:
+                if shard.name in there:
+                    count(shard)
+                missed = 0
+                while (rows := self._rows(shard) if shard.name in there else None) is None:
+                    if shard.name in there:  # gone, damaged, or described by another hand
+                        missed += 1
+                        self._check_missed(shard, missed)
+                        there.remove(shard.name)
+                        todo.appendleft(shard)
+                    done = next(running)
+                    self._accept(done)
+                    there.add(done.shard.name)
+                    count(done.shard)
+                yield rows
+
+    def _again(self, shard: CutShard | DescribeShard) -> bytes:
+        """Return what a worker makes of a shard now."""
+        for missed in itertools.count(1):
+            if isinstance(shard, CutShard):
+                running = self._runner.cut(self._brief, [shard])
+            else:
+                running = self._runner.describe(self._brief, [shard])
+            with closing(running):
+                done = next(running)
+            if isinstance(shard, DescribeShard):
+                self._accept(done)
+            payload = self._store.get(shard.name)
+            if payload is not None:
+                return payload
+            self._check_missed(shard, missed)
+        raise AssertionError
+
+    def _check_missed(self, shard: CutShard | DescribeShard, times: int) -> None:
+        """Raise InputError for a shard that was made again and again, and is not there."""
+        if times > _MISSED:
+            raise InputError(
+                f"a worker has left {shard.name} in {self._store.where} {times} times, but it is not to be found there from here; nodes "
+                "must share it: give --storage with a folder that all of them see, or an address like s3://bucket/prefix"
+            )
+
+    def _rows(self, shard: DescribeShard) -> NDArray[np.float32] | None:
+        """Return the rows of a shard of tiles; None where they are gone, damaged or by another hand."""
+        payload = self._store.get(shard.name)
+        hand, rows = hand_and_rows(payload, shard.size) if payload is not None else ("", None)
+        return rows if payload is not None and self._is_ours(hand, "a worker before", "unknown") else None
+
+    # Hands
+
+    def _accept(self, done: Done) -> None:
+        """Raise MismatchError where a node describes otherwise than the first one of this build."""
+        made = done.made
+        if not self._is_ours(made.hand, done.node, made.processor):
+            first = self._hand or {}
+            raise MismatchError(
+                f"{done.node} ({made.processor}) describes tiles with other last digits than {first.get('node')} "
+                f"({first.get('processor')}), so the index would depend on who did what; build on nodes of one kind with one --runtime, "
+                "or allow it with --mixed-nodes: the index is as good then, but another run makes other bytes"
+            )
+
+    def _is_ours(self, hand: str, node: str, processor: str) -> bool:
+        if self._mixed:
+            return True
+        if self._hand is None:
+            self._hand = self._journal.get_json(_HAND)
+        if self._hand is None:
+            self._hand = {"hand": hand, "node": node, "processor": processor}
+            self._journal.put_json(_HAND, self._hand)
+        return self._hand["hand"] == hand
+
+    # What is there from a build in one process
+
+    def _take_pieces(self, site: Site, shards: Sequence[DescribeShard], ground: Ground) -> None:
+        """Put whole shards of pieces into the storage, if a worker describes a batch of one as it stands in the piece."""
+        found = handover.first_piece(self._journal, site, shards, self._brief.batch)
+        if found is None:
+            return
+        shard, rows = found
+        self._give_blocks([shard], ground)
+        payload = self._again(shard)
+        if np.array_equal(hand_and_rows(payload, shard.size)[1], rows) and self._hand is not None:
+            handover.descriptors_to_shards(self._journal, site, self._store, shards, self._brief.batch, self._hand["hand"])
+
+    def _give_blocks(self, shards: Iterable[DescribeShard], ground: Ground) -> None:
+        """See to it that the storage has the blocks of tiles that are to be described; what is not there lies in the index."""
+        store = ground.layers[0].store
+        for cut in {cut.name: cut for shard in shards for cut in shard.cut}.values():
+            if not self._store.has(cut.name):
+                values = ((block, store[block]) for block in cut.block_list())
+                self._store.put(cut.name, b"".join(packed(block, value) for block, value in values if value is not None))
