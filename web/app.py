@@ -96,7 +96,7 @@ def _add_health(app: Application, indexes: Indexes, metrics: Metrics) -> None:
         "/readyz",
         tags=["health"],
         summary="Whether questions are answered",
-        responses={**health, **documented("bad-request", "internal", "stopping", "slow")},
+        responses={**health, **documented("bad-request", "internal", "stopping", "cluster")},
     )
     async def ready() -> Response:
         if app.stopping:
@@ -107,7 +107,7 @@ def _add_health(app: Application, indexes: Indexes, metrics: Metrics) -> None:
             if shards := served.shards():
                 told[served.name]["shards"] = {key: shards[key] for key in ("shards", "shards_alive", "replicas", "replicas_alive")}
                 if not shards["shards_alive"]:
-                    raise Problem("slow", f"none of the processes that hold {served.name} answers; ask again later", retry_after_s=5)
+                    raise Problem("cluster", f"none of the processes that hold {served.name} answers; ask again later", retry_after_s=5)
         return JSONResponse({"status": "ok", "indexes": told}, headers=_NO_STORE)
 
     @app.get(
