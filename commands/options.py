@@ -90,12 +90,14 @@ class Models:
         if self.street_object_weights not in ("", AUTO):
             find_weights(self.street_object_weights)
 
-    def open_at(self, index: Path, runtime: RuntimeOptions) -> GeoSearch:
-        """Open an index with both models; the object model is looked for now and read at the first click."""
+    def opener(self, index: Path, runtime: RuntimeOptions) -> Callable[[], GeoSearch]:
+        """Return what opens an index with both models, here and wherever it is sent; the object model is looked for now and read at the
+        first click."""
         from crossgeo.engine.search import GeoSearch
 
         self.check()
-        return GeoSearch.open(
+        return functools.partial(
+            GeoSearch.open,
             index,
             weights=self.weights,
             object_weights=self.object_weights,
@@ -105,6 +107,10 @@ class Models:
             feature_cache_bytes=self.feature_cache_mb * 1_000_000,
             runtime=runtime,
         )
+
+    def open_at(self, index: Path, runtime: RuntimeOptions) -> GeoSearch:
+        """Open an index with both models."""
+        return self.opener(index, runtime)()
 
     def say_trouble(self, search: GeoSearch) -> None:
         """Say why what models made of the imagery was not kept, where it was to be."""
