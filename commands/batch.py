@@ -24,6 +24,7 @@ from crossgeo.errors import PartialError, UsageError
 
 if TYPE_CHECKING:
     from crossgeo.engine.batch import Answered, BatchProgress, BatchReport, Spread
+    from crossgeo.engine.runtime.choose import RuntimeOptions
     from crossgeo.indexer.index import GeoIndex
 
 STDIO = "-"
@@ -97,12 +98,12 @@ def batch(
             tally = write_all(((item.path, record) for item, record in answered), writing)
             say_tally(tally.failures, tally.words)
 
-    runtime = running.options(build=many or spreading.cluster is not None)
+    runtime, theirs = _runtimes(running, spreading, many)
     with ExitStack() as opened:
         spread = None
-        if (cluster := spreading.open(workers, runtime.device)) is not None:
-            elsewhere = asked.opener(asked.index.absolute(), replace(runtime, say=None))
-            spread = Spread(opened.enter_context(cluster), elsewhere, gpus=float(runtime.device != "cpu"))
+        if (cluster := spreading.open(workers, theirs.device)) is not None:
+            elsewhere = asked.opener(asked.index.absolute(), theirs)
+            spread = Spread(opened.enter_context(cluster), elsewhere, gpus=float(theirs.device != "cpu"))
         search = opened.enter_context(asked.open(runtime))
         shown = opened.enter_context(console.Progress("locating", "photos"))
         last: list[BatchProgress] = []
@@ -124,6 +125,15 @@ def batch(
         for line in by_node(spread):
             console.say(line)
     _end(done, to)
+
+
+def _runtimes(running: Running, spreading: Spreading, many: bool) -> tuple[RuntimeOptions, RuntimeOptions]:
+    """Return how models run in this process, and in the workers of a cluster."""
+    if spreading.cluster in {None, "local"}:
+        own = running.options(build=many or spreading.cluster is not None)
+        return own, replace(own, say=None)
+    theirs = replace(running.elsewhere(), say=None)
+    return replace(theirs, runtime="torch", precision="auto", device="cpu"), theirs  # this process answers nothing
 
 
 @dataclass(frozen=True)

@@ -25,17 +25,20 @@ def of_journal(search: GeoSearch, options: BatchOptions) -> Record:
 
 
 def of_search(search: GeoSearch) -> dict[str, str]:
-    """Return all that two searches must share to answer alike, by what people call it: a journal outlives a change of object weights or
-    runtime, the workers of one run must not differ in them."""
+    """Return what two searches must share to answer alike, by what people call it; how they run is told by `runtimes_of`."""
     index = search.index
     calibration = "none" if index.calibration is None else sha256(json.dumps(index.calibration, sort_keys=True).encode()).hexdigest()[:12]
     out = {"index": f"generation {index.manifest.generation}, {index.manifest.hash[:12]}", "calibration": calibration}
-    for kind, matcher in search.matchers.items():
+    for kind in search.matchers:
         own = search.models[kind]
         out[f"weights for {kind} photos"] = f"{own['name']}, {own['sha256'][:12]}, view {own['view'][:12]}"
         out[f"object weights for {kind} photos"] = _objects(search.locators[kind])
-        out[f"runtime for {kind} photos"] = _runtime(matcher.describer)
     return out
+
+
+def runtimes_of(search: GeoSearch) -> str:
+    """Return how the models of places run: back ends, precisions and devices."""
+    return ", ".join(dict.fromkeys(label for matcher in search.matchers.values() for label in _labels(matcher.describer)))
 
 
 def check_alike(own: dict[str, str], told: dict[str, str], path: str) -> None:
@@ -46,7 +49,6 @@ def check_alike(own: dict[str, str], told: dict[str, str], path: str) -> None:
             mend = {
                 "index": f"let all nodes see the same {path}, and start again once nobody changes it",
                 "calibration": f"let all nodes see the same {path}",
-                "runtime": "name one that all nodes have with --runtime, --precision and --device",
             }.get(what.split()[0], "bring the same files to all nodes")
             raise MismatchError(f"the {what} is {here} here, and {there} where the command was started; {mend}")
 
@@ -58,7 +60,5 @@ def _objects(locator: str | Locator | None) -> str:
     return "none" if locator is None else type(locator).__name__
 
 
-def _runtime(describer: Describer) -> str:
-    if isinstance(describer, EgoTRDescriber):
-        return ", ".join(dict.fromkeys([describer.ground.branch.label, describer.tiles_run_on]))
-    return describer.tiles_run_on
+def _labels(describer: Describer) -> tuple[str, ...]:
+    return (describer.ground.branch.label, describer.tiles_run_on) if isinstance(describer, EgoTRDescriber) else (describer.tiles_run_on,)

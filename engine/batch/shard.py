@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from crossgeo.engine.batch.here import Here
-from crossgeo.engine.batch.identity import check_alike, of_search
+from crossgeo.engine.batch.identity import check_alike, of_search, runtimes_of
 from crossgeo.engine.batch.pipeline import Task
 from crossgeo.engine.cluster import Shard
 from crossgeo.engine.output import Record
@@ -47,6 +47,14 @@ class Given:
     unseen: bool
 
 
+@dataclass(frozen=True)
+class Back:
+    """What a worker gives back: the records of the photos that it came to, and how its models run."""
+
+    given: tuple[Given, ...]
+    runtimes: str
+
+
 Photos = tuple[Sent, ...]
 
 
@@ -72,7 +80,7 @@ class Worker:
         self.search.close()
 
 
-def answer(worker: Worker, photos: Photos) -> tuple[Given, ...]:
+def answer(worker: Worker, photos: Photos) -> Back:
     """Answer photos until the spell is over, the first one always; the others are for the driver to send again."""
     until = time.monotonic() + worker.told.spell_s
     unseen: set[int] = set()
@@ -86,7 +94,8 @@ def answer(worker: Worker, photos: Photos) -> tuple[Given, ...]:
             yield sent.task
 
     pipeline = worker.here.pipeline(worker.told.options, begin=lambda task: None)
-    return tuple(Given(task.number, record, task.number in unseen) for task, record in pipeline.run(tasks()))
+    given = tuple(Given(task.number, record, task.number in unseen) for task, record in pipeline.run(tasks()))
+    return Back(given, runtimes_of(worker.search))
 
 
 def halve(shard: Shard[Photos]) -> Sequence[Shard[Photos]]:

@@ -12,12 +12,13 @@ from pathlib import Path
 
 from crossgeo.engine.batch.identity import of_search
 from crossgeo.engine.batch.pipeline import Stopped, Task, record_of
-from crossgeo.engine.batch.shard import Given, Photos, Sent, Told, Worker, answer, halve
+from crossgeo.engine.batch.shard import Back, Photos, Sent, Told, Worker, answer, halve
 from crossgeo.engine.cluster import Cluster, Job, Outcome, Shard
+from crossgeo.engine.cluster.answer import on_node
 from crossgeo.engine.output import Record
 from crossgeo.engine.question import BatchOptions
 from crossgeo.engine.search import GeoSearch
-from crossgeo.errors import InputError
+from crossgeo.errors import InputError, MismatchError
 
 MOST = 256  # photos in a shard
 STREAMED = 64  # of photos that come one by one: more would wait for those behind them
@@ -58,7 +59,7 @@ class Sharded:
     """Asks the workers of a cluster about items; at most what these have at hand is out, whatever the batch's length."""
 
     def __init__(
-        self, spread: Spread, job: Job[Told, Worker, Photos, tuple[Given, ...]], count: int | None, died: Callable[[Task], None],
+        self, spread: Spread, job: Job[Told, Worker, Photos, Back], count: int | None, died: Callable[[Task], None],
         stop: threading.Event,
     ) -> None:  # fmt: skip
         self._spread, self._job, self._count, self._died, self._stop = spread, job, count, died, stop
@@ -67,6 +68,7 @@ class Sharded:
         self._pulled = 0  # how many items there were, those that needed no asking included
         self._ended = False  # no further item comes
         self._sent = 0  # shards
+        self._first: tuple[str, str] | None = None  # the node that answered first, and how its models run
 
     def run(self, tasks: Iterator[Task | None]) -> Iterator[tuple[Task, Record]]:
         """Yield each item's record as it is done; `tasks` yields None while no further item has come yet.
@@ -122,13 +124,15 @@ class Sharded:
             return STREAMED
         return min(MOST, max(1, (len(self._back) + coming) // (SHARDS_LEFT * self._spread.workers)))
 
-    def _results(self, outcome: Outcome[Photos, tuple[Given, ...]]) -> Iterator[tuple[Task, Record]]:
+    def _results(self, outcome: Outcome[Photos, Back]) -> Iterator[tuple[Task, Record]]:
         if outcome.error is not None:
-            raise type(outcome.error)(f"{outcome.node}: {outcome.error}") from outcome.error
+            raise on_node(outcome.node, outcome.error)
         node = self._spread.nodes.setdefault(outcome.node, NodeTally())
         node.seconds += outcome.seconds
         photos = {sent.task.number: sent for sent in outcome.shard.payload}
-        for given in outcome.result or ():
+        if outcome.result is not None:
+            self._check_alike(outcome.node, outcome.result.runtimes)
+        for given in () if outcome.result is None else outcome.result.given:
             sent = photos.pop(given.number)
             if given.unseen and sent.task.item.file[0] == sent.size:
                 path, size = Path.cwd() / sent.task.item.path, sent.size
@@ -146,3 +150,12 @@ class Sharded:
                 self._died(task)
             else:
                 self._back.append(task)
+
+    def _check_alike(self, node: str, runtimes: str) -> None:
+        """Raise MismatchError where a node's models run otherwise than the first one's: answers would depend on who gave them."""
+        self._first = self._first or (node, runtimes)
+        if runtimes != self._first[1]:
+            raise MismatchError(
+                f"{node} answers by {runtimes}, and {self._first[0]} by {self._first[1]}; "
+                "name what all nodes have with --runtime, --precision and --device"
+            )

@@ -35,14 +35,17 @@ def shared() -> Any:
 def open_search(index: Path, deadly: tuple[str, ...] = (), notes: Path | None = None) -> GeoSearch:
     """Open an index of the stand-in; a photo whose name is `deadly` kills the process that is asked about it, noting that it did."""
 
-    class Deadly(shared().ColourDescriber):  # type: ignore[misc]
-        def photo(self, photo: Photo, poses: Sequence[Pose]) -> NDArray[np.float32]:
-            if photo.name in deadly:
-                if notes is not None:
-                    with notes.open("a") as file:
-                        file.write(f"{photo.name}\n")
-                os.kill(os.getpid(), signal.SIGKILL)
-            rows: NDArray[np.float32] = super().photo(photo, poses)
-            return rows
+    describer = shared().ColourDescriber()
+    plain = describer.photo
 
-    return GeoSearch(GeoIndex.open(index), Deadly())
+    def photo(asked: Photo, poses: Sequence[Pose]) -> NDArray[np.float32]:
+        if asked.name in deadly:
+            if notes is not None:
+                with notes.open("a") as file:
+                    file.write(f"{asked.name}\n")
+            os.kill(os.getpid(), signal.SIGKILL)
+        rows: NDArray[np.float32] = plain(asked, poses)
+        return rows
+
+    describer.photo = photo
+    return GeoSearch(GeoIndex.open(index), describer)

@@ -196,3 +196,11 @@ def test_a_worker_with_another_index_is_refused_by_name(
         run_batch(search, folder, tmp_path / "out.jsonl", OPTIONS, spread=Spread(inline, partial(open_search, tmp_path / "other.geo")))
     with pytest.raises(InputError, match=rf"north: {tmp_path}/none\.geo"):
         run_batch(search, folder, tmp_path / "out.jsonl", OPTIONS, spread=Spread(inline, partial(open_search, tmp_path / "none.geo")))
+
+
+def test_nodes_whose_models_run_in_different_ways_do_not_answer_together(
+    inline: InlineCluster, search: GeoSearch, index_path: Path, many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crossgeo.engine.batch.shard.runtimes_of", lambda search: f"torch on {inline.node}")
+    with pytest.raises(MismatchError, match=r"south answers by torch on south, and north by torch on north; .*--runtime"):
+        run_batch(search, many, tmp_path / "out.jsonl", OPTIONS, spread=Spread(inline, partial(open_search, index_path)))
