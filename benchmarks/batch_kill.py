@@ -1,26 +1,32 @@
 """A batch over a thousand photos of a town, killed with SIGKILL at random moments: whether what comes out is what an unbroken run gives.
 
-python benchmarks/batch_kill.py [--photos 1000] [--kills 10] [--seed 0] [--work DIR]
+python benchmarks/batch_kill.py [--photos 1000] [--kills 10] [--seed 0] [--work DIR] [--cluster local|ray|HOST:PORT]
 
 The town is made, and indexed by the stand-in model of the tests (colours of a grid, no training), so that a thousand answers take
 minutes; everything else is what `geo batch` runs: processes that decode, two workers, the journal, and all seven formats at once. One photo
 in fifty is no photo: cut short, empty, text, or a picture of 400 megapixels. Answers are compared but for `timings_ms`, tables but for the
 column `answer` that has them again, CSV, KML and GPX byte by byte. Recorded as results/batch-kill.json; the exit code is 1 where
 anything differs.
+
+With --cluster the killed runs are answered by two workers of a cluster, and every second kill is of one of these instead of the driver,
+which goes on; the run that nobody kills is still that of one process. Recorded as results/batch-kill-local.json or batch-kill-ray.json.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
+import os
 import random
+import signal
 import struct
 import subprocess
 import sys
 import tempfile
 import time
 import zlib
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +38,12 @@ from crossgeo.indexer.build import BuildOptions, build_index
 from crossgeo.town.camera import Camera
 from crossgeo.town.write import write_town
 
-TESTS = Path(__file__).parents[1] / "tests" / "engine"
+HELPERS = Path(__file__).parents[1] / "tests" / "helpers"
+sys.path.append(str(HELPERS))
+import standin  # noqa: E402
+
+WORKERS = (b"crossgeo.engine.cluster.child", b"ray::")  # in their command lines
+MARK = "BATCH_KILL"  # in the environment of all that this starts, so that nobody else's workers are killed
 FORMATS = ("jsonl", "geojson", "gpkg", "parquet", "csv", "kml", "gpx")
 TOWN, SIZE_M = 9_100, 240.0
 LATEST_S = 0.3  # between a photo's answer and the kill
@@ -46,7 +57,9 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path)
+    parser.add_argument("--cluster")
     args = parser.parse_args()
+    os.environ[MARK] = str(os.getpid())
     began = time.monotonic()
     with tempfile.TemporaryDirectory(dir=args.work) as made:
         folder = Path(made)
@@ -54,20 +67,24 @@ def main() -> int:
         prepared_s = time.monotonic() - began
         whole_s = run(folder, "whole")
         rng = random.Random(args.seed)
-        kills = [kill(folder, moment, rng.uniform(0.0, LATEST_S)) for moment in sorted(rng.sample(range(1, args.photos), args.kills))]
+        moments = sorted(rng.sample(range(1, args.photos), args.kills))
+        kills = Kills(folder, args.cluster)
+        for number, moment in enumerate(moments):
+            kills.one(moment, rng.uniform(0.0, LATEST_S), rng if args.cluster and number % 2 else None)
+        kills.end()
         lines = [json.loads(line) for line in (folder / "killed.jsonl.partial.jsonl").read_bytes().splitlines(keepends=True)[1:-1]]
-        last_s = run(folder, "killed")
+        last_s = run(folder, "killed", args.cluster)
         same = {suffix: content(folder / f"killed.{suffix}") == content(folder / f"whole.{suffix}") for suffix in FORMATS}
         rows = content(folder / "whole.jsonl")
         left = sorted(path.name for path in folder.iterdir() if path.name.startswith("killed") and path.suffix[1:] not in FORMATS)
         answered = [entry["key"] for entry in lines if "record" in entry and "error" not in entry["record"]]
     record(
-        "batch-kill",
+        "batch-kill" if args.cluster is None else f"batch-kill-{'local' if args.cluster == 'local' else 'ray'}",
         {
             "what": "geo batch by a stand-in model over a town's photos, killed at random moments",
             "photos": len(rows), "statuses": {name: [row.get("status", "error") for row in rows].count(name) for name in
             ("located", "ambiguous", "low_confidence", "outside_coverage", "error")},
-            "kills": kills, "answered_twice": len(answered) - len(set(answered)), "same": same, "left_behind": left,
+            "kills": kills.done, "answered_twice": len(answered) - len(set(answered)), "same": same, "left_behind": left,
             "seconds": {"prepared": round(prepared_s), "unbroken": round(whole_s), "after_the_last_kill": round(last_s)},
         },
     )  # fmt: skip
@@ -77,10 +94,7 @@ def main() -> int:
 def prepare(folder: Path, photos: int) -> None:
     """Make the town, its index and its photos, some of them broken."""
     write_town(folder / "town", TOWN, SIZE_M, photos, objects_per_photo=0, camera=Camera(70.0, 200, 150))
-    spec = importlib.util.spec_from_file_location("engine_conftest", TESTS / "conftest.py")
-    assert spec is not None and spec.loader is not None
-    shared = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(shared)
+    shared = standin.shared()
     describer = shared.ColourDescriber()
     options = BuildOptions(gsd_m=shared.GSD_M, tile_px=96)
     build_index([folder / "town" / "ortho.tif"], folder / "town.geo", describer.tiles, describer.identity, options)
@@ -94,32 +108,68 @@ def bomb() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
 
 
-def start(folder: Path, name: str) -> subprocess.Popen[bytes]:
+def start(folder: Path, name: str, cluster: str | None = None) -> subprocess.Popen[bytes]:
     """Start a batch that writes every format."""
     outs = [str(folder / f"{name}.{suffix}") for suffix in FORMATS]
-    script = str(TESTS / "batch" / "asking.py")
-    return subprocess.Popen([sys.executable, script, str(folder / "town.geo"), str(folder / "town" / "photos"), *outs, "--exif"])
+    command = [sys.executable, str(HELPERS / "asking.py"), str(folder / "town.geo"), str(folder / "town" / "photos"), *outs, "--exif"]
+    return subprocess.Popen([*command, "--cluster", cluster] if cluster else command)
 
 
-def run(folder: Path, name: str) -> float:
+def run(folder: Path, name: str, cluster: str | None = None) -> float:
     """Run a batch to its end; return its seconds."""
     began = time.monotonic()
-    if (code := start(folder, name).wait()) != 0:
+    if (code := start(folder, name, cluster).wait()) != 0:
         raise SystemExit(f"the batch {name} ended with code {code}")
     return time.monotonic() - began
 
 
-def kill(folder: Path, moment: int, later_s: float) -> dict[str, Any]:
-    """Go on with the batch and kill it, some time after so many of its photos are answered."""
-    journal = folder / "killed.jsonl.partial.jsonl"
-    child = start(folder, "killed")
-    while child.poll() is None and answered(journal) < moment:
-        time.sleep(0.05)
-    time.sleep(later_s)
-    child.kill()
-    child.wait()
-    torn = not journal.read_bytes().endswith(b"\n")
-    return {"after": moment, "seconds_later": round(later_s, 3), "answered": answered(journal), "torn_line": torn, "code": child.returncode}
+class Kills:
+    """A batch that is killed again and again, and goes on."""
+
+    def __init__(self, folder: Path, cluster: str | None) -> None:
+        self.done: list[dict[str, Any]] = []
+        self._folder, self._cluster = folder, cluster
+        self._journal = folder / "killed.jsonl.partial.jsonl"
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def one(self, moment: int, later_s: float, of_workers: random.Random | None = None) -> None:
+        """Kill the batch or, of a cluster, one of its workers, some time after so many of its photos are answered."""
+        child = self._child = self._child or start(self._folder, "killed", self._cluster)
+        while child.poll() is None and answered(self._journal) < moment:
+            time.sleep(0.05)
+        time.sleep(later_s)
+        about = {"after": moment, "seconds_later": round(later_s, 3)}
+        if of_workers is not None:
+            self.done.append({**about, "of": "worker", "there": kill_worker(of_workers), "answered": answered(self._journal)})
+            return
+        self.end()
+        torn = not self._journal.read_bytes().endswith(b"\n")
+        self.done.append({**about, "of": "driver", "answered": answered(self._journal), "torn_line": torn, "code": child.returncode})
+
+    def end(self) -> None:
+        """Kill the batch, if it still runs."""
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+            self._child = None
+
+
+def kill_worker(rng: random.Random) -> bool:
+    """Kill one of the workers of our clusters, if one is there."""
+    found = sorted(workers())
+    if found:
+        with suppress(ProcessLookupError):  # it ended by itself
+            os.kill(rng.choice(found), signal.SIGKILL)
+    return bool(found)
+
+
+def workers() -> Iterator[int]:
+    """Give the processes that work for this benchmark, and for no other: they have its mark."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it ended meanwhile, or is another user's
+            works = any(word in (folder / "cmdline").read_bytes() for word in WORKERS)
+            if works and f"{MARK}={os.environ[MARK]}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+                yield int(folder.name)
 
 
 def answered(journal: Path) -> int:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from crossgeo.commands import console, outputs
+from crossgeo.commands.cluster_options import Spreading
 from crossgeo.commands.exif_options import Exifs
 from crossgeo.commands.options import Asked, spread
 from crossgeo.commands.repeat import command_line
@@ -21,7 +23,8 @@ from crossgeo.commands.stopping import stopping
 from crossgeo.errors import PartialError, UsageError
 
 if TYPE_CHECKING:
-    from crossgeo.engine.batch import Answered, BatchProgress, BatchReport
+    from crossgeo.engine.batch import Answered, BatchProgress, BatchReport, Spread
+    from crossgeo.engine.runtime.choose import RuntimeOptions
     from crossgeo.indexer.index import GeoIndex
 
 STDIO = "-"
@@ -60,6 +63,7 @@ def batch(
     running: Running,
     exifs: Exifs,
     driven: Driven,
+    spreading: Spreading,
     overwrite: Overwrite = False,
     keep_journal: KeepJournal = False,
     workers: Workers = None,
@@ -71,7 +75,7 @@ def batch(
     drives = driven.options(to.stdout, overwrite)
     if report is not None:
         outputs.check_page(report, "--report")
-    from crossgeo.engine.batch import Stopped, items_from_lines, items_of, run_batch
+    from crossgeo.engine.batch import Spread, Stopped, items_from_lines, items_of, run_batch
 
     items: Any
     if STDIO in photos:
@@ -94,23 +98,42 @@ def batch(
             tally = write_all(((item.path, record) for item, record in answered), writing)
             say_tally(tally.failures, tally.words)
 
-    with asked.open(running.options(build=many)) as search, console.Progress("locating", "photos") as shown:
+    runtime, theirs = _runtimes(running, spreading, many)
+    with ExitStack() as opened:
+        spread = None
+        if (cluster := spreading.open(workers, theirs.device)) is not None:
+            elsewhere = asked.opener(asked.index.absolute(), theirs)
+            spread = Spread(opened.enter_context(cluster), elsewhere, gpus=float(theirs.device != "cpu"))
+        search = opened.enter_context(asked.open(runtime))
+        shown = opened.enter_context(console.Progress("locating", "photos"))
         last: list[BatchProgress] = []
 
         def show(at: BatchProgress) -> None:
             last[:] = [at]
-            shown(at.done, at.total, words(at))
+            shown(at.done, at.total, words(at) + ("" if spread is None else f"; {at_work(spread)}"))
 
         try:
             with stopping() as stop:
                 done = run_batch(
                     search, items, to.files, options, overwrite, show, to.each, after=after, keep_journal=keep_journal, workers=workers,
-                    stop=stop, finish=None if drives is None else lambda records: smoothed(records, drives),
+                    stop=stop, finish=None if drives is None else lambda records: smoothed(records, drives), spread=spread,
                 )  # fmt: skip
         except Stopped:
             raise KeyboardInterrupt(to.interrupted(last[0].done if last else 0)) from None
         asked.say_trouble(search)
+    if spread is not None:
+        for line in by_node(spread):
+            console.say(line)
     _end(done, to)
+
+
+def _runtimes(running: Running, spreading: Spreading, many: bool) -> tuple[RuntimeOptions, RuntimeOptions]:
+    """Return how models run in this process, and in the workers of a cluster."""
+    if spreading.cluster in {None, "local"}:
+        own = running.options(build=many or spreading.cluster is not None)
+        return own, replace(own, say=None)
+    theirs = replace(running.elsewhere(), say=None)
+    return replace(theirs, runtime="torch", precision="auto", device="cpu"), theirs  # this process answers nothing
 
 
 @dataclass(frozen=True)
@@ -171,6 +194,25 @@ def words(at: BatchProgress) -> str:
     if not at.eta_s:
         return said
     return f"{said}; done at {time.strftime('%H:%M' if at.eta_s < 36_000 else '%a %H:%M', time.localtime(time.time() + at.eta_s))}"
+
+
+def at_work(spread: Spread) -> str:
+    """Return who is at work, for people."""
+    return _many(spread.workers, "worker") + (f" on {len(spread.nodes)} nodes" if len(spread.nodes) > 1 else "")
+
+
+def by_node(spread: Spread) -> list[str]:
+    """Return a line for each node, for people: how many photos it answered, how quickly, and whether workers ended there over a photo."""
+    lines = []
+    for name, node in sorted(spread.nodes.items()):
+        pace = f", {node.seconds / node.photos:.2f} s of a worker each" if node.photos else ""
+        ended = f"; {_many(node.given_up, 'photo')} ended the workers that answered" if node.given_up else ""
+        lines.append(f"{name}: {_many(node.photos, 'photo')}{pace}{ended}")
+    return lines
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _print_now(_: int, record: dict[str, Any]) -> None:

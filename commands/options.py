@@ -91,12 +91,14 @@ class Models:
         if self.street_object_weights not in ("", AUTO):
             find_weights(self.street_object_weights)
 
-    def open_at(self, index: Path, runtime: RuntimeOptions, rows: OpenRows | None = None) -> GeoSearch:
-        """Open an index with both models; the object model is looked for now and read at the first click. `rows` as `GeoSearch.open`."""
+    def opener(self, index: Path, runtime: RuntimeOptions, rows: OpenRows | None = None) -> Callable[[], GeoSearch]:
+        """Return what opens an index with both models, here and wherever it is sent; the object model is looked for now and read at the
+        first click. `rows`, as `GeoSearch.open` takes it, stays here."""
         from crossgeo.engine.search import GeoSearch
 
         self.check()
-        return GeoSearch.open(
+        return functools.partial(
+            GeoSearch.open,
             index,
             weights=self.weights,
             object_weights=self.object_weights,
@@ -107,6 +109,10 @@ class Models:
             runtime=runtime,
             rows=rows,
         )
+
+    def open_at(self, index: Path, runtime: RuntimeOptions, rows: OpenRows | None = None) -> GeoSearch:
+        """Open an index with both models."""
+        return self.opener(index, runtime, rows)()
 
     def say_trouble(self, search: GeoSearch) -> None:
         """Say why what models made of the imagery was not kept, where it was to be."""

@@ -61,8 +61,11 @@ class Answering:
         search: GeoSearch | LiveSearch,
         workers: int | None = None,
         max_waiting: int = 64,
+        threads: int | None = None,
     ) -> None:
         """Answer with as many `workers` as there are processors, unless told, which share these; `max_waiting` questions may wait for one.
+
+        Each computes with so many `threads` where others need processors, too.
 
         The search is the caller's to close, after this.
         """
@@ -70,6 +73,7 @@ class Answering:
         if count < 1 or max_waiting < 1:
             raise ValueError(f"workers {count} and max_waiting {max_waiting} are at least 1")
         self._search, self._max_waiting = search, max_waiting
+        self._compute = threads or max(1, processors() // count)
         self._changed = Condition()
         self._queue: deque[_Asked[Any]] = deque()
         self._busy = self._asked = self._answered = self._failed = self._refused = self._cancelled = 0
@@ -141,7 +145,7 @@ class Answering:
 
     def _work(self) -> None:
         # Threads inside one question wait for one another; as many questions as processors, each in one thread, wait for nobody.
-        with computing_with(max(1, processors() // len(self._threads))):
+        with computing_with(self._compute):
             self._answer_all()
 
     def _answer_all(self) -> None:

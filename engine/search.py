@@ -92,7 +92,7 @@ class GeoSearch:
                 self.matchers["drone" if kind == "drone" else "street"] = Matcher(index, own, how, self._cells)
         self.thresholds = self.matchers["drone"].thresholds
         self.judge = Judge.of(index.calibration, self.models, self.settings)
-        self._objects: dict[Kind, str | Locator | None] = {"drone": objects, "street": street_objects}
+        self.locators: dict[Kind, str | Locator | None] = {"drone": objects, "street": street_objects}
         self._loading = Lock()
         self._features, self._runtime = features or FeatureCache(), runtime or RuntimeOptions()
 
@@ -143,7 +143,7 @@ class GeoSearch:
         describer = self.matchers["drone"].describer
         assert isinstance(describer, EgoTRDescriber)  # as `open` makes it
         street = describer.street_side(street_weights, self._runtime, lambda: of_index(self.index))
-        objects = self._objects["drone"], self.settings, street, self._objects["street"]
+        objects = self.locators["drone"], self.settings, street, self.locators["street"]
         return GeoSearch(self.index, describer, *objects, self._features, self._runtime, self._cells)
 
     def renewed(self) -> GeoSearch:
@@ -155,7 +155,7 @@ class GeoSearch:
         try:
             index.to(self._runtime.device)
             with self._loading:
-                drone, street = (own.over(index) if isinstance(own, ObjectFinder) else own for own in self._objects.values())
+                drone, street = (own.over(index) if isinstance(own, ObjectFinder) else own for own in self.locators.values())
             aerial, ground = self.matchers["drone"].describer, self.matchers["street"].describer if "street" in self.matchers else None
             new = GeoSearch(index, aerial, drone, self.settings, ground, street, self._features, self._runtime, self._cells)
         except BaseException:
@@ -168,7 +168,7 @@ class GeoSearch:
     def warm(self) -> None:
         """Load and make what the first question would wait for: the object models, the places of tiles, what batches are searched with."""
         for kind in self.matchers:
-            if self._objects[kind] is not None:
+            if self.locators[kind] is not None:
                 self._locator(kind)
         if len(self.index):
             self.index.lat_lon([0])
@@ -370,14 +370,14 @@ class GeoSearch:
 
     def _locator(self, kind: Kind) -> Locator:
         with self._loading:
-            known = self._objects[kind]
+            known = self.locators[kind]
             if known is None:
                 raise UsageError(f"no object weights for {kind} photos were opened; give them to ask for a point")
             if isinstance(known, str):
                 finder = ObjectFinder.load(self.index, known, self._features, self._runtime)
                 if isinstance(finder.view, StreetObjectView) != (kind == "street"):
                     raise MismatchError(f"the object weights {known} are not for {kind} photos; choose others")
-                known = self._objects[kind] = finder
+                known = self.locators[kind] = finder
             return known
 
     def _answer(

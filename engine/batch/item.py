@@ -58,16 +58,20 @@ class BatchItem:
 
     def key(self) -> list[Any]:
         """What makes an answer in the journal still true: name, size, time of change, and all that is asked and said of the photo."""
-        try:
-            status = self.path.stat()
-            file = [status.st_size, status.st_mtime_ns]
-        except (OSError, ValueError):  # there is none, or no such path
-            file = [-1, -1]
         told = (
             self.points, self.heading_deg, self.fov_deg, self.height_m, self.tilt_deg, self.kind, self.near, self.radius_m,
             self.id, self.group, self.taken, self.fault and str(self.fault),
         )  # fmt: skip
-        return [self.name, *file, *told]
+        return [self.name, *self.file, *told]
+
+    @property
+    def file(self) -> tuple[int, int]:
+        """Size in bytes and time of change in ns, as this machine sees them; -1 where there is no such file."""
+        try:
+            status = self.path.stat()
+        except (OSError, ValueError):  # there is none, or no such path
+            return -1, -1
+        return status.st_size, status.st_mtime_ns
 
 
 def readable(name: str) -> str:

@@ -77,6 +77,12 @@ class Journal:
         """Keep that an item is handed to the search, alone or beside others."""
         self._append({"key": key, "begun": "alone" if alone else "beside"})
 
+    def bury(self, key: str) -> None:
+        """Keep that an item, alone, ended so many workers elsewhere that the next run is not to try it."""
+        for _ in range(DEADLY):
+            self.begin(key, alone=True)
+            self._append({"died": True})
+
     def stop(self) -> None:
         """Keep that what is begun is given up, and did no harm."""
         self._append({"stopped": True})

@@ -80,7 +80,7 @@ class Pipeline:
                     if following is None or (following.alone and open_):
                         break
                     if following.item.fault is not None:
-                        yield following, _record(following.item, None, following.item.fault)
+                        yield following, record_of(following.item, None, following.item.fault)
                     else:
                         self._read(pool, following)
                         open_, alone = open_ + 1, following.alone
@@ -122,10 +122,10 @@ class Pipeline:
                     self._hand_on(task, result)
             else:
                 del self._asked[task.number]
-                yield task, _record(task.item, self._photos.pop(task.number), result)
+                yield task, record_of(task.item, self._photos.pop(task.number), result)
             return
         self._asked.pop(task.number, None)
-        yield task, _record(task.item, self._photos.pop(task.number, None), fault)
+        yield task, record_of(task.item, self._photos.pop(task.number, None), fault)
 
     def _take_back(self) -> None:
         """Cancel the questions that nobody has begun to answer."""
@@ -146,8 +146,8 @@ class Pipeline:
         asked.add_done_callback(lambda done: self._events.put((task, done)))
 
 
-def _record(item: BatchItem, photo: Photo | None, result: Answer | GeoError) -> Record:
-    """An item's record: the answer or the error, and what is known of the photo beside it."""
+def record_of(item: BatchItem, photo: Photo | None, result: Answer | GeoError) -> Record:
+    """Return an item's record: the answer or the error, and what is known of the photo beside it."""
     record = result.to_json() if isinstance(result, Answer) else error_json(item.name, result)
     about = dict(item.about)
     if photo is not None and photo.exif.taken is not None:

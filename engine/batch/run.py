@@ -5,28 +5,31 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import ExitStack, suppress
-from dataclasses import asdict
 from pathlib import Path
+from typing import Protocol
 
-from crossgeo.engine.answering import Answering
+from crossgeo.engine.batch.here import Here
+from crossgeo.engine.batch.identity import of_journal
 from crossgeo.engine.batch.item import BatchItem
 from crossgeo.engine.batch.journal import DEADLY, Journal, beside, was_publishing
-from crossgeo.engine.batch.pipeline import Ask, Pipeline, Task
+from crossgeo.engine.batch.pipeline import Ask, Task, record_of
 from crossgeo.engine.batch.progress import BatchProgress, BatchReport, Tally, status_of
 from crossgeo.engine.batch.sources import items_of
+from crossgeo.engine.batch.spread import Spread
 from crossgeo.engine.decoder import Decoder
 from crossgeo.engine.output import Record, check_outputs, write_records
-from crossgeo.engine.photo import Photo
-from crossgeo.engine.place import Answer, error_json
 from crossgeo.engine.question import BatchOptions
 from crossgeo.engine.search import GeoSearch
 from crossgeo.errors import GeoError, InputError
-from crossgeo.processor import processors
 
-MOST_READERS = 4  # processes that decode photos
-AHEAD = 2  # photos that wait decoded for each worker, beside the one it answers about
+
+class Answers(Protocol):
+    """Where items are answered: `Pipeline` in this process, `Sharded` by the workers of a cluster."""
+
+    def run(self, tasks: Iterator[Task | None]) -> Iterator[tuple[Task, Record]]:
+        """Yield each item's record as it is done; `tasks` yields None while no further item has come yet. Raises Stopped."""
+        ...
 
 
 def run_batch(
@@ -45,6 +48,7 @@ def run_batch(
     ask: Ask | None = None,
     workers: int | None = None,
     stop: threading.Event | None = None,
+    spread: Spread | None = None,
 ) -> BatchReport:
     """Ask about every photo and write the answers to each file of `out` in the photos' order, in the format of its suffix.
 
@@ -56,8 +60,8 @@ def run_batch(
     `progress` is told after each item, and at once of those that are taken over; `each(number, record)` gets every record, in the items'
     order, as soon as it and all before it are there; what either raises stops the batch. `finish` may change the records before they are
     written, and `after` gets each item with its record once all outputs are there. `decoder` and `ask` serve several batches at once,
-    in place of an own decoder and `workers` over the search. Setting `stop` ends the batch with `Stopped` once the questions that are
-    open are answered.
+    in place of an own decoder and `workers` over the search; with `spread` the workers of a cluster answer, in place of all these.
+    Setting `stop` ends the batch with `Stopped` once the questions that are open are answered.
 
     Raises UsageError for options that fit no photo, or when an `out` exists and `overwrite` is not set, MismatchError when the journal is
     of another index, model or question, LockedError when another process writes it, LimitError for a full disk. A photo that cannot be
@@ -75,20 +79,18 @@ def run_batch(
     check_outputs(outs, overwrite or was_publishing(outs))
     if isinstance(items, str | Path):
         items = items_of([str(items)])
-    journal = Journal(beside(outs), _identity(search, options))
+    journal = Journal(beside(outs), of_journal(search, options))
     with journal, ExitStack() as opened:
-        workers = workers or processors()
-        readers = min(MOST_READERS, workers)
-        decoder = decoder or opened.enter_context(Decoder(readers))
-        if ask is None:
-            answering = Answering(search, workers, max_waiting=(1 + AHEAD) * workers + readers)
-            opened.callback(answering.close, drain=False)
-            ask = _asking(answering)
-        ahead = (1 + AHEAD) * workers + readers
-        pipeline = Pipeline(decoder, readers, ask, ahead, options, lambda task: journal.begin(task.key, task.alone), stop)
+        answers: Answers
+        if spread is None:
+            here = opened.enter_context(Here(search, workers, decoder, ask))
+            answers = here.pipeline(options, lambda task: journal.begin(task.key, task.alone), stop)
+        else:
+            count = len(items) if isinstance(items, Sequence) else None
+            answers = spread.place(search, options, count, lambda task: journal.bury(task.key), stop)
         keeper = _Keeper(journal, items, progress, each)
         try:
-            for task, record in pipeline.run(keeper.tasks()):
+            for task, record in answers.run(keeper.tasks()):
                 keeper.keep(task, record)
         except BaseException:
             with suppress(GeoError):  # what went wrong first is what the user should read
@@ -158,7 +160,7 @@ class _Keeper:
                 resumed = False
             if deaths is not None and deaths >= DEADLY:
                 why = InputError(f"{item.path}: the program ended {deaths} times while it answered this photo alone; leave it out")
-                self.keep(Task(number, item, key), {**error_json(item.name, why), **item.about})
+                self.keep(Task(number, item, key), record_of(item, None, why))
             else:
                 yield Task(number, item, key, alone=deaths is not None)
         if resumed:
@@ -181,19 +183,3 @@ class _Keeper:
 def _check(search: GeoSearch, o: BatchOptions) -> None:
     filters = o.bounds, o.polygon, o.vintage
     search.check(o.top, o.heading_deg, o.fov_deg, o.height_m, o.near, o.radius_m, o.use_exif_position, o.tilt_deg, o.kind, *filters)
-
-
-def _asking(answering: Answering) -> Ask:
-    def ask(photo: Photo, points: tuple[tuple[float, float], ...], options: BatchOptions) -> Future[Answer]:
-        told = asdict(options)
-        if len(points) > 1:
-            return answering.run(lambda search: search.query(photo, points=points, **told))
-        return answering.submit(photo, points[0] if points else None, options)
-
-    return ask
-
-
-def _identity(search: GeoSearch, options: BatchOptions) -> Record:
-    index = search.index
-    own = {"journal": 4, "index": index.manifest.hash, "models": search.models, "query": json.loads(json.dumps(asdict(options)))}
-    return own if index.calibration is None else {**own, "calibration": json.loads(json.dumps(index.calibration))}

@@ -97,4 +97,8 @@ def open_cluster(where: str, workers: int | None = None) -> Cluster:
         from crossgeo.engine.cluster.local import LocalCluster
 
         return LocalCluster(workers)
+    if where in {"ray", "auto"} or ":" in where:
+        from crossgeo.engine.cluster.ray_cluster import RayCluster
+
+        return RayCluster(where, workers)
     raise UsageError(f"no cluster {where!r}; give local, ray, HOST:PORT or ray://HOST:PORT")

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+from standin import OPTIONS
 
-from crossgeo.engine.batch import BatchOptions, run_batch
+from crossgeo.engine.batch import run_batch
 from crossgeo.engine.decoder import Decoder
 from crossgeo.engine.search import GeoSearch
 
-SCRIPT = Path(__file__).with_name("asking.py")
+SCRIPT = Path(__file__).parents[2] / "helpers" / "asking.py"
 PHOTOS, KILLS = 30, 3
-OPTIONS = BatchOptions(heading_deg=0.0, fov_deg=70.0, height_m=68.0, tilt_deg=0.0)  # as asking.py has them
 
 
 def start(index: Path, folder: Path, *outs: Path) -> subprocess.Popen[bytes]:

@@ -1,0 +1,162 @@
+"""What the cluster machinery costs, and what a second worker brings: photos answered and tiles described, in six ways in turn.
+
+python benchmarks/cluster.py INDEX PHOTOS [--ray WHERE] [--rounds 5] [--only photos|tiles] [--photos N] [--tiles N]
+
+alone:    one process of its own that does all of it, by `run_batch` with one worker or a plain loop over tiles
+two:      two such processes that do half each and know nothing of one another: what this machine itself gains from a second worker, since
+          two virtual processors may be two threads of one core
+local-1, local-2, ray-1, ray-2:  one and two workers of `--cluster local`, and of the Ray at WHERE
+
+Everything computes with one thread a process. Processes, models and engines are opened before, and each way does all the work once before
+it counts; what starting costs is told by itself. Ways are taken in turn, in another order each round; medians count. Answers of all ways
+must be the same. INDEX and PHOTOS are as `geo town make` and `geo index build` make them. Recorded as results/cluster.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import cluster_work as work  # first of all: it says with how many threads
+from common import record, spread
+
+from crossgeo.engine.batch import photos_in
+from crossgeo.engine.cluster import open_cluster
+from crossgeo.indexer.index import GeoIndex
+
+MOST_OVERHEAD, LEAST_SCALING = 1.15, 1.7
+Way = Callable[[], list[str]]  # does all the work; returns digests of what came out
+
+
+class Process:
+    """A process that does work by itself (`cluster_work.main`)."""
+
+    def __init__(self, kind: str, index: Path, photos: Path, count: int) -> None:
+        command = [sys.executable, str(Path(work.__file__)), kind, str(index), str(photos), str(count)]
+        self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.answer()
+
+    def begin(self, first: int, step: int) -> None:
+        """Have it do each `step`-th part of the work from `first` on."""
+        assert self._child.stdin is not None
+        self._child.stdin.write(f"{first} {step}\n")
+        self._child.stdin.flush()
+
+    def answer(self) -> list[str]:
+        """Wait for what it says."""
+        assert self._child.stdout is not None
+        line = self._child.stdout.readline()
+        if not line:
+            raise SystemExit(f"a process ended with code {self._child.wait()}")
+        return line.split()
+
+    def close(self) -> None:
+        """End it."""
+        self._child.kill()
+        self._child.communicate()
+
+
+def main() -> int:
+    """Measure and record."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("index", type=Path)
+    parser.add_argument("photos_folder", type=Path, metavar="PHOTOS")
+    parser.add_argument("--ray", metavar="WHERE")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", choices=("photos", "tiles"))
+    parser.add_argument("--photos", type=int)
+    parser.add_argument("--tiles", type=int)
+    args = parser.parse_args()
+    index, photos = args.index.absolute(), args.photos_folder.absolute()
+    found = {kind: measured(kind, index, photos, args) for kind in ("photos", "tiles") if args.only in (None, kind)}
+    record(
+        "cluster",
+        {
+            "what": "the same work done by one process, two that know nothing of one another, and one and two workers of a cluster",
+            "threads": "one a process",
+            "asked": {"overhead_at_most": MOST_OVERHEAD, "scaling_at_least": LEAST_SCALING},
+            **found,
+        },
+    )
+    return int(not all(one["met"] for one in found.values()))
+
+
+def measured(kind: str, index: Path, photos: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Take all ways in turn, and say what came out."""
+    with ExitStack() as opened:
+        count = counted(kind, index, photos, args)
+        ways = ways_of(kind, opened, index, photos, count, args.ray)
+        first_s, seconds = {}, {name: list[float]() for name in ways}
+        digests = set()
+        for number in range(-1, args.rounds):
+            turn = max(number, 0) % len(ways)
+            for name in [*ways][turn:] + [*ways][:turn]:
+                began = perf_counter()
+                digests.add(tuple(ways[name]()))
+                took = perf_counter() - began
+                print(f"{kind}, round {number + 1}: {name} {took:.2f} s", file=sys.stderr, flush=True)
+                if number < 0:
+                    first_s[name] = round(took, 2)
+                else:
+                    seconds[name].append(took)
+    middle = {name: median(taken) for name, taken in seconds.items()}
+    machine = middle["alone"] / middle["two"]
+    clusters = {name.rpartition("-")[0] for name in ways if "-" in name}
+    overhead = {name: round(middle[f"{name}-1"] / middle["alone"], 3) for name in sorted(clusters)}
+    scaling = {name: round(middle[f"{name}-1"] / middle[f"{name}-2"], 3) for name in sorted(clusters)}
+    return {
+        "count": count, "rounds": args.rounds, "same_from_all": len(digests) == 1, "machine_gains_from_two": round(machine, 3),
+        "overhead": overhead, "scaling": scaling, "scaling_of_the_machines": {k: round(v / machine, 3) for k, v in scaling.items()},
+        "met": len(digests) == 1 and max(overhead.values()) <= MOST_OVERHEAD and min(scaling.values()) >= LEAST_SCALING,
+        "seconds": {name: spread(taken, 3) for name, taken in seconds.items()}, "first_pass_s": first_s,
+    }  # fmt: skip
+
+
+def counted(kind: str, index: Path, photos: Path, args: argparse.Namespace) -> int:
+    """Return how many photos or tiles there are to do; tiles in whole pairs of shards, so that halves are equal."""
+    if kind == "photos":
+        return min(len(photos_in(photos)), args.photos or 1_000_000)
+    with GeoIndex.open(index) as opened:
+        return min(len(opened), args.tiles or len(opened)) // (2 * work.SHARD) * 2 * work.SHARD
+
+
+def ways_of(kind: str, opened: ExitStack, index: Path, photos: Path, count: int, ray: str | None) -> dict[str, Way]:
+    """Open every way to do the work."""
+    processes = [Process(kind, index, photos, count) for _ in range(2)]
+    for process in processes:
+        opened.callback(process.close)
+    ways: dict[str, Way] = {"alone": partial(together, processes[:1]), "two": partial(together, processes)}
+    items = photos_in(photos)[:count]
+    search = opened.enter_context(work.opener(index)()) if kind == "photos" else None
+    for where in ("local", ray):
+        for workers in (1, 2) if where is not None else ():
+            cluster = opened.enter_context(open_cluster(where, workers))
+            name = f"{'local' if where == 'local' else 'ray'}-{workers}"
+            if search is not None:
+                ways[name] = partial(work.ask_spread, cluster, search, index, items)
+            else:
+                ways[name] = partial(work.describe_spread, cluster, index, count)
+    return ways
+
+
+def together(processes: Sequence[Process]) -> list[str]:
+    """Have processes do an equal part each, at once; return the digests of all parts in their order."""
+    for number, process in enumerate(processes):
+        process.begin(number, len(processes))
+    said = [process.answer() for process in processes]
+    out = [""] * sum(map(len, said))
+    for number, some in enumerate(said):
+        out[number :: len(processes)] = some
+    return out
+
+
+if __name__ == "__main__":
+    sys.exit(main())

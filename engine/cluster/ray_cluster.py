@@ -1,0 +1,307 @@
+"""Work done by a Ray cluster: where a shard runs, and who is alive, is Ray's; what is tried again is `dispatch.py`'s."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from crossgeo.engine.cluster import dispatch
+from crossgeo.engine.cluster.answer import settle
+from crossgeo.engine.cluster.cluster import Actor
+from crossgeo.engine.cluster.ray_connect import LABEL, LABEL_VALUE, Where, connect
+from crossgeo.engine.cluster.task import Package
+from crossgeo.engine.cluster.work import C, Job, Outcome, P, R, S, Shard
+from crossgeo.errors import ClusterError, MismatchError, WorkerDiedError
+
+T = TypeVar("T")
+_FRESH_S = 2.0  # that what is known of the nodes stays believed
+_PATIENCE_S = 120.0  # for a node to come back that can do the job
+_PLACED_S = 60.0  # for an actor to be started before another one is placed apart from it
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of the cluster: what it has, and whether `geo cluster start` started it."""
+
+    id: str
+    label: str
+    cpus: float
+    gpus: float
+    memory_bytes: float
+    settled: bool
+
+    def tries(self, cpus: float, gpus: float, memory_bytes: float = 0.0) -> int:
+        """Return how many processes with these needs it has room for, others left aside."""
+        needs = [(self.cpus, cpus), (self.gpus, gpus), (self.memory_bytes, memory_bytes)]
+        return int(min((has / wants for has, wants in needs if wants > 0.0), default=1))
+
+
+class RayCluster:
+    """A Ray cluster behind `Cluster`."""
+
+    def __init__(self, where: str, workers: int | None = None) -> None:
+        self._where = Where.of(where)
+        self._limit = workers
+        self._ray = connect(self._where)
+        self._seen: tuple[float, list[Node]] = (0.0, [])
+        self._actors: list[RayActor] = []
+        self._lock = threading.Lock()
+
+    @property
+    def label(self) -> str:
+        """Return the address and the number of nodes."""
+        nodes = len(self.nodes())
+        at = self._where.address if self._where.host else self._ray.get_runtime_context().gcs_address
+        return f"Ray at {at}, {nodes} node{'s' if nodes != 1 else ''}"
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Return that nodes were started without the settings that `geo cluster start` gives."""
+        strange = [node.label for node in self.nodes() if not node.settled]
+        if not strange:
+            return ()
+        return (
+            f"{', '.join(strange)}: not started by `geo cluster start`: whoever reaches it may be able to run programs there, and a node "
+            "that is cut off may hold everything up for minutes; see docs/howto/cluster.md",
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for actor in self._actors:
+            actor.close()
+        self._ray.shutdown()
+
+    def nodes(self) -> list[Node]:
+        """Return the nodes that are alive."""
+        with self._lock:
+            if time.monotonic() - self._seen[0] > _FRESH_S or not self._seen[1]:
+                self._seen = time.monotonic(), [_node(found) for found in self._ray.nodes() if found["Alive"]]
+            return self._seen[1]
+
+    def look(self, timeout_s: float = 60.0) -> dict[str, Mapping[str, str] | None]:
+        """Return what each node runs, by its label: names with versions; None where it does not say so in time, or has no crossgeo."""
+        refs = {node.label: self._task("look", 0.0, 0.0, node.id).remote() for node in self.nodes()}
+        ready, _ = self._ray.wait(list(refs.values()), num_returns=len(refs), timeout=timeout_s)
+        return {label: self._told(ref) if ref in ready else None for label, ref in refs.items()}
+
+    def _told(self, ref: Any) -> Mapping[str, str] | None:
+        with suppress(self._ray.exceptions.RayError):
+            told: Mapping[str, str] = self._ray.get(ref)[1]
+            return told
+        return None
+
+    def workers(self, job: Job[C, S, P, R]) -> int:
+        """Return how many shards the nodes have processors and GPUs for, those of other programs not left out."""
+        count = sum(node.tries(job.cpus, job.gpus) for node in self.nodes())
+        return count if self._limit is None else min(count, self._limit)
+
+    def run(
+        self, job: Job[C, S, P, R], shards: Iterable[Shard[P] | None], stop: threading.Event | None = None
+    ) -> Generator[Outcome[P, R], None, None]:
+        """Do all shards, as `Cluster.run` says; ClusterError where no node has what the job needs."""
+        package = Package.of_job(job)
+        if self.workers(job) == 0:
+            raise ClusterError(
+                f"no node of {self.label} has {job.cpus:g} processors{f' and {job.gpus:g} GPUs' if job.gpus else ''}; add one that has"
+            )
+        return dispatch.run(job, shards, _RayPool(self, self._ray, job, package), stop)
+
+    def actor(
+        self,
+        setup: Callable[[C], Any],
+        context: C,
+        *,
+        name: str,
+        cpus: float = 1.0,
+        gpus: float = 0.0,
+        memory_bytes: int = 0,
+        apart_from: Sequence[Actor] = (),
+    ) -> Actor:
+        """Start an actor, as `Cluster.actor` says; ClusterError where no node has what it needs."""
+        fit = [node for node in self.nodes() if node.tries(cpus, gpus, memory_bytes) > 0]
+        if not fit:
+            raise ClusterError(
+                f"no node of {self.label} has {cpus:g} processors, {gpus:g} GPUs and {memory_bytes} bytes for {name}; add one that has"
+            )
+        options: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus, "max_restarts": -1, "max_task_retries": 0}
+        if memory_bytes:
+            options["memory"] = memory_bytes
+        taken = [other.node for other in apart_from]
+        apart = [node for node in fit if node.label not in taken]
+        if taken and apart:
+            load = [actor.node for actor in self._actors]
+            chosen = min(apart, key=lambda node: load.count(node.label))
+            options["scheduling_strategy"] = self._on(chosen.id, soft=True)
+        actor = RayActor(self._ray, Package.of(setup, None, context), name, options)
+        self._actors.append(actor)
+        return actor
+
+    def task(self, cpus: float, gpus: float, avoid: frozenset[str], turn: int) -> Any:
+        """Return Ray's function that does a shard, on another node than `avoid`."""
+        others = [node for node in self.nodes() if node.label not in avoid and node.tries(cpus, gpus) > 0] if avoid else []
+        return self._task("attempt", cpus, gpus, others[turn % len(others)].id if others else "")
+
+    def _task(self, function: str, cpus: float, gpus: float, node_id: str = "") -> Any:
+        from crossgeo.engine.cluster import ray_task
+
+        # Ray's own retries would not say which shard a worker died of, nor whether its node went, so `dispatch` does them. A process is
+        # used again (`max_calls`, which is 1 by itself with GPUs): it keeps its models.
+        options: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": 0, "retry_exceptions": False, "max_calls": 0}
+        if node_id:
+            options["scheduling_strategy"] = self._on(node_id, soft=False)
+        return self._ray.remote(**options)(getattr(ray_task, function))
+
+    def _on(self, node_id: str, soft: bool) -> Any:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        return NodeAffinitySchedulingStrategy(node_id, soft=soft, _spill_on_unavailable=soft)
+
+
+def _node(found: Mapping[str, Any]) -> Node:
+    from crossgeo.engine.cluster.ray_task import label_of
+
+    has = found["Resources"]
+    return Node(
+        found["NodeID"],
+        label_of(found["NodeManagerAddress"], found["NodeID"]),
+        has.get("CPU", 0.0),
+        has.get("GPU", 0.0),
+        has.get("memory", 0.0),
+        found.get("Labels", {}).get(LABEL) == LABEL_VALUE,
+    )
+
+
+class _RayPool:
+    """The tasks of one job."""
+
+    def __init__(self, cluster: RayCluster, ray: Any, job: Job[Any, Any, Any, Any], package: Package) -> None:
+        self._cluster, self._ray, self._job = cluster, ray, job
+        self._package = ray.put(package)
+        self._refs: dict[Any, int] = {}
+        self._plain = cluster.task(job.cpus, job.gpus, frozenset(), 0)
+        self._none_since: float | None = None
+
+    def room(self) -> int:
+        workers = self._cluster.workers(self._job)
+        if workers > 0:
+            self._none_since = None
+        elif self._none_since is None:
+            self._none_since = time.monotonic()
+        elif time.monotonic() - self._none_since > _PATIENCE_S:
+            raise ClusterError(
+                f"{self._cluster.label}: all nodes that could {self._job.name} are gone; start them again, and give the same command"
+            )
+        return max(0, workers - len(self._refs))
+
+    def start(self, number: int, shard: Shard[Any], avoid: frozenset[str]) -> None:
+        task = self._cluster.task(self._job.cpus, self._job.gpus, avoid, number) if avoid else self._plain
+        self._refs[task.remote(self._package, shard.payload)] = number
+
+    def ended(self, timeout_s: float) -> list[dispatch.End]:
+        ready, _ = self._ray.wait(list(self._refs), num_returns=1, timeout=timeout_s)
+        if ready and len(self._refs) > 1:
+            ready, _ = self._ray.wait(list(self._refs), num_returns=len(self._refs), timeout=0)
+        return [self._end(ref, self._refs.pop(ref)) for ref in ready]
+
+    def cancel(self, number: int) -> None:
+        for ref in [ref for ref, of in self._refs.items() if of == number]:
+            del self._refs[ref]
+            with suppress(self._ray.exceptions.RayError, ConnectionError):
+                self._ray.cancel(ref, force=True)
+
+    def others(self, nodes: frozenset[str]) -> bool:
+        return any(node.label not in nodes and node.tries(self._job.cpus, self._job.gpus) > 0 for node in self._cluster.nodes())
+
+    def _end(self, ref: Any, number: int) -> dispatch.End:
+        errors = self._ray.exceptions
+        try:
+            node, report = self._ray.get(ref)
+        except errors.RayTaskError as error:  # what `perform` does not answer for itself
+            raise _unfit(error) from error
+        except (errors.WorkerCrashedError, errors.OutOfMemoryError) as error:
+            why = "it lacked memory" if isinstance(error, errors.OutOfMemoryError) else "it crashed or was killed"
+            return dispatch.End(number, "a node of the cluster", why=why)
+        except (
+            errors.NodeDiedError,
+            errors.LocalRayletDiedError,
+            errors.ObjectLostError,
+            errors.TaskUnschedulableError,
+            errors.TaskCancelledError,
+        ):
+            return dispatch.End(number, "a node of the cluster", with_node=True)
+        except (errors.RayError, ConnectionError) as error:
+            raise ClusterError(f"{self._cluster.label}: lost: {' '.join(str(error).split())}; give the same command again") from error
+        return dispatch.End(number, node, report)
+
+
+def _unfit(error: Any) -> ClusterError | MismatchError:
+    text = str(error)
+    node = getattr(error, "ip", None) or "a node of the cluster"
+    if "ModuleNotFoundError" in text or "ImportError" in text or "failed to import" in text or "AttributeError" in text:
+        last = text.strip().splitlines()[-1]
+        return MismatchError(
+            f"{node} cannot import what this machine runs ({last}); install the same crossgeo there, and start Ray there again"
+        )
+    return ClusterError(f"{node}: a worker cannot take its work or give its result back: {text.strip().splitlines()[-1]}")
+
+
+class RayActor:
+    """An actor of Ray, which starts it again when it dies."""
+
+    def __init__(self, ray: Any, package: Package, name: str, options: Mapping[str, Any]) -> None:
+        from crossgeo.engine.cluster.ray_task import RayHost
+
+        self._ray, self._name = ray, name
+        self._handle = ray.remote(**options)(RayHost).remote(package)
+        self._node = ""
+        self._first = self._handle.where.remote()
+        self._closed = False
+
+    @property
+    def node(self) -> str:
+        """Return the node where it answered last; waits until it is started for the first time."""
+        if not self._node:
+            with suppress(self._ray.exceptions.RayError):
+                self._node = self._ray.get(self._first, timeout=_PLACED_S)
+        return self._node
+
+    def call(self, do: Callable[..., T], *args: Any) -> Future[T]:
+        """Ask, as `Actor.call` says."""
+        future: Future[T] = Future()
+        future.set_running_or_notify_cancel()
+        if self._closed:
+            future.set_exception(WorkerDiedError(f"{self._name} was closed before it answered"))
+            return future
+        ref = self._handle.call.remote(pickle.dumps((do, args), protocol=5))
+        ref.future().add_done_callback(lambda done: self._answered(done, future))
+        return future
+
+    def close(self) -> None:
+        """End it."""
+        if not self._closed:
+            self._closed = True
+            with suppress(self._ray.exceptions.RayError, ConnectionError):
+                self._ray.kill(self._handle, no_restart=True)
+
+    def _answered(self, done: Future[Any], future: Future[Any]) -> None:
+        errors = self._ray.exceptions
+        try:
+            self._node, report = done.result()
+        except errors.RayActorError:
+            how = "was closed" if self._closed else "died"
+            future.set_exception(WorkerDiedError(f"{self._node or 'a node of the cluster'}: {self._name} {how} before it answered"))
+        except errors.RayTaskError as error:
+            future.set_exception(_unfit(error))
+        except Exception as error:
+            future.set_exception(ClusterError(f"{self._name}: the cluster is lost: {' '.join(str(error).split())}"))
+        else:
+            settle(future, report, self._node, self._name)

@@ -1,0 +1,248 @@
+"""Ray clusters for tests, on one machine, in namespaces of their own: nodes that can be killed, stopped, cut off and healed.
+
+`three_nodes(folder)` has its nodes behind one loopback address; `apart(folder)` has each in a network namespace of its own, on a bridge.
+Ray sees no network but these. What uses a cluster runs in its namespaces, too: `cluster.run([...])`, `cluster.start([...])`.
+
+Everything is a child of one process that is the first of a PID namespace: when that ends, or this program does, all of it ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import crossgeo
+from crossgeo.engine.cluster.ray_start import NodeOptions, environment, make_token, start
+
+HEAD = 0
+PORT, CLIENT_PORT = 6379, 10001
+_MARK = "CROSSGEO_TEST_NODE"  # in the environment of all that belongs to a node
+STORE_BYTES = 80_000_000
+ROOT = Path(crossgeo.__file__).parent
+_KEEPER = r"""
+import os, signal, sys, threading
+def reap(*_):
+    while True:
+        try:
+            if os.waitpid(-1, os.WNOHANG)[0] == 0: return
+        except ChildProcessError: return
+signal.signal(signal.SIGCHLD, reap)
+print("there", flush=True)
+sys.stdin.read()  # until the test is done, or dead
+"""
+
+
+@dataclass
+class TestCluster:
+    """A cluster that runs; `addresses` of its nodes, the head's first."""
+
+    __test__ = False
+    folder: Path
+    addresses: tuple[str, ...]
+    keeper: int  # the first process of the namespaces
+    spaces: tuple[str, ...] = ()  # network namespaces of the nodes, where they are apart
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def address(self) -> str:
+        """Return what --cluster says."""
+        return f"{self.addresses[HEAD]}:{PORT}"
+
+    @property
+    def client_address(self) -> str:
+        """Return what --cluster says to go through Ray Client."""
+        return f"ray://{self.addresses[HEAD]}:{CLIENT_PORT}"
+
+    @property
+    def token(self) -> Path:
+        """Return the token file."""
+        return self.folder / "token"
+
+    def start(self, command: Sequence[str], node: int = HEAD, **changes: Any) -> subprocess.Popen[str]:
+        """Start a command where a node is."""
+        inside = ["nsenter", "-t", str(self.keeper), "--net", "--pid", "--mount", "--uts", "--wd=" + str(ROOT)]
+        if self.spaces:
+            inside += ["ip", "netns", "exec", self.spaces[node]]
+        told: dict[str, Any] = {"env": self._env(), "text": True, "stdin": subprocess.DEVNULL, **changes}
+        return subprocess.Popen([*inside, *command], **told)
+
+    def run(self, command: Sequence[str], node: int = HEAD, timeout_s: float = 120.0, **changes: Any) -> subprocess.CompletedProcess[str]:
+        """Run a command where a node is, to its end."""
+        process = self.start(command, node, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **changes)
+        try:
+            out, err = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            raise AssertionError(f"{command} took more than {timeout_s} s: {out}\n{err}") from None
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+    def python(self, script: str, node: int = HEAD, timeout_s: float = 120.0, **changes: Any) -> subprocess.CompletedProcess[str]:
+        """Run Python code where a node is."""
+        return self.run([sys.executable, "-c", script], node, timeout_s, **changes)
+
+    def start_node(self, node: int, cpus: int = 1) -> None:
+        """Start (again) what makes a machine a node."""
+        options = NodeOptions(
+            address=None if node == HEAD else self.address, host=self.addresses[node], port=PORT, client_port=CLIENT_PORT, cpus=cpus,
+            object_store_bytes=STORE_BYTES, temp_dir=self.folder / (f"r{node}" if self.spaces else "r"),
+        )  # fmt: skip
+        done = self.run(start(options), node, env={**self._env(), _MARK: str(node)})
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def start_nodes(self, nodes: int, cpus: int) -> None:
+        """Start a head, then the others, all at once where each has a folder of its own."""
+        self.start_node(HEAD, cpus)
+        with ThreadPoolExecutor(nodes if self.spaces else 1) as pool:
+            list(pool.map(lambda node: self.start_node(node, cpus), range(1, nodes)))
+
+    def processes(self, node: int) -> list[int]:
+        """Return the raylet of a node and all that it started, by the numbers that this program sees."""
+        children: dict[int, list[int]] = {}
+        for pid, parent in self._parents().items():
+            children.setdefault(parent, []).append(pid)
+        found, left = [], self._raylets(node)
+        while left:
+            pid = left.pop()
+            found.append(pid)
+            left += children.get(pid, [])
+        return found
+
+    def workers(self, node: int | None = None) -> list[int]:
+        """Return the processes that do tasks and actors, of a node or of all."""
+        nodes = range(len(self.addresses)) if node is None else [node]
+        return [pid for one in nodes for pid in self.processes(one) if _command(pid).startswith("ray::") and "IDLE" not in _command(pid)]
+
+    def signal(self, node: int, number: int) -> None:
+        """Send a signal to all processes of a node."""
+        for pid in self.processes(node):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def kill(self, node: int) -> None:
+        """End a node at once, as a machine that loses its power."""
+        self.signal(node, signal.SIGKILL)
+
+    def cut(self, node: int) -> None:
+        """Cut a node off: whatever is sent to it or by it is lost."""
+        self._wire(node, "down")
+
+    def heal(self, node: int) -> None:
+        """Connect a node again."""
+        self._wire(node, "up")
+
+    def _wire(self, node: int, state: str) -> None:
+        assert self.spaces, "only nodes that are apart can be cut off"
+        inside = ["nsenter", "-t", str(self.keeper), "--net", "--pid", "--mount"]
+        subprocess.run([*inside, "ip", "link", "set", f"wire{node}", state], check=True)
+
+    def _env(self) -> dict[str, str]:
+        path = os.pathsep.join([str(ROOT / ".namespace"), str(ROOT / "tests" / "helpers"), os.environ.get("PYTHONPATH", "")])
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        return {**kept, **environment(self.token), "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", **self.settings}
+
+    def _parents(self) -> dict[int, int]:
+        """Return the parents of all processes in the namespace."""
+        ours, parents = Path(f"/proc/{self.keeper}/ns/pid").readlink(), {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with suppress(OSError):
+                    if (entry / "ns" / "pid").readlink() == ours:
+                        parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+        return parents
+
+    def _raylets(self, node: int) -> list[int]:
+        mark = f"{_MARK}={node}".encode()
+        return [pid for pid in self._parents() if Path(_command(pid).split(" ")[0]).name == "raylet" and mark in _environment(pid)]
+
+
+def _command(pid: int) -> str:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    return ""
+
+
+def _environment(pid: int) -> list[bytes]:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return []
+
+
+@contextmanager
+def three_nodes(folder: Path, nodes: int = 3, cpus: int = 1, settings: Mapping[str, str] | None = None) -> Iterator[TestCluster]:
+    """Have a cluster of nodes behind one loopback; `folder` is short, since Ray puts sockets below it."""
+    with _keeper() as keeper:
+        cluster = TestCluster(folder, ("127.0.0.1",) * nodes, keeper, settings=settings or {})
+        _run(keeper, "ip", "link", "set", "lo", "up")
+        make_token(cluster.token)
+        cluster.start_nodes(nodes, cpus)
+        yield cluster
+
+
+@contextmanager
+def apart(folder: Path, nodes: int = 3, cpus: int = 1, settings: Mapping[str, str] | None = None) -> Iterator[TestCluster]:
+    """Have a cluster of nodes in network namespaces of their own, joined by a bridge."""
+    with _keeper() as keeper:
+        spaces = tuple(f"geo{os.getpid()}-{node}" for node in range(nodes))
+        cluster = TestCluster(folder, tuple(f"10.77.0.{node + 1}" for node in range(nodes)), keeper, spaces, settings or {})
+        _run(keeper, "mount", "-t", "tmpfs", "tmpfs", "/run")  # where `ip netns` keeps names: those of this namespace alone
+        _run(keeper, "ip", "link", "set", "lo", "up")
+        _run(keeper, "ip", "link", "add", "bridge", "type", "bridge")
+        _run(keeper, "ip", "link", "set", "bridge", "up")
+        for node, space in enumerate(spaces):
+            _run(keeper, "ip", "netns", "add", space)
+            _run(keeper, "ip", "link", "add", f"wire{node}", "type", "veth", "peer", "name", "eth0", "netns", space)
+            _run(keeper, "ip", "link", "set", f"wire{node}", "master", "bridge", "up")
+            _run(keeper, "ip", "-n", space, "addr", "add", f"{cluster.addresses[node]}/24", "dev", "eth0")
+            _run(keeper, "ip", "-n", space, "link", "set", "eth0", "up")
+            _run(keeper, "ip", "-n", space, "link", "set", "lo", "up")
+        make_token(cluster.token)
+        cluster.start_nodes(nodes, cpus)
+        yield cluster
+
+
+@contextmanager
+def _keeper() -> Iterator[int]:
+    """Have namespaces of processes, mounts and networks, kept by their first process; yield its number as it is seen here."""
+    command = ["unshare", "--net", "--pid", "--mount", "--uts", "--fork", "--kill-child", "--mount-proc", sys.executable, "-c", _KEEPER]
+    outer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert outer.stdin is not None
+    assert outer.stdout is not None
+    try:
+        assert outer.stdout.readline() == "there\n"
+        (inner,) = (int(pid) for pid in Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text().split())
+        yield inner
+    finally:
+        outer.stdin.close()  # the first process ends, and all others of its namespace with it
+        outer.wait(30)
+        outer.stdout.close()
+
+
+def _run(keeper: int, *command: str) -> None:
+    done = subprocess.run(
+        ["nsenter", "-t", str(keeper), "--net", "--pid", "--mount", *command], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+
+
+def wait_for(what: str, seen: Any, timeout_s: float = 60.0) -> None:
+    """Wait until `seen()` is true."""
+    until = time.monotonic() + timeout_s
+    while not seen():
+        assert time.monotonic() < until, f"{what}: not within {timeout_s} s"
+        time.sleep(0.1)
+
+
+def lines(text: str) -> list[Any]:
+    """Return the JSON objects of a program's output."""
+    return [json.loads(line) for line in text.splitlines() if line.startswith(("{", "["))]
