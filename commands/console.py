@@ -132,7 +132,10 @@ class Stages:
             self._progress.__exit__(kind, error, trace)
 
     def __call__(self, stage: str, done: int, total: int, detail: str = "") -> None:
-        """Show that `done` of `total` of a stage are finished, and a `detail`; a new name ends the stage before, and off a terminal is said at once."""
+        """Show that `done` of `total` of a stage are finished, and a `detail`.
+
+        A new name ends the stage before, and off a terminal is said at once.
+        """
         if self._progress is None or stage != self._stage:
             self.__exit__(None, None, None)
             what, unit = STAGES.get(stage, (stage, "items"))

@@ -22,7 +22,7 @@ from crossgeo.indexer.generations import KEEP, check_files, commit, tidy
 from crossgeo.indexer.imagery import open_sources
 from crossgeo.indexer.journal import Journal, begun_command
 from crossgeo.indexer.lock import locked
-from crossgeo.indexer.makers import forget_shards, maker_of
+from crossgeo.indexer.makers import check_storage, forget_shards, maker_of
 from crossgeo.indexer.manifest import (
     GridRecord,
     Manifest,
@@ -133,6 +133,7 @@ def build_index(
     try:
         areas = group(sources, options)
         wanted = _Wanted(identity, grid_of(options), source_records(sources, options))
+        check_storage(work)
         files.make_folder(out)
         with locked(out):
             done = _already_there(out, wanted, overwrite=options.overwrite)

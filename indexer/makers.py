@@ -27,7 +27,7 @@ def maker_of(
     batch: int,
     model: str,
 ) -> Maker:
-    """Return who makes the pieces of the build that `plan` describes; raise InputError where a storage that was named is not there."""
+    """Return who makes the pieces of the build that `plan` describes."""
     own = journal.folder / _SHARDS
     storage = work.storage if isinstance(work, Crew) and work.storage is not None else str(own.absolute())
     brief = Brief(storage, digest_of(plan), source_crs, grid, batch)
@@ -36,9 +36,13 @@ def maker_of(
         return FromShards(here, journal, prints, brief, open_store(storage), work, model) if own.is_dir() else here
     if work.storage is None:
         files.make_folder(own)
-    store = open_store(storage)
-    store.check()
-    return Spread(journal, prints, brief, store, work.runner, work.mixed)
+    return Spread(journal, prints, brief, open_store(storage), work.runner, work.mixed)
+
+
+def check_storage(work: Describe | Crew) -> None:
+    """Raise InputError where a storage that was named is not there, UsageError where the name is none."""
+    if isinstance(work, Crew) and work.storage is not None:
+        open_store(work.storage).check()
 
 
 def forget_shards(work: Describe | Crew, plan: dict[str, Any]) -> None:

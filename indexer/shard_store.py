@@ -7,6 +7,7 @@ writes the same name at the same time: names say all that decides the content, s
 from __future__ import annotations
 
 import importlib
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +24,12 @@ _MORE = "pip install 'crossgeo[cluster]'"
 class ShardStore(Protocol):
     """Payloads by name; a name may have one folder before a slash."""
 
-    where: str  # as a user names it; `open_store` of it opens the same one on any node
+    where: str  # `open_store` of it opens the same one on any node
+
+    @property
+    def shown(self) -> str:
+        """Return it as it may be shown: without keys."""
+        ...
 
     def check(self) -> None:
         """Raise InputError unless it is there for this process."""
@@ -58,7 +64,7 @@ class FolderStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()
-        self.where = str(self._root)
+        self.where = self.shown = str(self._root)
 
     def check(self) -> None:
         """Raise InputError unless the folder is there."""
@@ -105,6 +111,7 @@ class RemoteStore:
 
     def __init__(self, url: str) -> None:
         self.where = url
+        self.shown = re.sub(r"//[^/@]*@", "//", url)  # without keys that stand in it
         self._system, root = _file_system(url)
         self._root = root.rstrip("/")
 
@@ -113,10 +120,10 @@ class RemoteStore:
         from pyarrow.fs import FileType
 
         bucket = self._root.split("/", maxsplit=1)[0]
-        with self._named(self.where):
+        with self._named(""):
             there = self._system.get_file_info(bucket)
         if there.type == FileType.NotFound:
-            raise InputError(f"{self.where}: there is no {bucket}; make it first, or correct the address")
+            raise InputError(f"{self.shown}: there is no {bucket}; make it first, or correct the address")
 
     def put(self, name: str, payload: bytes) -> None:
         """Upload an object, which appears once it is whole."""
@@ -162,9 +169,9 @@ class RemoteStore:
         try:
             yield
         except PermissionError as error:
-            raise InputError(f"{self.where}: {name}: {_line(error)}; give the keys that may read and write there") from error
+            raise InputError(f"{self.shown}: {_line(error)}; give the keys that may read and write there") from error
         except OSError as error:
-            raise _failure(f"{self.where}: {name}", error) from error
+            raise _failure(self.shown + (name and f": {name}"), error) from error
 
 
 def _failure(what: str, error: OSError) -> GeoError:

@@ -134,7 +134,7 @@ class Spread:
         """Raise InputError for a shard that was made again and again, and is not there."""
         if times > _MISSED:
             raise InputError(
-                f"a worker has left {shard.name} in {self._store.where} {times} times, but it is not to be found there from here; nodes "
+                f"a worker has left {shard.name} in {self._store.shown} {times} times, but it is not to be found there from here; nodes "
                 "must share it: give --storage with a folder that all of them see, or an address like s3://bucket/prefix"
             )
 

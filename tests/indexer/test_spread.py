@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from affine import Affine
+from s3 import KEYS, s3_server, url_of
 
 from crossgeo import disk
 from crossgeo.errors import InputError, LimitError, MismatchError, UsageError
@@ -360,6 +361,8 @@ def test_a_storage_that_nodes_do_not_share_is_said(build: Any, tmp_path: Path, d
         build(Crew(InlineRunner(describe), str(tmp_path / "none")), "b.geo")
     with pytest.raises(UsageError, match="give a folder, or an address"):
         build(Crew(InlineRunner(describe), "nothing://here"), "c.geo")
+    assert not (tmp_path / "b.geo").exists()
+    assert not (tmp_path / "c.geo").exists()
 
 
 def test_a_full_storage_is_a_limit_and_the_build_goes_on(
@@ -416,3 +419,43 @@ def test_stores_keep_what_is_whole(tmp_path: Path) -> None:
     store.remove_all("a")
     assert list(tmp_path.iterdir()) == []
     assert open_store(f"file://{tmp_path}").where == str(tmp_path)
+
+
+def test_storage_that_speaks_s3_serves_as_a_folder_does(
+    build: Any, tmp_path: Path, describe: Any, wanted: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    with s3_server() as address:
+        url = url_of(address)
+        store = open_store(url)
+        spoiled: list[str] = []
+
+        def happens(when: str, shard: Shard, _: Workshop) -> None:
+            if when == "after" and shard.name not in spoiled and len(spoiled) < 6:
+                spoiled.append(shard.name)
+                s3 = store._system
+                with s3.open_output_stream(store._path(shard.name)) as stream:
+                    stream.write(b"torn")
+
+        with pytest.raises(KeyboardInterrupt):
+            build(Crew(InlineRunner(describe, _stop_after(DescribeShard, 3)), url))
+        runner = InlineRunner(describe, happens)
+        made = build(Crew(runner, url))
+        assert (made.hash, made.segments) == (wanted.hash, wanted.segments)
+        assert "blocks" not in {name.split("-")[2] for name in runner.done}  # they were there
+        assert not any(store.has(name) for name in runner.done)
+        store.put("b/c", b"")
+        assert (store.get("b/c"), store.get("b/d")) == (b"", None)
+        with pytest.raises(InputError, match=r"^s3://none/a/b.*there is no none") as caught:
+            build(Crew(runner, url.replace("//shards", "//who:secret@none")), "b.geo")
+        assert "secret" not in str(caught.value)
+
+
+def test_storage_that_fsspec_knows_serves_too() -> None:
+    store = open_store("memory://shards/of")
+    store.put("a/b", b"payload")
+    assert (store.get("a/b"), store.get("a/c"), store.has("a/b")) == (b"payload", None, True)
+    store.remove_all("a")
+    store.remove_all("a")
+    assert not store.has("a/b")

@@ -1,0 +1,143 @@
+"""Builds that a cluster does: the same index as this process makes, with workers that die, differ or have no room."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import made_build
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from inline_cluster import Died, InlineCluster
+from rasterio.crs import CRS
+
+from crossgeo.engine import cluster_build
+from crossgeo.engine.build import Helpers
+from crossgeo.engine.build import build_index as build_with_model
+from crossgeo.engine.cluster import open_cluster
+from crossgeo.engine.cluster_build import ClusterRunner, Tools
+from crossgeo.engine.runtime.choose import RuntimeOptions
+from crossgeo.errors import ClusterError, LimitError, MismatchError
+from crossgeo.indexer import described, pieces, shards
+from crossgeo.indexer.build import BuildOptions, build_index
+from crossgeo.indexer.manifest import ModelIdentity
+from crossgeo.indexer.spread import Crew
+from crossgeo.indexer.workshop import Workshop
+
+IDENTITY = ModelIdentity("made", "0" * 64, "0")
+OPTIONS = BuildOptions(gsd_m=0.5, tile_px=16, batch=4)
+TORCH = RuntimeOptions("torch")
+
+
+@pytest.fixture(scope="module")
+def ortho(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a GeoTIFF of 100 x 90 m."""
+    path = tmp_path_factory.mktemp("imagery") / "ortho.tif"
+    coarse = np.random.default_rng(0).integers(30, 221, (20, 21, 3)).astype(np.uint8)
+    pixels = np.asarray(cv2.resize(coarse, (200, 180), interpolation=cv2.INTER_LINEAR))
+    profile = {"driver": "GTiff", "height": 180, "width": 200, "count": 3, "dtype": "uint8"}
+    place = Affine(0.5, 0.0, 353400.0, 0.0, -0.5, 3058000.0)
+    with rasterio.open(path, "w", crs=CRS.from_epsg(32645), transform=place, **profile) as file:
+        file.write(pixels.transpose(2, 0, 1))
+    return path
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Describe without a model, and cut small imagery into many shards."""
+    monkeypatch.setattr(cluster_build, "open_describing_shop", made_build.open_shop)
+    monkeypatch.setattr(pieces, "BLOCKS_PER_PIECE", 1)
+    monkeypatch.setattr(described, "BATCHES_PER_PIECE", 1)
+    monkeypatch.setattr(shards, "_LEAST_SHARDS", 8)
+
+
+@pytest.fixture(scope="module")
+def wanted(tmp_path_factory: pytest.TempPathFactory, ortho: Path) -> str:
+    """Return the hash of the index as this process builds it."""
+    describe = partial(made_build.describe, {"notes": ""})
+    return build_index([ortho], tmp_path_factory.mktemp("wanted") / "a.geo", describe, IDENTITY, OPTIONS).hash
+
+
+def crew(cluster: Any, ortho: Path, notes: Path, kill_at: tuple[int, ...] = ()) -> Crew:
+    return Crew(ClusterRunner(cluster, Tools(made_build.rules(notes, kill_at), IDENTITY, TORCH, (str(ortho),), None)))
+
+
+@pytest.mark.usefixtures("made")
+def test_processes_that_die_over_and_over_build_the_same_index(tmp_path: Path, ortho: Path, wanted: str) -> None:
+    said: list[str] = []
+    with open_cluster("local", 2) as cluster:
+        work = crew(cluster, ortho, tmp_path / "notes", kill_at=(1, 4, 7, 12))
+        assert build_index([ortho], tmp_path / "a.geo", work, IDENTITY, OPTIONS, lambda at: said.append(at.who)).hash == wanted
+    assert set(said) == {"2 processes here"}
+    assert (tmp_path / "notes").stat().st_size > 12
+
+
+@pytest.mark.usefixtures("made")
+def test_a_shard_that_ends_every_worker_is_named_and_the_build_goes_on_later(
+    tmp_path: Path, ortho: Path, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    describes = Workshop.describe
+
+    def dies(shop: Workshop, shard: Any) -> Any:
+        if "-000000008-" in shard.name:
+            raise Died
+        return describes(shop, shard)
+
+    monkeypatch.setattr(Workshop, "describe", dies)
+    with InlineCluster(["node-a", "node-b"]) as cluster:
+        work = crew(cluster, ortho, tmp_path / "notes")
+        with pytest.raises(
+            ClusterError, match=r"node-[ab]: 6 workers ended while they did .*-tiles-000000008-.* run the same command again"
+        ):
+            build_index([ortho], tmp_path / "a.geo", work, IDENTITY, OPTIONS)
+        monkeypatch.setattr(Workshop, "describe", describes)
+        assert build_index([ortho], tmp_path / "a.geo", work, IDENTITY, OPTIONS).hash == wanted
+
+
+@pytest.mark.usefixtures("made")
+def test_a_node_without_room_is_passed_over_and_named_when_all_are_full(
+    tmp_path: Path, ortho: Path, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cuts, full = Workshop.cut, {"node-a"}
+    with InlineCluster(["node-a", "node-b"]) as cluster:
+
+        def without_room(shop: Workshop, shard: Any) -> Any:
+            if cluster.node in full:
+                raise LimitError("/scratch/x: No space left on device; free some room, then run the same command again")
+            return cuts(shop, shard)
+
+        monkeypatch.setattr(Workshop, "cut", without_room)
+        assert build_index([ortho], tmp_path / "a.geo", crew(cluster, ortho, tmp_path / "n"), IDENTITY, OPTIONS).hash == wanted
+        full.add("node-b")
+        with pytest.raises(LimitError, match=r"^node-[ab]: /scratch/x: No space left"):
+            build_index([ortho], tmp_path / "b.geo", crew(cluster, ortho, tmp_path / "n"), IDENTITY, OPTIONS)
+
+
+@pytest.mark.usefixtures("made")
+def test_several_nodes_are_shown_with_their_rates(tmp_path: Path, ortho: Path) -> None:
+    said: list[str] = []
+    with InlineCluster(["node-a", "node-b"]) as cluster:
+        build_index([ortho], tmp_path / "a.geo", crew(cluster, ortho, tmp_path / "n"), IDENTITY, OPTIONS, lambda at: said.append(at.who))
+    assert "2 nodes in this process" in said[0]
+    assert "node-a" in said[-1]
+    assert "node-b" in said[-1]
+
+
+def test_a_worker_with_other_weights_is_named(tmp_path: Path, ortho: Path) -> None:
+    with InlineCluster(["node-a"]) as cluster:
+        other = ModelIdentity("egotr-s-drone", "ab" * 32, "cd" * 8)
+        work = Crew(ClusterRunner(cluster, Tools("egotr-s-drone", other, TORCH, (str(ortho),), None)))
+        with pytest.raises(MismatchError, match=r"^node-a: egotr-s-drone is another model here .*weights abababababab"):
+            build_index([ortho], tmp_path / "a.geo", work, other, OPTIONS)
+
+
+def test_the_shipped_model_in_two_processes_makes_the_index_of_one(tmp_path: Path, ortho: Path) -> None:
+    options = BuildOptions(gsd_m=0.5, stride_m=30.0, batch=4)
+    here = build_with_model(ortho, tmp_path / "here.geo", options=options, runtime=TORCH)
+    with open_cluster("local", 2) as cluster:
+        there = build_with_model(ortho, tmp_path / "there.geo", options=options, runtime=TORCH, helpers=Helpers(cluster))
+    assert (there.hash, there.segments) == (here.hash, here.segments)
