@@ -116,7 +116,8 @@ def batch(
             with stopping() as stop:
                 done = run_batch(
                     search, items, to.files, options, overwrite, show, to.each, after=after, keep_journal=keep_journal, workers=workers,
-                    stop=stop, finish=None if drives is None else lambda records: smoothed(records, drives), spread=spread,
+                    stop=stop, spread=spread,
+                    finish=None if drives is None else lambda records, again: smoothed(records, drives, again),
                 )  # fmt: skip
         except Stopped:
             raise KeyboardInterrupt(to.interrupted(last[0].done if last else 0)) from None

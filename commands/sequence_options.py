@@ -13,6 +13,7 @@ from crossgeo.commands import console, outputs
 from crossgeo.errors import UsageError
 
 if TYPE_CHECKING:
+    from crossgeo.engine.batch import Again
     from crossgeo.engine.sequences import SequenceOptions
 
 PANEL = "Photos of one drive"
@@ -36,15 +37,19 @@ class Driven:
     ] = 50.0
     objects: Annotated[
         Path | None,
-        typer.Option(help="File (.geojson) of the objects that the answers show, each once, with all photos of it.", rich_help_panel=PANEL),
+        typer.Option(
+            help="File of the objects that the answers show, each once, with all photos of it; in a format of --output.",
+            rich_help_panel=PANEL,
+        ),
     ] = None
 
     def options(self, stdout: bool, overwrite: bool) -> SequenceOptions | None:
         """Return what drives may do, None where each photo stays by itself; raise UsageError for what does not fit together."""
         if self.objects is not None:
-            if self.objects.suffix.lower() not in (".geojson", ".json"):
-                raise UsageError(f"--objects {self.objects}: give a name that ends in .geojson")
+            from crossgeo.engine.output import check_output
+
             outputs.check_file(self.objects, "--objects")
+            check_output(self.objects)
             if self.objects.exists() and not overwrite:
                 raise UsageError(f"--objects {self.objects} exists already; choose another name, or replace it with --overwrite")
         if not self.sequence:
@@ -59,7 +64,8 @@ class Driven:
         """Write the objects of finished answers, where they were asked for."""
         if self.objects is None:
             return
-        from crossgeo.engine.sequences import merge_objects, write_objects
+        from crossgeo.engine.output import write_objects
+        from crossgeo.engine.sequences import merge_objects
 
         found = merge_objects(list(records))
         write_objects(self.objects, found)
@@ -67,11 +73,12 @@ class Driven:
         console.say(f"{self.objects}: {len(found)} objects, {several} of them from several photos")
 
 
-def smoothed(records: list[Record], options: SequenceOptions) -> list[Record]:
-    """Return the records of a batch as their drives have them, and say how many changed."""
-    from crossgeo.engine.sequences import smooth
+def smoothed(records: list[Record], options: SequenceOptions, again: Again) -> list[Record]:
+    """Return the records of a batch as their drives have them, asking `again` for objects at other places, and say how many changed."""
+    from crossgeo.engine.sequences import smooth, to_ask_again, with_objects
 
     out = smooth(records, options)
+    out = with_objects(out, again(to_ask_again(records, out)))
     told = [record["sequence"] for record in out if "sequence" in record]
     drives = len({row["group"] for row in told})
     changed, placed = sum(row["changed"] for row in told), sum(row["rank"] is not None for row in told)

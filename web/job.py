@@ -2,8 +2,9 @@
 
 job.json        what was asked, and the state it was left in
 photos/000000   an upload, as it came; the photos go once the job is finished
-answers.jsonl   {"number": n, "record": ...} for photo n; a last line that was cut short is dropped
-results.csv     and the like: results in a format that somebody asked for
+answers.jsonl   {"number": n, "record": ...} for photo n; a last line that was cut short is dropped. Where photos of drives were looked at
+                together, a second line has what became of n then (its record has `sequence`), and counts instead of the first
+results.csv     and objects.csv and the like: what somebody asked for, in that format
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any, Literal
 from crossgeo import disk
 from crossgeo.engine.batch import BatchItem, BatchOptions, BatchProgress
 from crossgeo.engine.batch.progress import Tally, status_of
+from crossgeo.engine.sequences import SequenceOptions
 from crossgeo.errors import StoreError
 
 State = Literal["queued", "running", "done", "cancelled", "failed"]
@@ -34,6 +36,7 @@ class Asked:
     created: str  # UTC, ISO 8601
     options: BatchOptions
     items: tuple[BatchItem, ...]
+    sequence: SequenceOptions | None = None  # photos of drives are looked at together once all are answered
 
 
 @dataclass
@@ -46,7 +49,8 @@ class Job:
     finished: str | None = None
     why: str | None = None  # it failed
     tally: Tally = field(default_factory=Tally)
-    answered: set[int] = field(default_factory=set)
+    statuses: dict[int, str] = field(default_factory=dict)  # of the photos that are answered
+    sequenced: set[int] = field(default_factory=set)  # photos whose second line is there
 
     @classmethod
     def new(cls, folder: Path, asked: Asked) -> Job:
@@ -65,14 +69,15 @@ class Job:
                 raise ValueError("of another version")
             photos = folder / "photos"
             items = tuple(_item(photos / f"{number:06}", item) for number, item in enumerate(data["items"]))
-            asked = Asked(data["id"], data["index"], data["created"], _options(data["options"]), items)
+            drives = data.get("sequence")
+            sequence = None if drives is None else SequenceOptions(**drives)
+            asked = Asked(data["id"], data["index"], data["created"], _options(data["options"]), items, sequence)
             job = cls(folder, asked, data["state"], data["finished"], data["why"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{path}: is no job of this program ({error}); delete its folder") from error
         job._drop_torn_line()
         for number, record in job.records():
-            job.answered.add(number)
-            job.tally.add(status_of(record), resumed=True)
+            job._count(number, record, resumed=True)
         return job
 
     def save(self) -> None:
@@ -81,19 +86,19 @@ class Job:
         data = {
             "version": VERSION, "id": self.asked.id, "index": self.asked.index, "created": self.asked.created, "state": self.state,
             "finished": self.finished, "why": self.why, "options": asdict(self.asked.options), "items": items,
+            "sequence": None if self.asked.sequence is None else asdict(self.asked.sequence),
         }  # fmt: skip
         disk.write(self.folder / "job.json", json.dumps(data).encode())
 
     def add(self, number: int, record: Record) -> None:
-        """Keep the answer of a photo; it survives the process from here on."""
+        """Keep the answer of a photo, or what became of it with its drive; it survives the process from here on."""
         line = json.dumps({"number": number, "record": record}, ensure_ascii=False, allow_nan=False).encode() + b"\n"
         with disk.guarded(self.answers), self.answers.open("ab") as file:
             file.write(line)
-        self.answered.add(number)
-        self.tally.add(status_of(record))
+        self._count(number, record)
 
     def records(self, after: int = 0) -> Iterator[tuple[int, Record]]:
-        """Yield photos' numbers and records in the order in which they were answered, without the first `after`."""
+        """Yield photos' numbers and records in the order in which they came, without the first `after`."""
         if not self.answers.exists():
             return
         with self.answers.open("rb") as file:
@@ -103,7 +108,7 @@ class Job:
                     yield entry["number"], entry["record"]
 
     def in_order(self) -> Iterator[Record]:
-        """Yield the records in the photos' order."""
+        """Yield the records in the photos' order, each as it came last."""
         if not self.answers.exists():
             return
         places: dict[int, int] = {}
@@ -113,6 +118,18 @@ class Job:
             for number in sorted(places):
                 file.seek(places[number])
                 yield json.loads(file.readline())["record"]
+
+    def by_themselves(self) -> list[Record]:
+        """Return the records of a job whose photos are all answered, in their order, each as it is without its drive."""
+        first: dict[int, Record] = {}
+        for number, record in self.records():
+            first.setdefault(number, record)
+        return [first[number] for number in range(len(self.asked.items))]
+
+    @property
+    def told(self) -> int:
+        """How many records came so far, those that came a second time with their drive counted again."""
+        return len(self.statuses) + len(self.sequenced)
 
     @property
     def answers(self) -> Path:
@@ -131,6 +148,15 @@ class Job:
             "id": self.asked.id, "state": self.state, "index": self.asked.index, "created": self.asked.created, "finished": self.finished,
             "why": self.why, **progress,
         }  # fmt: skip
+
+    def _count(self, number: int, record: Record, resumed: bool = False) -> None:
+        before, status = self.statuses.get(number), status_of(record)
+        if before is None:
+            self.tally.add(status, resumed)
+        else:
+            self.tally.change(before, status)
+            self.sequenced.add(number)
+        self.statuses[number] = status
 
     def _drop_torn_line(self) -> None:
         if not self.answers.exists():

@@ -16,7 +16,8 @@ from starlette.datastructures import UploadFile
 
 from crossgeo import disk
 from crossgeo.engine.batch import BatchItem
-from crossgeo.engine.output import write_records
+from crossgeo.engine.output import write_objects, write_records
+from crossgeo.engine.sequences import merge_objects
 from crossgeo.errors import LimitError, StoreError
 from crossgeo.web.asking import Asker
 from crossgeo.web.forms import received
@@ -24,7 +25,7 @@ from crossgeo.web.job import FINISHED, Asked, Job
 from crossgeo.web.jobs import Jobs, now
 from crossgeo.web.locate import PHOTO, name_of
 from crossgeo.web.problems import Problem, ends, faults
-from crossgeo.web.questions import MAX_POINTS, form_schema, question_of
+from crossgeo.web.questions import MAX_POINTS, JobQuestion, form_schema, question_of
 from crossgeo.web.schemas import answers, ref
 
 Format = Literal["jsonl", "geojson", "csv", "parquet", "gpkg", "kml", "gpx"]
@@ -34,6 +35,7 @@ MEDIA_TYPES: dict[Format, str] = {
     "kml": "application/vnd.google-earth.kml+xml", "gpx": "application/gpx+xml",
 }  # fmt: skip
 JobId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="The job, as POST /v1/jobs named it")]
+FileFormat = Annotated[Format, Query(alias="format", description="The format of the file")]
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -73,7 +75,9 @@ def job_routes(asker: Asker, jobs: Jobs) -> APIRouter:
             **answers(202, "The job, which waits for its turn", ref("Job")),
             **ends("media-type", "validation", "usage", "limit", "too-large", "not-found", "storage"),
         },
-        openapi_extra=form_schema({"photo": {"type": "array", "items": PHOTO, "minItems": 1}, "items": _ITEMS_FIELD}, ("photo",)),
+        openapi_extra=form_schema(
+            JobQuestion, {"photo": {"type": "array", "items": PHOTO, "minItems": 1}, "items": _ITEMS_FIELD}, ("photo",)
+        ),
     )
     async def start(request: Request) -> Response:
         jobs.check_room(limits.jobs_waiting)
@@ -81,7 +85,7 @@ def job_routes(asker: Asker, jobs: Jobs) -> APIRouter:
             told = form.get("items")
             if told is not None and not isinstance(told, str):
                 raise Problem("validation", "items: is a file; send it as a field")
-            question, files = question_of(form, ("photo",), ("items",))
+            question, files = question_of(form, JobQuestion, ("photo",), ("items",))
             if question.point:
                 raise Problem("validation", "point: is of one photo; give points in items, for each photo its own")
             served, options = asker.indexes.named(question.index), question.options()
@@ -92,7 +96,7 @@ def job_routes(asker: Asker, jobs: Jobs) -> APIRouter:
             try:
                 items = _items(uploads, told, folder)
                 await asyncio.to_thread(_keep, uploads, items)
-                job = jobs.add(folder, Asked(uuid.uuid4().hex, served.name, now(), options, items))
+                job = jobs.add(folder, Asked(uuid.uuid4().hex, served.name, now(), options, items, question.drives()))
             except (LimitError, StoreError, OSError) as error:
                 raise Problem("storage", str(error), retry_after_s=600) from error
             finally:
@@ -140,27 +144,23 @@ def job_routes(asker: Asker, jobs: Jobs) -> APIRouter:
         stream = jobs.events(jobs.named(job_id), int(last_event_id or 0))
         return StreamingResponse(stream, media_type="text/event-stream", headers={**_NO_STORE, "X-Accel-Buffering": "no"})
 
+    file = {
+        200: {"description": "The file", "content": {kind.partition(";")[0]: {} for kind in MEDIA_TYPES.values()}},
+        **ends("not-found", "validation", "usage", "input", "conflict", "storage"),
+    }
+
+    @routes.get("/{job_id}/results", summary="A finished job's answers, as a file", responses=file, response_class=FileResponse)
+    async def results(job_id: JobId, form: FileFormat = "geojson") -> Response:
+        return await _file(jobs.named(job_id), "results", form)
+
     @routes.get(
-        "/{job_id}/results",
-        summary="A finished job's answers, as a file",
-        responses={
-            200: {"description": "The file", "content": {kind.partition(";")[0]: {} for kind in MEDIA_TYPES.values()}},
-            **ends("not-found", "validation", "usage", "input", "conflict", "storage"),
-        },
+        "/{job_id}/objects",
+        summary="The objects that a finished job's answers show, each once, as a file",
+        responses=file,
         response_class=FileResponse,
     )
-    async def results(
-        job_id: JobId, form: Annotated[Format, Query(alias="format", description="The format of the file")] = "geojson"
-    ) -> Response:
-        job = jobs.named(job_id)
-        if job.state not in FINISHED:
-            raise Problem("conflict", f"the job is {job.state}; its events tell when it is finished")
-        try:
-            path = await asyncio.to_thread(_results, job, form)
-        except (LimitError, OSError) as error:
-            raise Problem("storage", str(error), retry_after_s=600) from error
-        name = f"job-{job_id[:8]}.{form}"
-        return FileResponse(path, media_type=MEDIA_TYPES[form], filename=name, headers=_NO_STORE)
+    async def objects(job_id: JobId, form: FileFormat = "geojson") -> Response:
+        return await _file(jobs.named(job_id), "objects", form)
 
     return routes
 
@@ -211,9 +211,23 @@ def _keep(uploads: list[UploadFile], items: tuple[BatchItem, ...]) -> None:
             shutil.copyfileobj(upload.file, file, 1 << 20)
 
 
-def _results(job: Job, form: Format) -> FilePath:
-    """Write a finished job's results, once."""
-    path = job.folder / f"results.{form}"
-    if not path.exists():
-        write_records(path, job.in_order())
-    return path
+async def _file(job: Job, what: Literal["results", "objects"], form: Format) -> FileResponse:
+    """Send a file of a finished job, which is written when it is asked for first."""
+    if job.state not in FINISHED:
+        raise Problem("conflict", f"the job is {job.state}; its events tell when it is finished")
+    path = job.folder / f"{what}.{form}"
+
+    def write() -> None:
+        if path.exists():
+            return
+        if what == "results":
+            write_records(path, job.in_order())
+        else:
+            write_objects(path, merge_objects(list(job.in_order())))
+
+    try:
+        await asyncio.to_thread(write)
+    except (LimitError, OSError) as error:
+        raise Problem("storage", str(error), retry_after_s=600) from error
+    name = f"job-{job.asked.id[:8]}{'' if what == 'results' else '-objects'}.{form}"
+    return FileResponse(path, media_type=MEDIA_TYPES[form], filename=name, headers=_NO_STORE)

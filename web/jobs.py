@@ -9,15 +9,16 @@ import logging
 import shutil
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
 from crossgeo import disk
-from crossgeo.engine.place import error_json
+from crossgeo.engine.batch.pipeline import record_of
+from crossgeo.engine.sequences import Around, SequenceOptions, smooth, to_ask_again, with_objects
 from crossgeo.errors import GeoError, InputError, LimitError, LockedError, UsageError
 from crossgeo.web.asking import Asker
 from crossgeo.web.job import FINISHED, Asked, Job, Record, State
@@ -119,7 +120,7 @@ class Jobs:
         sent, told_at, told = after, -_PROGRESS_S, -1
         yield b"retry: 2000\n\n"
         while True:
-            changed, finished, done = self._changed, job.state in FINISHED, len(job.answered)
+            changed, finished, done = self._changed, job.state in FINISHED, job.told
             if done > sent:
                 for number, record in job.records(sent):
                     sent += 1
@@ -156,28 +157,14 @@ class Jobs:
     async def _answer_all(self, job: Job) -> None:
         """Answer a job's photos, as many at once as there are workers, until all are answered or it is to end."""
         try:
-            served = self._asker.indexes.named(job.asked.index)
             job.state = "running"
             job.save()
             self._tell()
-            todo = iter([number for number in range(len(job.asked.items)) if number not in job.answered])
-
-            async def work() -> None:
-                for number in todo:
-                    if self._stopping.is_set() or job.state in FINISHED:
-                        return
-                    record = await self._ask(job, number)
-                    if record is not None:
-                        job.add(number, record)
-                        self._tell()
-
-            tasks = {asyncio.create_task(work()) for _ in range(max(1, served.answering.stats().workers))}
-            self._asking[job.asked.id] = tasks
-            ended = await asyncio.gather(*tasks, return_exceptions=True)
-            for error in ended:
-                if isinstance(error, Exception):
-                    raise error
-            if job.state not in FINISHED and len(job.answered) == len(job.asked.items):
+            left = dict.fromkeys(number for number in range(len(job.asked.items)) if number not in job.statuses)
+            await self._ask_each(job, left, job.add)
+            if job.state in FINISHED or len(job.statuses) < len(job.asked.items):
+                return
+            if job.asked.sequence is None or await self._follow_drives(job, job.asked.sequence):
                 self._finish(job, "done")
         except (GeoError, Problem) as error:
             self._finish(job, "failed", str(error))
@@ -187,28 +174,65 @@ class Jobs:
         finally:
             self._asking.pop(job.asked.id, None)
 
-    async def _ask(self, job: Job, number: int) -> Record | None:
-        """Return a photo's record; None where the service stops before it is asked."""
-        item = job.asked.items[number]
+    async def _ask_each(self, job: Job, around: Mapping[int, Around | None], keep: Callable[[int, Record], None]) -> None:
+        """Ask about photos, as many at once as there are workers, and have what comes kept, until the job is to end."""
+        todo = iter(around)
+
+        async def work() -> None:
+            for number in todo:
+                if self._stopping.is_set() or job.state in FINISHED:
+                    return
+                record = await self._ask(job, number, around[number])
+                if record is not None:
+                    keep(number, record)
+                    self._tell()
+
+        served = self._asker.indexes.named(job.asked.index)
+        tasks = {asyncio.create_task(work()) for _ in range(max(1, served.answering.stats().workers))}
+        self._asking[job.asked.id] = tasks
+        for error in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(error, Exception):
+                raise error
+
+    async def _follow_drives(self, job: Job, options: SequenceOptions) -> bool:
+        """Put photos where their drives lead, and look for the objects of those that move; say whether that was brought to its end."""
+        alone = await asyncio.to_thread(job.by_themselves)
+        driven = await asyncio.to_thread(smooth, alone, options)
+        moved = {number: at for number, at in to_ask_again(alone, driven).items() if job.asked.items[number].points}
+        again: dict[int, Record] = {}
+        await self._ask_each(job, moved, again.__setitem__)
+        if self._stopping.is_set() or job.state in FINISHED:
+            return False
+        for number, record in enumerate(with_objects(driven, again)):
+            if "sequence" in record and number not in job.sequenced:
+                job.add(number, record)
+        self._tell()
+        return True
+
+    async def _ask(self, job: Job, number: int, around: Around | None) -> Record | None:
+        """Return a photo's record, looked for around a place where that is given; None where the service stops before it is asked."""
+        item, shared = job.asked.items[number], job.asked.options
+        if around is not None:
+            item, shared = replace(item, near=(around.lat, around.lon), radius_m=around.radius_m), replace(shared, anyway=True)
+        photo = None
         while not self._stopping.is_set():
             try:
                 photo = await self._asker.photo(item.path, item.name)
                 for point in item.points:
                     photo.check_point(point)
-                served, options = self._asker.indexes.named(job.asked.index), item.options(job.asked.options)
-                record = (await self._asker.answer(served, photo, item.points, options)).to_json()
+                served = self._asker.indexes.named(job.asked.index)
+                return record_of(item, photo, await self._asker.answer(served, photo, item.points, item.options(shared)))
             except _ITEM_ERRORS as error:
-                record = error_json(item.name, error)
+                return record_of(item, photo, error)
             except Problem as problem:
                 if problem.code == "busy":
                     await asyncio.sleep(_AGAIN_S)
                     continue
                 if problem.code != "slow":
                     raise
-                record = error_json(item.name, LimitError(problem.detail))
+                return record_of(item, photo, LimitError(problem.detail))
             except asyncio.CancelledError:
                 return None
-            return {"photo": record.pop("photo"), **item.about, **record}
         return None
 
     def _finish(self, job: Job, state: State, why: str | None = None) -> None:

@@ -28,7 +28,7 @@ PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; bas
 def locate_routes(asker: Asker, rates: Rates) -> APIRouter:
     """Return the routes that answer photos."""
     routes = APIRouter(prefix="/v1", tags=["locate"])
-    form = form_schema({"photo": PHOTO}, ("photo",))
+    form = form_schema(Question, {"photo": PHOTO}, ("photo",))
 
     @routes.post(
         "/locate",
@@ -73,7 +73,7 @@ async def _asked(asker: Asker, request: Request) -> tuple[Question, Photo]:
     """Return what a form asks, checked, and its photo, decoded; raise Problem, or what is wrong with it, before anything is asked."""
     asker.check_room()
     async with received(request, files=1) as form:
-        question, files = question_of(form, ("photo",))
+        question, files = question_of(form, Question, ("photo",))
         asker.indexes.named(question.index)
         question.options()
         if len(files.get("photo", [])) != 1:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from starlette.datastructures import FormData, UploadFile
 
 from crossgeo.engine.question import BatchOptions
+from crossgeo.engine.sequences import SequenceOptions
 from crossgeo.errors import UsageError
 from crossgeo.indexer.filters import Filters
 from crossgeo.web.problems import Problem, faults
@@ -70,7 +71,28 @@ class Question(BaseModel):
         )  # fmt: skip
 
 
-def question_of(form: FormData, files: tuple[str, ...], others: tuple[str, ...] = ()) -> tuple[Question, dict[str, list[UploadFile]]]:
+class JobQuestion(Question):
+    """The fields of a job."""
+
+    sequence: bool = Field(
+        False, description="Let photos of one drive (`group`, else folder), in order of their times, choose among their places together."
+    )
+    max_speed_m_s: float = Field(SequenceOptions.max_speed_m_s, ge=0.01, le=1000, description="The greatest speed of a drive.")
+    max_step_m: float = Field(
+        SequenceOptions.max_step_m, ge=0.01, le=1e6, description="From photo to photo of a drive at most, where times are not known."
+    )
+
+    def drives(self) -> SequenceOptions | None:
+        """Return what drives may do; None where each photo stays by itself."""
+        return SequenceOptions(self.max_speed_m_s, self.max_step_m) if self.sequence else None
+
+
+Asked = TypeVar("Asked", bound=Question)
+
+
+def question_of(
+    form: FormData, model: type[Asked], files: tuple[str, ...], others: tuple[str, ...] = ()
+) -> tuple[Asked, dict[str, list[UploadFile]]]:
     """Return a form's question and its files by field, but not the fields `others`; raise Problem where one is unknown or wrong."""
     found: dict[str, list[UploadFile]] = {}
     said: dict[str, Any] = {}
@@ -90,15 +112,15 @@ def question_of(form: FormData, files: tuple[str, ...], others: tuple[str, ...] 
         elif value != "":  # a field that was left empty in a browser's form says nothing
             said[name] = value
     try:
-        return Question.model_validate(said), found
+        return model.model_validate(said), found
     except ValidationError as error:
         raise Problem("validation", faults(error.errors(include_url=False))) from error
 
 
-def form_schema(files: dict[str, dict[str, Any]], required: tuple[str, ...]) -> dict[str, Any]:
+def form_schema(model: type[Question], files: dict[str, dict[str, Any]], required: tuple[str, ...]) -> dict[str, Any]:
     """Return OpenAPI's description of a multipart form: its files, and the fields of a question."""
     properties = dict(files)
-    for name, schema in Question.model_json_schema()["properties"].items():
+    for name, schema in model.model_json_schema()["properties"].items():
         own = {key: value for key, value in schema.items() if key not in ("anyOf", "default", "title")}
         given = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]  # what is not known is not sent
         properties[name] = {**(given[0] if given else {}), **own}

@@ -53,6 +53,11 @@ class Tally:
         self._counts[status] += 1
         self._resumed += resumed
 
+    def change(self, before: str, after: str) -> None:
+        """Count a photo that was counted before under another status."""
+        self._counts[before] -= 1
+        self._counts[after] += 1
+
     def progress(self, total: int) -> BatchProgress:
         """Return how far a batch of `total` photos is."""
         counts, done = self._counts, self._counts.total()

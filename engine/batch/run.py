@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -21,7 +22,11 @@ from crossgeo.engine.decoder import Decoder
 from crossgeo.engine.output import Record, check_outputs, write_records
 from crossgeo.engine.question import BatchOptions
 from crossgeo.engine.search import GeoSearch
+from crossgeo.engine.sequences import Around
 from crossgeo.errors import GeoError, InputError
+
+Again = Callable[[Mapping[int, Around]], dict[int, Record]]
+"""Asks about items by number, each around a place; gives their records."""
 
 
 class Answers(Protocol):
@@ -41,7 +46,7 @@ def run_batch(
     progress: Callable[[BatchProgress], None] | None = None,
     each: Callable[[int, Record], None] | None = None,
     *,
-    finish: Callable[[list[Record]], list[Record]] | None = None,
+    finish: Callable[[list[Record], Again], list[Record]] | None = None,
     after: Callable[[Answered], None] | None = None,
     keep_journal: bool = False,
     decoder: Decoder | None = None,
@@ -59,9 +64,10 @@ def run_batch(
 
     `progress` is told after each item, and at once of those that are taken over; `each(number, record)` gets every record, in the items'
     order, as soon as it and all before it are there; what either raises stops the batch. `finish` may change the records before they are
-    written, and `after` gets each item with its record once all outputs are there. `decoder` and `ask` serve several batches at once,
-    in place of an own decoder and `workers` over the search; with `spread` the workers of a cluster answer, in place of all these.
-    Setting `stop` ends the batch with `Stopped` once the questions that are open are answered.
+    written, and ask about photos that have points again, each around a place; `after` gets each item with its record once all outputs are
+    there. `decoder` and `ask` serve several batches at once, in place of an own decoder and `workers` over the search; with `spread` the
+    workers of a cluster answer, in place of all these. Setting `stop` ends the batch with `Stopped` once the questions that are open are
+    answered.
 
     Raises UsageError for options that fit no photo, or when an `out` exists and `overwrite` is not set, MismatchError when the journal is
     of another index, model or question, LockedError when another process writes it, LimitError for a full disk. A photo that cannot be
@@ -81,24 +87,38 @@ def run_batch(
         items = items_of([str(items)])
     journal = Journal(beside(outs), of_journal(search, options))
     with journal, ExitStack() as opened:
-        answers: Answers
-        if spread is None:
-            here = opened.enter_context(Here(search, workers, decoder, ask))
-            answers = here.pipeline(options, lambda task: journal.begin(task.key, task.alone), stop)
-        else:
-            count = len(items) if isinstance(items, Sequence) else None
-            answers = spread.place(search, options, count, lambda task: journal.bury(task.key), stop)
+        here = opened.enter_context(Here(search, workers, decoder, ask)) if spread is None else None
+
+        def answers(asked: BatchOptions, count: int | None, begin: Callable[[Task], None], died: Callable[[Task], None]) -> Answers:
+            if spread is not None:
+                return spread.place(search, asked, count, died, stop)
+            assert here is not None
+            return here.pipeline(asked, begin, stop)
+
+        def again(places: Mapping[int, Around]) -> dict[int, Record]:
+            """Ask about photos that have points around other places, in the same way; nothing of it is kept in the journal."""
+            numbers = [number for number in places if keeper.items[number].points]
+            tasks = []
+            for count, number in enumerate(numbers):
+                at = places[number]
+                item = replace(keeper.items[number], near=(at.lat, at.lon), radius_m=at.radius_m)
+                tasks.append(Task(count, item, keeper.keys[number]))
+            asking = answers(replace(options, anyway=True), len(tasks), _ignored, _ignored)
+            return {numbers[task.number]: record for task, record in asking.run(iter(tasks))} if tasks else {}
+
         keeper = _Keeper(journal, items, progress, each)
+        count = len(items) if isinstance(items, Sequence) else None
+        first = answers(options, count, lambda task: journal.begin(task.key, task.alone), lambda task: journal.bury(task.key))
         try:
-            for task, record in answers.run(keeper.tasks()):
+            for task, record in first.run(keeper.tasks()):
                 keeper.keep(task, record)
+            answered = Answered(keeper.items, keeper.keys, journal)
+            if finish is not None:
+                answered.records = finish(list(answered.all_records()), again)
         except BaseException:
             with suppress(GeoError):  # what went wrong first is what the user should read
                 journal.stop()
             raise
-        answered = Answered(keeper.items, keeper.keys, journal)
-        if finish is not None:
-            answered.records = finish(list(answered.all_records()))
         journal.publish(True)
         for path in outs:
             write_records(path, answered.all_records())
@@ -178,6 +198,10 @@ class _Keeper:
         while self._each and self._told < len(self.keys) and self._journal.status(self.keys[self._told]) is not None:
             self._each(self._told, self._journal.read(self.keys[self._told]))
             self._told += 1
+
+
+def _ignored(task: Task) -> None:
+    """Keep nothing of a task."""
 
 
 def _check(search: GeoSearch, o: BatchOptions) -> None:

@@ -11,29 +11,29 @@ from crossgeo import disk
 from crossgeo.engine.output.rows import Record
 from crossgeo.errors import InputError, LimitError, StoreError, UsageError
 
-__all__ = ["SUFFIXES", "Record", "check_output", "check_outputs", "write_records"]
+__all__ = ["SUFFIXES", "Record", "check_output", "check_outputs", "write_objects", "write_records"]
 
-_WRITERS = {  # by suffix: module, function, what it needs beyond the program's own libraries
-    ".geojson": ("text", "write_geojson", ()),
-    ".json": ("text", "write_geojson", ()),
-    ".jsonl": ("text", "write_jsonl", ()),
-    ".ndjson": ("text", "write_jsonl", ()),
-    ".csv": ("text", "write_csv", ()),
-    ".kml": ("kml", "write_kml", ()),
-    ".gpx": ("gpx", "write_gpx", ()),
-    ".parquet": ("geoparquet", "write_geoparquet", ("pyarrow",)),
-    ".geoparquet": ("geoparquet", "write_geoparquet", ("pyarrow",)),
-    ".gpkg": ("geopackage", "write_geopackage", ("pyogrio",)),
+_FORMATS = {  # by suffix: module, what its functions write, what it needs beyond the program's own libraries
+    ".geojson": ("text", "geojson", ()),
+    ".json": ("text", "geojson", ()),
+    ".jsonl": ("text", "jsonl", ()),
+    ".ndjson": ("text", "jsonl", ()),
+    ".csv": ("text", "csv", ()),
+    ".kml": ("kml", "kml", ()),
+    ".gpx": ("gpx", "gpx", ()),
+    ".parquet": ("geoparquet", "geoparquet", ("pyarrow",)),
+    ".geoparquet": ("geoparquet", "geoparquet", ("pyarrow",)),
+    ".gpkg": ("geopackage", "geopackage", ("pyogrio",)),
 }
-SUFFIXES = tuple(_WRITERS)
+SUFFIXES = tuple(_FORMATS)
 
 
 def check_output(path: Path) -> None:
     """Raise UsageError for a name whose suffix is no format, or one whose library is not installed."""
     suffix = path.suffix.lower()
-    if suffix not in _WRITERS:
+    if suffix not in _FORMATS:
         raise UsageError(f"{path}: no format is called {suffix or 'nothing'!r}; end the name in one of {', '.join(SUFFIXES)}")
-    for library in _WRITERS[suffix][2]:
+    for library in _FORMATS[suffix][2]:
         if find_spec(library) is None:
             raise UsageError(f"{path}: {suffix} files are written by {library}, which is not installed: pip install 'crossgeo[vectors]'")
 
@@ -56,11 +56,20 @@ def write_records(path: Path, records: Iterable[Record]) -> None:
 
     Raises what `check_output` raises, LimitError when the disk is full.
     """
+    _write(path, records, "")
+
+
+def write_objects(path: Path, objects: Iterable[Record]) -> None:
+    """Write what `sequences.merge_objects` returns, as `write_records` does records: each object once, its outline as geometry."""
+    _write(path, objects, "_objects")
+
+
+def _write(path: Path, rows: Iterable[Record], of: str) -> None:
     check_output(path)
-    module, function, _ = _WRITERS[path.suffix.lower()]
-    write: Callable[[Path, Iterable[Record]], None] = getattr(import_module(f"crossgeo.engine.output.{module}"), function)
+    module, name, _ = _FORMATS[path.suffix.lower()]
+    write: Callable[[Path, Iterable[Record]], None] = getattr(import_module(f"crossgeo.engine.output.{module}"), f"write_{name}{of}")
     try:
         with disk.replacing(path) as temporary:
-            write(temporary, records)
+            write(temporary, rows)
     except StoreError as error:  # of an index it would be damage; here it is a disk that does not take a file
         raise LimitError(f"{path}: cannot be written; look at the disk, or choose another place") from error

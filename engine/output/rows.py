@@ -1,4 +1,4 @@
-"""A record as rows of a table and as geometry: what every format of a batch is made from (docs/formats.md, Answers)."""
+"""Records and merged objects as rows of a table and as geometry: what every format is made from (docs/formats.md, Answers)."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ OBJECT: dict[str, Kind] = {
 }  # fmt: skip
 SAID: dict[str, Kind] = {"notes": "text", "generation": "integer", "model": "text"}
 ERROR: dict[str, Kind] = {"error_type": "text", "error_message": "text"}
+OBJECT_COLUMNS: dict[str, Kind] = {  # of objects merged from several photos
+    "id": "text", "lat": "number", "lon": "number", "radius_m": "number", "width_m": "number", "height_m": "number",
+    "confidence": "number", "rays_lat": "number", "rays_lon": "number", "rays_radius_m": "number", "rays_count": "integer",
+    "rays_chi2": "number", "photo_count": "integer", "photos": "text",
+}  # fmt: skip
 COLUMNS: dict[str, Kind] = {**ABOUT, **PLACE, **POINT, **OBJECT, **SAID, **ERROR}
 
 
@@ -52,6 +57,12 @@ def flat(record: Record) -> Record:
     row["notes"] = "; ".join(record.get("notes") or [])
     row.update(record.get("index") or {})
     return {name: row[name] for name in COLUMNS if row.get(name) not in (None, "")}
+
+
+def flat_object(thing: Record) -> Record:
+    """Return a merged object as one flat row with the names of OBJECT_COLUMNS; what it does not have is left out."""
+    row = {**thing, **_prefixed("rays", thing["rays"]), "photo_count": len(thing["photos"]), "photos": "; ".join(thing["photos"])}
+    return {name: row[name] for name in OBJECT_COLUMNS if row.get(name) is not None}
 
 
 def table_rows(records: Iterable[Record]) -> Iterator[tuple[Record, Record | None]]:

@@ -26,8 +26,8 @@ def test_what_does_not_fit_together_is_refused(tmp_path: Path) -> None:
     assert Driven(sequence=True, max_speed=7.0).options(stdout=False, overwrite=False) == SequenceOptions(7.0)
     with pytest.raises(UsageError, match="answers at once; give a file"):
         Driven(sequence=True).options(stdout=True, overwrite=False)
-    with pytest.raises(UsageError, match=r"ends in \.geojson"):
-        Driven(objects=tmp_path / "a.csv").options(stdout=False, overwrite=False)
+    with pytest.raises(UsageError, match=r"no format is called '\.shp'"):
+        Driven(objects=tmp_path / "a.shp").options(stdout=False, overwrite=False)
     there = tmp_path / "a.geojson"
     there.write_text("")
     with pytest.raises(UsageError, match="exists already"):
@@ -37,7 +37,7 @@ def test_what_does_not_fit_together_is_refused(tmp_path: Path) -> None:
 
 def test_folders_are_drives_and_it_is_said_what_they_changed(capsys: pytest.CaptureFixture[str]) -> None:
     rows = [record(f"{folder}/{k}.jpg", 10.0 + k * 1e-4) for folder in ("a", "b") for k in range(3)]
-    out = smoothed(rows, SequenceOptions())
+    out = smoothed(rows, SequenceOptions(), lambda places: {})
     assert {row["sequence"]["group"] for row in out} == {"a", "b"}
     assert "2 drives: 6 of 6 photos lie on the way, 0 answers changed by it" in capsys.readouterr().err
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -18,7 +19,9 @@ from crossgeo.engine.decoder import Decoder
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import Answer
 from crossgeo.engine.search import GeoSearch
+from crossgeo.engine.sequences import Around
 from crossgeo.errors import InputError, LimitError, LockedError, MismatchError, UsageError
+from crossgeo.geodesy import distance_m, to_lat_lon
 
 Record = dict[str, Any]
 
@@ -334,3 +337,36 @@ def test_a_folder_without_photos_or_without_itself_is_an_error(tmp_path: Path) -
         photos_in(tmp_path / "none")
     with pytest.raises(InputError, match="no photo"):
         photos_in(tmp_path)
+
+
+class Nothing:
+    """Stands in for the object model: finds nothing."""
+
+    reach_m, least_confidence = math.inf, 0.5
+
+    def find_many(self, photo: Photo, clicks_px: Any, spots: Any) -> list[None]:
+        return [None] * len(clicks_px)
+
+
+def test_what_finishes_a_batch_may_ask_again_around_other_places_and_the_journal_stays_as_it_was(
+    folder: Path, tmp_path: Path, search: GeoSearch, decoder: Decoder
+) -> None:
+    (first, *_), far = photos_in(folder), to_lat_lon(search.index.segments[0].crs, 363_070.0, 3_057_530.0)
+    items = [first, replace(first, name="clicked.png", points=((10.0, 20.0), (5000.0, 20.0)))]
+    asked: list[dict[int, Record]] = []
+    pointing, out = GeoSearch(search.index, search.matchers["drone"].describer, Nothing()), tmp_path / "out.jsonl"
+
+    def finish(rows: list[Record], again: Any) -> list[Record]:
+        asked.append(again({0: Around(*far, 40.0), 1: Around(*far, 40.0)}))
+        return [{**row, "notes": ["finished"]} for row in rows]
+
+    run_batch(pointing, items, out, finish=finish, keep_journal=True, decoder=decoder, workers=1)
+    (found,) = asked
+    assert list(found) == [1], "photos without points have no objects to look for"
+    assert "outside the photo" in found[1]["objects"][1]["error"]["message"]
+    place = found[1]["places"][0]
+    assert distance_m(place["lat"], place["lon"], *far) <= 40.0
+    assert [row["notes"] for row in records(out)] == [["finished"]] * 2
+    again = run_batch(pointing, items, out, overwrite=True, keep_journal=True, decoder=decoder, workers=1)
+    place = records(out)[1]["places"][0]
+    assert again.resumed == 2 and distance_m(place["lat"], place["lon"], *far) > 40.0
