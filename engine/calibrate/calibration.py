@@ -17,7 +17,7 @@ from crossgeo.engine.search_settings import SearchSettings
 from crossgeo.engine.status import Confidence, Sure, status_by
 from crossgeo.errors import StoreError, UsageError
 
-VERSION = 1
+VERSION = 2  # since 2 no radius is less than 2.5 m
 KINDS: tuple[Kind, ...] = ("drone", "street")
 
 
@@ -68,7 +68,9 @@ class Calibration:
         """Read plain data; raise StoreError where it is none, or of a version that this program does not know."""
         try:
             if data["version"] != VERSION:
-                raise StoreError(f"the index has a calibration of version {data['version']}, which this program cannot read; update it")
+                old = "take it away with `geo calibrate INDEX --undo`, and calibrate again"
+                again = old if data["version"] == 1 else "update the program"
+                raise StoreError(f"the index has a calibration of version {data['version']}, which this program cannot read; {again}")
             kinds: dict[Kind, KindCalibration] = {}
             for kind in KINDS:
                 if kind in data["kinds"]:

@@ -16,7 +16,8 @@ from crossgeo.engine.calibrate.chances import LADDER_M
 
 Float = NDArray[np.float64]
 COVERAGE = 0.9
-LEAST_M = 0.05  # nearer than this every distance is the same
+LEAST_M = 2.5  # nearer than this every distance is the same: neither orthophotos nor the positions of photos are known any better
+_NEAR = sum(rung <= LEAST_M for rung in LADDER_M)  # rungs that say nothing of a radius
 _APART = 1e-6  # by which the chances of all rungs together are pulled apart, so that each level is one distance
 
 
@@ -38,14 +39,14 @@ def levels_of(chances: Float, distances_m: Float, reach_m: float) -> Float:
 
 
 def radii_at(chances: Float, level: float, reach_m: float) -> Float:
-    """Return the (N,) radii in metres at a level by (N, T) chances."""
+    """Return the (N,) radii in metres at a level by (N, T) chances; none is less than LEAST_M."""
     return np.exp(np.array([np.interp(level, _rising(row), _rungs(reach_m)) for row in chances], np.float64))
 
 
 def _rungs(reach_m: float) -> Float:
-    return np.log([LEAST_M, *LADDER_M, max(reach_m, 2.0 * LADDER_M[-1])])
+    return np.log([LEAST_M, *LADDER_M[_NEAR:], max(reach_m, 2.0 * LADDER_M[-1])])
 
 
 def _rising(row: Float) -> Float:
-    found = np.concatenate([[0.0], row, [1.0]])
+    found = np.concatenate([[0.0], row[_NEAR:], [1.0]])
     return np.asarray(found * (1.0 - _APART) + np.linspace(0.0, _APART, len(found)))

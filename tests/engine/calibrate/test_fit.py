@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from crossgeo.engine.calibrate.chances import LADDER_M, METHODS, Chances, Method, log_loss
-from crossgeo.engine.calibrate.conformal import conformal_level, least_pairs, levels_of, radii_at
+from crossgeo.engine.calibrate.conformal import LEAST_M, conformal_level, least_pairs, levels_of, radii_at
 from crossgeo.engine.calibrate.features import NAMES, SCORE, features_of
 from crossgeo.engine.calibrate.fit import Seen, choose, fit_kind, folds_of, seen_of
 from crossgeo.engine.evidence import Evidence
@@ -137,7 +137,7 @@ def test_levels_and_radii_undo_each_other(draw: Draw) -> None:
     metres = np.geomspace(0.06, REACH_M * 0.99, 100)
     levels = levels_of(chances, metres, REACH_M)
     back = np.array([radii_at(chances[n : n + 1], level, REACH_M)[0] for n, level in enumerate(levels)])
-    assert np.allclose(back, metres, rtol=1e-3)
+    assert np.allclose(back, np.maximum(metres, LEAST_M), rtol=1e-3)
     assert (radii_at(chances, 0.9, REACH_M) >= radii_at(chances, 0.5, REACH_M)).all()
     assert len(LADDER_M) == chances.shape[1]
 
