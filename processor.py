@@ -30,6 +30,11 @@ def instructions() -> frozenset[str]:
     return frozenset((fields().get("flags") or fields().get("Features", "")).split())
 
 
+def multiplies_bfloat16() -> bool:
+    """Say whether it multiplies bfloat16 matrices in hardware."""
+    return bool({"amx_bf16", "avx512_bf16"} & instructions())
+
+
 def processors() -> int:
     """Return how many processors this process may use."""
     allowed = getattr(os, "sched_getaffinity", None)

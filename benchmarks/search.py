@@ -23,6 +23,7 @@ from descriptor_model import Descriptors, Model
 from numpy.typing import NDArray
 from search_peers import Peer, peers
 
+from crossgeo import processor
 from crossgeo.indexer.vector_index import VectorIndex, write_vectors
 from crossgeo.indexer.vectors import Rows, matrix_scan
 from crossgeo.indexer.vectors.structure import Budget, choose_structure
@@ -140,7 +141,7 @@ def main() -> None:
     results = {"crossgeo": {**built, **measure(lambda q, k: index.search(q, k)[1], asked, truth)}}
     left_out = {}
     held = rows.read(0, args.rows) if args.peers != "none" and args.rows * rows.shape[1] * 4 < 8e9 else None
-    if held is not None and matrix_scan.is_quick():
+    if held is not None and processor.multiplies_bfloat16():
         scan = matrix_scan.MatrixScan(held)
         results["crossgeo, exact in bfloat16"] = {"memory_bytes": 6 * held.size, **measure(lambda q, k: scan.search(q, k)[1], asked, truth)}
         del scan

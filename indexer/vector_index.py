@@ -8,6 +8,7 @@ from __future__ import annotations
 import statistics
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,9 +16,11 @@ from crossgeo.disk import replacing
 from crossgeo.indexer.descriptor_store import ROWS_PER_CHUNK, DescriptorRows
 from crossgeo.indexer.files import damaged, remove
 from crossgeo.indexer.manifest import SearchRecord
-from crossgeo.indexer.vectors import Ids, Rows, Vectors, exact, ivf, nothing, on_device, tune
-from crossgeo.indexer.vectors.on_device import DeviceRows
+from crossgeo.indexer.vectors import Ids, Rows, Vectors, exact, ivf, nothing, tune
 from crossgeo.indexer.vectors.structure import USUAL, Budget, choose_structure, is_exact, most_lists
+
+if TYPE_CHECKING:
+    from crossgeo.indexer.vectors.on_device import DeviceRows
 
 TIMED = 32
 _FEW_ROWS, _FEW_CHUNKS = 8192, 256  # of a selection whose descriptors are read from disk and compared as they are
@@ -76,9 +79,12 @@ class VectorIndex:
 
     def to(self, device: str) -> bool:
         """Search on a GPU from now on, exactly, if the rows fit there in float16; say whether they do."""
-        if device != "cpu" and self._on_device is None and on_device.fits(len(self), self.dim, device):
-            with DescriptorRows(self._folder / "descriptors.h5") as rows:
-                self._on_device = DeviceRows(rows, device)
+        if device != "cpu" and self._on_device is None:
+            from crossgeo.indexer.vectors import on_device
+
+            if on_device.fits(len(self), self.dim, device):
+                with DescriptorRows(self._folder / "descriptors.h5") as rows:
+                    self._on_device = on_device.DeviceRows(rows, device)
         return self._on_device is not None
 
     def __len__(self) -> int:

@@ -19,7 +19,7 @@ FAILING_S = 30.0  # of nothing but errors, and another process takes its place
 SILENT_S = 600.0  # without any answer, likewise: reading an area again may take minutes
 _IDLE_S = 2.0  # an idle one is asked whether it is there
 _LATE_S = 1.0  # and is slow when it does not say so
-_FIRST_S, _SELDOM_S = 0.1, 2.0  # between such questions to one that is not
+_FIRST_S, _SELDOM_S = 0.1, 0.5  # between such questions to one that is not
 
 
 class Replica:

@@ -10,14 +10,18 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import faiss
 import numpy as np
 
+from crossgeo import processor
 from crossgeo.indexer.files import failed_write, need_room
-from crossgeo.indexer.vectors import Ids, Rows, Vectors, best, matrix_scan, nothing, products
+from crossgeo.indexer.vectors import Ids, Rows, Vectors, best, nothing, products
 from crossgeo.indexer.vectors.ivf import PIECE, read_faiss
+
+if TYPE_CHECKING:
+    from crossgeo.indexer.vectors.matrix_scan import MatrixScan
 
 FILES = ("ann.faiss",)
 _BATCH = 16  # queries from which on a bfloat16 product pays
@@ -47,7 +51,7 @@ class Exact:
     def __init__(self, path: Path) -> None:
         self._index: Any = read_faiss(path, faiss.IndexFlat)
         self.rows: Vectors = faiss.rev_swig_ptr(self._index.get_xb(), self._index.ntotal * self._index.d).reshape(-1, self._index.d)
-        self._scan: matrix_scan.MatrixScan | None = None
+        self._scan: MatrixScan | None = None
         self._making = Lock()
 
     def __len__(self) -> int:
@@ -65,10 +69,12 @@ class Exact:
 
     def search(self, queries: Vectors, k: int) -> tuple[Vectors, Ids]:
         """Return scores and rows (Q, k) of the best of at least k rows."""
-        if len(queries) >= _BATCH and len(self) >= _MANY_ROWS and matrix_scan.is_quick():
+        if len(queries) >= _BATCH and len(self) >= _MANY_ROWS and processor.multiplies_bfloat16():
             with self._making:
                 if self._scan is None:
-                    self._scan = matrix_scan.MatrixScan(self.rows)
+                    from crossgeo.indexer.vectors.matrix_scan import MatrixScan  # torch, which processes that hold few rows never need
+
+                    self._scan = MatrixScan(self.rows)
             return self._scan.search(queries, k)
         rough, ids = self._index.search(queries, min(k + _SPARE, len(self)))
         least = rough[:, k - 1] - 2.0 * self._errors(queries)

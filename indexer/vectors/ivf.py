@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from crossgeo import disk
 from crossgeo.indexer.files import check_readable, damaged, failed_write, need_room, unreadable
-from crossgeo.indexer.vectors import Ids, Rows, Vectors, best, kmeans, nothing, projection
+from crossgeo.indexer.vectors import Ids, Rows, Vectors, best, nothing, projection
 from crossgeo.indexer.vectors.structure import Structure, code_bytes
 
 FILES = ("ann.faiss", "axes.npy", "refine.faiss", "search.json")
@@ -50,6 +50,8 @@ class Writer:
 
     def __init__(self, folder: Path, rows: Rows, structure: Structure, axes: Vectors, seed: int = 0) -> None:
         """Train for rows (n, D) that use `axes` (R, D)."""
+        from crossgeo.indexer.vectors import kmeans
+
         self._folder, self._rows, self._structure = folder, rows, structure
         mixed, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((len(axes), len(axes))))  # codes of equal size for equal shares
         self._axes = np.ascontiguousarray(mixed.astype(np.float32) @ axes)

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from crossgeo.indexer.vectors import Vectors
-from crossgeo.indexer.vectors.matrix_scan import is_quick
+from crossgeo.processor import multiplies_bfloat16
 
 _SCORES_BYTES = 8 << 20  # of scores at once, which caches hold
 _PIECE_BYTES = 64 << 20  # of rows copied at once
@@ -19,7 +19,7 @@ class Lists:
 
     def __init__(self, centres: Vectors) -> None:
         self.centres = centres
-        dtype = torch.bfloat16 if is_quick() else torch.float32
+        dtype = torch.bfloat16 if multiplies_bfloat16() else torch.float32
         self._turned = torch.from_numpy(centres).to(dtype).T.contiguous()
 
     @torch.inference_mode()

@@ -12,7 +12,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from crossgeo import processor
 from crossgeo.indexer.vectors import ArrayRows, Ids, Vectors, best, products
 from crossgeo.indexer.vectors.projection import fit_axes, sample
 
@@ -22,11 +21,6 @@ _QUERIES = 512
 _ROUNDING = 2.0**-8
 _SUMS = 1e-5  # what sums in float32 err by, and axes from right angles
 _SAMPLE = 1 << 16
-
-
-def is_quick() -> bool:
-    """Say whether this processor multiplies bfloat16 matrices in hardware."""
-    return bool({"amx_bf16", "avx512_bf16"} & processor.instructions())
 
 
 class MatrixScan:

@@ -7,7 +7,6 @@ searching along those alone costs as much less as there are fewer of them. Where
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from crossgeo.indexer.vectors import Rows, Vectors
@@ -36,6 +35,8 @@ def sample(rows: Rows, count: int, axes: Vectors | None = None) -> Vectors:
 
 def fit_axes(rows: Vectors) -> NDArray[np.float32]:
     """Return the orthonormal axes (R, D) that hold all but LOST of the squared length of rows (n, D), the strongest first."""
+    import torch  # not for processes that search what is made already
+
     total = np.zeros((rows.shape[1], rows.shape[1]))
     for at in range(0, len(rows), 1 << 15):
         piece = torch.from_numpy(rows[at : at + (1 << 15)])

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from crossgeo import processor
 from crossgeo.errors import LimitError, StoreError, UsageError
 from crossgeo.indexer import vector_index
 from crossgeo.indexer.descriptor_store import DescriptorRows, write_descriptors
 from crossgeo.indexer.vector_index import VectorIndex, write_vectors
-from crossgeo.indexer.vectors import ArrayRows, best, ivf, kmeans, matrix_scan, projection, tune
+from crossgeo.indexer.vectors import ArrayRows, best, ivf, kmeans, matrix_scan, on_device, projection, tune
 from crossgeo.indexer.vectors.on_device import DeviceRows
 from crossgeo.indexer.vectors.structure import Budget, choose_structure, lists_for, most_lists
 
@@ -85,7 +86,7 @@ def test_exact_search_scans_batches_and_asks_faiss_for_one(
     assert write_vectors(tmp_path, ArrayRows(rows)) is None
     plain = VectorIndex(tmp_path).search(asked, 10)
     monkeypatch.setattr(exact, "_MANY_ROWS", 1)
-    monkeypatch.setattr(matrix_scan, "is_quick", lambda: True)
+    monkeypatch.setattr(processor, "multiplies_bfloat16", lambda: True)
     scanned = VectorIndex(tmp_path).search(asked, 10)
     np.testing.assert_array_equal(scanned[1], plain[1])
     np.testing.assert_allclose(scanned[0], plain[0], atol=1e-6)
@@ -263,8 +264,8 @@ def test_eight_bits_re_rank_nearly_as_well(rows: Rows, asked: Rows, tmp_path: Pa
 def test_rows_on_a_device_are_searched_exactly(folder: Path, rows: Rows, asked: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     index = VectorIndex(folder)
     assert not index.to("cpu")
-    monkeypatch.setattr(vector_index.on_device, "fits", lambda *_: True)
-    monkeypatch.setattr(vector_index, "DeviceRows", lambda held, device: DeviceRows(held, "cpu"))
+    monkeypatch.setattr(on_device, "fits", lambda *_: True)
+    monkeypatch.setattr(on_device, "DeviceRows", lambda held, device: DeviceRows(held, "cpu"))
     assert index.to("cuda") and index.is_exact
     halves = rows.astype(np.float16).astype(np.float32)
     rounded = asked.astype(np.float16).astype(np.float32)
