@@ -103,6 +103,9 @@ export async function startJob(photos, asked, signal) {
   return (await json("/v1/jobs", { method: "POST", body, signal })).id;
 }
 
+/** How far a job is. */
+export const job = (id) => json(`/v1/jobs/${id}`);
+
 /** The events of a job as {event, data}, from the first to the last, over broken connections too. */
 export async function* jobEvents(id, signal) {
   let last = "";
@@ -158,8 +161,8 @@ async function* eventsOf(body) {
   }
 }
 
-/** A finished job's answers in a format, as a Blob. */
-export const jobResults = async (id, format) => (await send(`/v1/jobs/${id}/results?format=${format}`)).blob();
+/** A finished job's answers ("results"), or the objects that they show ("objects"), in a format, as a Blob. */
+export const jobFile = async (id, what, format) => (await send(`/v1/jobs/${id}/${what}?format=${format}`)).blob();
 
 /** Stop a job and forget it. */
 export const endJob = (id) => send(`/v1/jobs/${id}`, { method: "DELETE" });

@@ -5,6 +5,7 @@ import { sentence, showAnswer, showStatus } from "/static/answer.js";
 import { $, count, h, number, say } from "/static/dom.js";
 import { bindFiles, readAnswers, sortFiles } from "/static/files.js";
 import { Batch } from "/static/batch.js";
+import { Drives } from "/static/drives.js";
 import { Judgements, signOf } from "/static/judgement.js";
 import { bindKeys } from "/static/keys.js";
 import { PhotoList } from "/static/list.js";
@@ -28,6 +29,7 @@ const map = new MapView(
   {
     onrival: (i) => chooseRival(i),
     onmoved: (place) => review.moved(place),
+    onphoto: (id) => session.select(session.items.find((item) => item.id === id)),
     onview: () => turned(),
   },
   api.headers,
@@ -53,6 +55,7 @@ const review = new Review($("review"), judgements, map, {
     locate();
   },
 });
+const drives = new Drives(session, map);
 new PhotoList($("list"), session, (item) => signOf(judgements.of(item)));
 const batch = new Batch(session, question, {
   index: () => index,
@@ -96,7 +99,8 @@ async function openNow(files) {
   clearProblem();
   const { photos, answers, others } = sortFiles(files);
   try {
-    if (batch.running) throw new Error("A batch is running; stop it before you open something else.");
+    if (batch.running && (answers.length || !session.awaits(photos)))
+      throw new Error("A batch is running; stop it before you open something else.");
     for (const file of answers) session.addRecords(await readAnswers(file));
     if (photos.length) session.addPhotos(photos);
     if (!photos.length && !answers.length && files.length)
@@ -296,7 +300,7 @@ function bindButtons() {
   $("help").addEventListener("click", () => $("help-box").showModal());
   setTheme($("theme"));
   addEventListener("beforeunload", (event) => {
-    if (batch.running) event.preventDefault();
+    if (batch.unsent) event.preventDefault();
   });
   bindKeys([
     ["o", "open photos", () => $("files").click()],
@@ -350,13 +354,18 @@ async function openIndex(name) {
   ].join("; ");
   drawHint();
   batch.draw();
-  if (await map.open(index)) map.cover(await api.coverage(index.name));
+  if (await map.open(index)) {
+    map.cover(await api.coverage(index.name));
+    drives.draw();
+    drawAnswer();
+  }
 }
 
 bindFiles(openFiles);
 bindButtons();
 api.onKeyWanted(askKey);
 openIndex(new URLSearchParams(location.search).get("index"))
+  .then(() => void batch.pickUp())
   .catch((error) => {
     $("index").textContent = "No index";
     showProblem(error);

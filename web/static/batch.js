@@ -1,7 +1,8 @@
 // Many photos: located together, with progress, and sifted by what became of them.
 
 import { $, count, h, number, say } from "/static/dom.js";
-import { runJobs } from "/static/job.js";
+import { driveAsked } from "/static/drives.js";
+import { jobsLeft, resumeJobs, runJobs } from "/static/job.js";
 import { FILTERS } from "/static/session.js";
 
 const ENDS = ["located", "ambiguous", "low_confidence", "outside_coverage", "failed"];
@@ -9,6 +10,7 @@ const ENDS = ["located", "ambiguous", "low_confidence", "outside_coverage", "fai
 /** What stands above the list of a session. `index()` is the index that is open; `onstart`, `onfailed(error)` and `onend` frame a run. */
 export class Batch {
   #run = null;
+  unsent = false; // photos of a run that the service does not have yet: they would be lost with the page
 
   constructor(session, question, { index, onstart, onfailed, onend }) {
     Object.assign(this, { session, question, index, onstart, onfailed, onend });
@@ -18,6 +20,7 @@ export class Batch {
       this.#run?.abort();
       session.close();
     });
+    $("sequence").addEventListener("change", () => this.draw());
     $("filter").append(...Object.entries(FILTERS).map(([name, [words]]) => h("option", { value: name }, words)));
     $("filter").addEventListener("change", () => session.sift($("filter").value));
   }
@@ -27,24 +30,47 @@ export class Batch {
     return this.#run !== null;
   }
 
-  /** Locate what has no answer yet or failed; where all have one, all again. */
+  /** Locate what has no answer yet or failed; where all have one, or drives are looked at as a whole, all again. */
   async locateAll() {
     const { session } = this;
-    const left = session.items.filter((item) => item.file && (!item.record || item.record.error));
-    const items = left.length ? left : session.items.filter((item) => item.file);
-    if (this.running || !items.length || !this.index()) return;
+    const all = session.items.filter((item) => item.file);
+    const left = all.filter((item) => !item.record || item.record.error);
+    if (this.running || !all.length || !this.index()) return;
+    await this.#during((signal, watch) => {
+      const [asked, drives] = [this.question.read(), driveAsked()];
+      const items = left.length && !drives.sequence ? left : all;
+      return runJobs(items, { ...asked, index: this.index().name }, drives, signal, watch);
+    });
+  }
+
+  /** Take up again what was under way when the page was left, if it was. */
+  async pickUp() {
+    const left = jobsLeft();
+    if (!left || left.index !== this.index()?.name || this.session.items.length) return;
+    this.session.expect(left.names);
+    await this.#during((signal, watch) => resumeJobs(left, this.session.items, signal, watch));
+  }
+
+  /** Do what locates photos, given a signal to stop and what is to be told, and show how far it is. */
+  async #during(work) {
+    const { session } = this;
     this.onstart();
     this.#run = new AbortController();
-    this.draw({ done: 0, total: items.length, sending: true });
+    this.draw({ done: 0, total: session.items.length, sending: true });
     const began = performance.now();
+    let done = 0;
     try {
-      const ids = await runJobs(items, { ...this.question.read(), index: this.index().name }, this.#run.signal, {
+      const ids = await work(this.#run.signal, {
         onitem: (item) => session.touch(item),
-        onprogress: (progress) => this.draw(progress),
+        onprogress: (progress) => {
+          done = progress.total;
+          this.draw(progress);
+        },
       });
-      session.job = ids.length === 1 && items.length === session.items.length ? ids[0] : null;
-      say(`${count(items.length, "photo")} done in ${number((performance.now() - began) / 1000)} s`);
+      session.job = ids.length === 1 && done === session.items.length ? ids[0] : null;
+      say(`${count(done, "photo")} done in ${number((performance.now() - began) / 1000)} s`);
     } catch (error) {
+      error.field?.focus();
       this.onfailed(error);
     }
     this.#run = null;
@@ -56,6 +82,7 @@ export class Batch {
   draw(progress = null) {
     const { session, running } = this;
     const counts = session.counts();
+    this.unsent = running && (progress ? Boolean(progress.sending || progress.unsent) : this.unsent);
     $("batch-title").textContent = count(session.items.length, "photo");
     $("locate-all").hidden = running;
     $("locate-all").disabled = !this.index() || !session.items.some((item) => item.file);
@@ -72,7 +99,7 @@ export class Batch {
   }
 
   #offer(counts) {
-    if (counts.new === this.session.items.length) return "Locate all";
+    if (counts.new === this.session.items.length || $("sequence").checked) return counts.new ? "Locate all" : "Locate all again";
     if (counts.new) return `Locate the other ${number(counts.new + counts.failed)}`;
     return counts.failed ? `Try ${number(counts.failed)} again` : "Locate all again";
   }

@@ -89,6 +89,15 @@ export function rectangle([west, south, east, north]) {
   };
 }
 
+/** Positions with longitudes that go on beyond 180 degrees, so that a line across the antimeridian does not go round the earth. */
+export function unbroken(positions) {
+  let last = positions[0]?.[0];
+  return positions.map(([lon, lat]) => {
+    last += ((((lon - last + 180) % 360) + 360) % 360) - 180;
+    return [last, lat];
+  });
+}
+
 /** A feature of a geometry. */
 export const feature = (geometry, properties = {}) => ({ type: "Feature", properties, geometry });
 

@@ -102,6 +102,7 @@ export class PhotoList {
         { class: `item-state ${state}` },
         STATES[state],
         item.points.length ? ` \u00b7 ${item.points.length === 1 ? "point" : `${item.points.length} points`}` : "",
+        item.record?.sequence?.changed ? h("span", { class: "driven" }, " \u00b7 by its drive") : "",
       ),
       judged
         ? h(

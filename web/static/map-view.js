@@ -1,13 +1,14 @@
 // The map: the index's own imagery with what was found drawn over it. Without WebGL it says so and everything else goes on.
 
 import { $, h, latLon, metres } from "/static/dom.js";
-import { arrow, away, boundsOf, circle, collection, cone, distance, feature, headingTo, rectangle, turn } from "/static/geo.js";
+import { arrow, away, boundsOf, circle, collection, cone, distance, feature, headingTo, rectangle, turn, unbroken } from "/static/geo.js";
 
 const CONE_DEG = 60; // where the field of view is not known
 const CONE_M = 45;
-const DRAWN = ["coverage", "limits", "cone", "radius", "object", "rival-objects"];
+const DRAWN = ["coverage", "limits", "ways", "stops", "cone", "radius", "object"];
 const BOX = "#ffc531";
 const PLACE = "#35c7ff";
+const CHANGED = "#ff8a3d"; // a photo whose answer its drive changed
 
 const line = (id, source, colour, width, extra = {}) => ({
   id,
@@ -21,6 +22,19 @@ const LAYERS = [
   line("coverage-line", "coverage", "#8b97a3", 1.5, { "line-opacity": 0.9 }),
   line("limits-under", "limits", "#000", 4, { "line-opacity": 0.45 }),
   line("limits-line", "limits", "#ffffff", 1.8, { "line-dasharray": [3, 2] }),
+  line("ways-under", "ways", "#00202e", 5, { "line-opacity": 0.55 }),
+  line("ways-line", "ways", "#ffffff", 2),
+  {
+    id: "stops",
+    type: "circle",
+    source: "stops",
+    paint: {
+      "circle-radius": ["case", ["get", "here"], 8, ["get", "changed"], 6, 4],
+      "circle-color": ["case", ["get", "changed"], CHANGED, "#ffffff"],
+      "circle-stroke-color": "#00202e",
+      "circle-stroke-width": ["case", ["get", "changed"], 2.5, 1.5],
+    },
+  },
   fill("cone-fill", "cone", PLACE, 0.2),
   line("cone-line", "cone", PLACE, 1, { "line-opacity": 0.8 }),
   fill("radius-fill", "radius", PLACE, 0.16),
@@ -42,7 +56,7 @@ function hasWebGL() {
 
 const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-/** Draws an index and answers. Callbacks: `onrival(number)`, `onmoved(place)`, `onturned(heading)`, `onview()`. */
+/** Draws an index and answers. Callbacks: `onrival(number)`, `onmoved(place)`, `onphoto(id)`, `onview()`. */
 export class MapView {
   constructor(callbacks, headers) {
     Object.assign(this, { callbacks, headers, markers: [], boxes: [], map: null, home: null, shown: null, handles: null });
@@ -83,7 +97,11 @@ export class MapView {
     this.map.on("mouseout", () => {
       $("map-at").textContent = "";
     });
-    this.map.on("click", ({ lngLat }) => this.picking?.({ lat: lngLat.lat, lon: lngLat.lng }));
+    this.map.on("click", ({ lngLat, point }) => {
+      if (this.picking) return this.picking({ lat: lngLat.lat, lon: lngLat.lng });
+      const [stop] = this.map.queryRenderedFeatures(point, { layers: ["stops"] });
+      if (stop) this.callbacks.onphoto(stop.properties.id);
+    });
     this.map.on("error", ({ error }) => console.warn(`map: ${error?.message}`));
     this.map.on("rotateend", () => this.callbacks.onview());
     this.map.on("idle", () => {
@@ -118,7 +136,7 @@ export class MapView {
   }
 
   #draw(name, ...features) {
-    this.map?.getSource(name).setData(collection(features.filter(Boolean)));
+    this.map?.getSource(name)?.setData(collection(features.filter(Boolean)));
   }
 
   /** Outline what the index covers. */
@@ -129,6 +147,20 @@ export class MapView {
   /** Show where is looked: a box, a circle about a place, or neither. */
   limit(box, near, radius) {
     this.#draw("limits", box && feature(rectangle(box)), near && feature(circle(near, radius)));
+  }
+
+  /** Draw the ways of drives (`waysOf`), a point for each photo, the one of `current` larger. */
+  showWays(ways, current) {
+    const at = ({ place }) => [place.lon, place.lat];
+    this.#draw("ways", ...ways.map(({ stops }) => stops.length > 1 && feature({ type: "LineString", coordinates: unbroken(stops.map(at)) })));
+    const stops = ways.flatMap((way) => way.stops);
+    this.#draw(
+      "stops",
+      ...stops.map((stop) =>
+        feature({ type: "Point", coordinates: at(stop) }, { id: stop.item.id, changed: stop.changed, here: stop.item === current }),
+      ),
+    );
+    $("map").dataset.stops = `${stops.length} ${stops.filter(({ changed }) => changed).length}`;
   }
 
   /** Draw an answer: the chosen place with its cone and radius, the rivals, the objects' boxes. null draws nothing. */

@@ -1,6 +1,6 @@
 // The box that offers files to take away.
 
-import { jobResults } from "/static/api.js";
+import { jobFile } from "/static/api.js";
 import { $, count, download, h } from "/static/dom.js";
 import * as save from "/static/save.js";
 
@@ -38,17 +38,33 @@ function offer(title, choices) {
 export function saveAnswers(session, onfailed) {
   const records = session.items.map((item) => item.record).filter(Boolean);
   if (!records.length) return offer("There are no answers yet", []);
-  const asked = (format) => () => jobResults(session.job, format).then((blob) => download(`answers.${format}`, blob), onfailed);
-  const served = [
-    ["CSV", "for spreadsheets", asked("csv")],
-    ["GeoPackage", "for QGIS and other GIS", asked("gpkg")],
-    ["KML", "for Google Earth", asked("kml")],
-  ];
   offer(`Save ${count(records.length, "answer")}`, [
     ["GeoJSON", "for QGIS and other maps", () => download("answers.geojson", save.answersGeoJSON(records), GEOJSON)],
     ["JSON lines", "for programs; drop it here to go on another day", () => download("answers.jsonl", save.answersLines(records))],
-    ...(session.job ? served : []),
+    ...(session.job ? served(session.job, onfailed) : []),
   ]);
+}
+
+/** What the service writes of a job: other formats, and the objects of several photos made one. */
+function served(job, onfailed) {
+  const get = (what, name, format) => jobFile(job, what, format).then((blob) => download(`${name}.${format}`, blob), onfailed);
+  const answers = [
+    ["CSV", "csv", "for spreadsheets"],
+    ["GeoPackage", "gpkg", "for QGIS and other GIS"],
+    ["GeoParquet", "parquet", "for tables of many rows"],
+    ["KML", "kml", "for Google Earth"],
+    ["GPX", "gpx", "for satnavs"],
+  ];
+  const formats = [["GeoJSON", "geojson"], ["JSON lines", "jsonl"], ...answers];
+  const format = h(
+    "select",
+    { id: "objects-format", "aria-label": "Format of the objects" },
+    ...formats.map(([words, suffix]) => h("option", { value: suffix }, words)),
+  );
+  return [
+    ...answers.map(([words, suffix, hint]) => [words, hint, () => get("results", "answers", suffix)]),
+    ["Objects", ["what was clicked, each once, however many photos show it, as ", format], () => get("objects", "objects", format.value)],
+  ];
 }
 
 /** Offer the judgements of a session's photos as training pairs. */

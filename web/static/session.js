@@ -19,6 +19,7 @@ export const FILTERS = {
   doubtful: ["Doubtful: all but located", (item) => item.record && stateOf(item) !== "located"],
   unjudged: ["Answered, not judged yet", (item, judged) => item.record && !item.record.error && !judged],
   judged: ["Judged", (_, judged) => Boolean(judged)],
+  driven: ["Changed by its drive", (item) => item.record?.sequence?.changed],
   ...Object.fromEntries(Object.entries(STATES).map(([state, words]) => [state, [words, (item) => stateOf(item) === state]])),
 };
 
@@ -72,6 +73,18 @@ export class Session extends EventTarget {
   addRecords(records) {
     const files = new Map(this.items.map((item) => [item.name, item.file]));
     this.items = records.map((record) => ({ ...this.#item(record.photo, files.get(record.photo) ?? null), record }));
+    this.#changed(this.items[0] ?? null);
+  }
+
+  /** Whether all of these photos ({name}) belong to open items that have none yet. */
+  awaits(photos) {
+    const bare = new Set(this.items.filter((item) => !item.file).map((item) => item.name));
+    return photos.length > 0 && photos.every(({ name }) => bare.has(name));
+  }
+
+  /** Open photos of which the names are known, and the rest is on its way. */
+  expect(names) {
+    this.items = names.map((name) => this.#item(name, null));
     this.#changed(this.items[0] ?? null);
   }
 

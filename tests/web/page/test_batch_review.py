@@ -45,7 +45,7 @@ def test_a_batch_is_located_reviewed_and_its_corrections_are_training_pairs(open
     page = open_page()
     page.set_input_files("#files", [str(broken), str(flight[1].path), str(flight[0].path)])
     expect(page.locator("#batch-title")).to_have_text("3 photos")
-    page.locator("summary").first.click()
+    page.locator("#options > summary").click()
     for field, value in (("heading_deg", "0"), ("fov_deg", "70"), ("height_m", "43")):
         page.locator(f"#{field}").fill(value)
     page.locator("#locate-all").click()
@@ -141,7 +141,8 @@ def test_axe_finds_nothing_serious(open_page: Any, flight: Any, answers: Callabl
     page.set_input_files("#files", [str(answers("located", "ambiguous", "low_confidence", "outside_coverage"))])
     page.set_input_files("#files", [str(flight[0].path), str(flight[1].path)])
     expect(page.locator("#photo-image")).to_be_visible()
-    page.locator("summary").first.click()
+    page.locator("#options > summary").click()
+    page.locator("#drive > summary").click()
     page.locator("#photo").click()
     page.keyboard.press("y")
     page.keyboard.press("m")

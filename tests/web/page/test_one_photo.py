@@ -135,7 +135,7 @@ def test_every_control_is_reached_with_tab_and_shows_the_focus(open_page: Any, f
     page = open_page()
     page.set_input_files("#files", [str(flight[0].path)])
     shown(page)
-    page.locator("summary").first.click()
+    page.locator("#options > summary").click()
     page.evaluate("document.activeElement.blur()")
     met, unseen = [], []
     for _ in range(60):
@@ -162,7 +162,7 @@ def test_what_is_wrong_is_said_in_words_and_nothing_is_lost(open_page: Any, flig
     expect(page.get_by_role("alert")).to_contain_text("broken.jpg")
     expect(page.get_by_role("alert")).to_contain_text("The photo cannot be read")
     expect(page.get_by_role("alert")).to_contain_text("Request ")
-    page.locator("summary").first.click()
+    page.locator("#options > summary").click()
     page.locator("#heading_deg").fill("500")
     page.locator("#locate").click()
     expect(page.get_by_role("alert")).to_have_text(re.compile("The heading is a number from 0 to 360"))
@@ -227,7 +227,7 @@ def test_a_phone_shows_all_of_it_in_one_column(open_page: Any, flight: Any, answ
     shown(page)
     page.locator("#photo").tap()
     expect(page.locator("#point-hint")).to_contain_text("Object at")
-    page.locator("summary").first.tap()
+    page.locator("#options > summary").tap()
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     for button in page.locator("button:visible, input:visible, select:visible").all():
         frame = button.bounding_box()
