@@ -36,7 +36,7 @@ class Running:
         return RuntimeOptions(self.runtime, self.precision, devices.device_of(self.device), build=build, say=console.say)
 
     def elsewhere(self) -> RuntimeOptions:
-        """Return it for other machines, which may have GPUs where this one has none: `auto` is what this one has, a name is taken as it is."""
+        """Return it for other machines, which may have GPUs where this one has none: only `auto` is looked up here."""
         if self.device == "auto":
             return self.options(build=True)
         from crossgeo.engine.runtime.choose import RuntimeOptions
