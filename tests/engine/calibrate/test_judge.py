@@ -59,7 +59,8 @@ def test_plain_data_come_back_as_the_same_calibration(calibration: Any, seen: Se
 @pytest.mark.parametrize(
     "damage",
     [
-        {"version": 1}, {"version": 3}, {"kinds": {}}, {"kinds": {"boat": {}}}, {"thresholds": {"located": 2.0, "within_m": 25.0}}, {"thresholds": {}},
+        {"version": 1}, {"version": 3}, {"kinds": {}},
+        {"kinds": {"boat": {}}}, {"thresholds": {"located": 2.0, "within_m": 25.0}}, {"thresholds": {}},
         {"kinds": {"drone": {}}},
     ],
 )  # fmt: skip
