@@ -11,7 +11,7 @@ import shapely
 from crossgeo import geodesy
 from crossgeo.engine.search import GeoSearch
 from crossgeo.indexer.index import GeoIndex, Segment
-from crossgeo.indexer.places import LAT_LON
+from crossgeo.indexer.places import LAT_LON, edges_in
 from crossgeo.web.mercator import zoom_for
 
 CELLS = 96  # the outline of a segment is drawn on so many cells along its longer side, or on its stride where that is wider
@@ -53,7 +53,12 @@ def box_of(index: GeoIndex) -> tuple[float, float, float, float]:
     """Return west, south, east, north of all segments; west > east where the shorter way round goes across the antimeridian."""
     boxes = [segment.bounds_lat_lon for segment in index.segments]
     south, north = min(box[0] for box in boxes), max(box[2] for box in boxes)
-    spans = [(west, east if east >= west else east + 360.0) for _, west, _, east in boxes]
+    spans = []
+    for segment in index.segments:
+        lon, _ = edges_in(segment.bounds, segment.crs, LAT_LON)
+        west, east = (float(edge) for edge in (_unbroken(lon, lon[0]).min(), _unbroken(lon, lon[0]).max()))
+        turned = (west + 180.0) % 360.0 - 180.0
+        spans.append((turned, east + turned - west))
     starts = sorted(west for west, _ in spans)
     best = None
     for start in starts:  # one of the western edges begins the shortest span that holds them all
@@ -66,7 +71,7 @@ def box_of(index: GeoIndex) -> tuple[float, float, float, float]:
 
 
 def coverage(name: str, search: GeoSearch) -> dict[str, Any]:
-    """Return a FeatureCollection: for each segment the ground on which its tiles are centred."""
+    """Return a FeatureCollection: for each segment the ground on which its tiles are centred, cut where it crosses the antimeridian."""
     index = search.index
     features = [
         {
@@ -90,10 +95,30 @@ def _outline(index: GeoIndex, segment: Segment) -> dict[str, Any] | None:
     cells = shapely.box(corners[:, 0], corners[:, 1], corners[:, 0] + cell_m, corners[:, 1] + cell_m)
     outline = shapely.segmentize(shapely.union_all(cells), 1000.0 if cell_m < 1000.0 else cell_m)
 
+    middle = geodesy.transform(segment.crs, LAT_LON, *(np.array([value]) for value in centres.mean(axis=0)))[0][0]
+
     def carried(xy: Any) -> Any:
         lon, lat = geodesy.transform(segment.crs, LAT_LON, xy[:, 0], xy[:, 1])
-        return np.round(np.stack([lon, lat], axis=1), DIGITS)
+        return np.stack([_unbroken(lon, middle), lat], axis=1)
 
-    shape = shapely.orient_polygons(shapely.transform(outline, carried))
-    geometry: dict[str, Any] = shapely.geometry.mapping(shape)
+    shape = _cut(shapely.transform(outline, carried))
+    geometry: dict[str, Any] = shapely.geometry.mapping(shapely.orient_polygons(shapely.transform(shape, lambda xy: np.round(xy, DIGITS))))
     return geometry
+
+
+def _unbroken(lon: Any, middle: float) -> Any:
+    """Return longitudes within half a turn of one in the middle: they go on beyond 180 degrees where the ground does."""
+    return middle + (lon - middle + 180.0) % 360.0 - 180.0
+
+
+def _cut(shape: Any) -> Any:
+    """Return a shape whose longitudes may go on beyond 180 degrees, cut at the antimeridian (RFC 7946, section 3.1.9)."""
+    west, _, east, _ = shape.bounds
+    if west >= -180.0 and east <= 180.0:
+        return shape
+    parts = []
+    for turn in (-360.0, 0.0, 360.0):
+        part = shapely.intersection(shape, shapely.box(turn - 180.0, -90.0, turn + 180.0, 90.0))
+        kept = [one for one in shapely.get_parts(part) if one.geom_type == "Polygon"]
+        parts += [shapely.transform(one, lambda xy, by=turn: xy - [by, 0.0]) for one in kept]
+    return shapely.MultiPolygon(parts)

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 from PIL import Image
+from rasterio.transform import from_origin
 from shapely.geometry import Point, shape
 from starlette.testclient import TestClient
 
 from crossgeo.engine.mosaic import SmallBlocks
+from crossgeo.engine.search import GeoSearch
+from crossgeo.geodesy import to_lat_lon
+from crossgeo.indexer.build import BuildOptions, build_index
 from crossgeo.indexer.index import GeoIndex
+from crossgeo.web.coverage import box_of, coverage
 from crossgeo.web.mercator import TILE_PX, MapTile, zoom_for
 from crossgeo.web.tiles import draw
 
@@ -37,8 +44,6 @@ def index(index_path: Path) -> Any:
 
 @pytest.mark.parametrize("z", [17, 18, 19, 21])
 def test_a_tile_shows_at_each_place_what_the_imagery_shows_there(index: GeoIndex, ground: Any, z: int) -> None:
-    from crossgeo.geodesy import to_lat_lon
-
     crs = index.segments[0].crs
     worst = 0.0
     for x, y in [(363_150.25, 3_057_450.25), (363_100.25, 3_057_500.25), (363_211.75, 3_057_391.25)]:
@@ -145,6 +150,34 @@ def test_coverage_is_the_ground_of_the_tiles(client: TestClient, index: GeoIndex
     assert all(inside)
     south, _, north, east = index.bounds_lat_lon
     assert not outline.contains(Point(east + 0.001, (south + north) / 2))
+
+
+def test_coverage_is_cut_where_it_crosses_the_antimeridian(
+    tmp_path: Path, make_patchwork: Any, make_describer: Any, open_search: Callable[[Path], GeoSearch]
+) -> None:
+    # In EPSG:32760, at 16.9 degrees south, half on either side.
+    corner = from_origin(819_620.0 - 100.0, 8_129_073.0 + 100.0, 0.5, 0.5)
+    profile = {"driver": "GTiff", "width": 400, "height": 400, "count": 3, "dtype": "uint8", "crs": "EPSG:32760"}
+    with rasterio.open(tmp_path / "sea.tif", "w", transform=corner, **profile) as file:
+        file.write(make_patchwork(3, 400).transpose(2, 0, 1))
+    describer = make_describer()
+    build_index([tmp_path / "sea.tif"], tmp_path / "sea.geo", describer.tiles, describer.identity, BuildOptions(gsd_m=0.5, tile_px=96))
+    with open_search(tmp_path / "sea.geo") as search:
+        (feature,) = coverage("sea", search)["features"]
+        (segment,) = search.index.segments
+        places = search.index.lat_lon(np.arange(len(search.index)))
+        west, _, east, _ = box_of(search.index)
+    assert west > 179.0 and east < -179.0, "it lies on both sides"
+    outline = shape(feature["geometry"])
+    assert outline.geom_type == "MultiPolygon" and outline.is_valid and len(outline.geoms) == 2
+    for part in outline.geoms:
+        assert part.bounds[2] - part.bounds[0] < 0.003 and 180.0 in (part.bounds[2], -part.bounds[0]), "each ends at the antimeridian"
+        assert part.exterior.is_ccw
+    assert all(outline.covers(Point(lon, lat)) for lat, lon in places)
+    assert {bool(lon > 0.0) for _, lon in places} == {True, False} and segment.tiles == len(places)
+    across_m = math.cos(math.radians(float(places[0][0])))
+    area = outline.area * 111_320.0**2 * across_m
+    assert area == pytest.approx(len(places) * 15.0**2, rel=0.02), "nothing is lost or doubled"
 
 
 def test_a_box_is_found_across_the_antimeridian() -> None:

@@ -64,7 +64,8 @@ export class MapView {
 
   /** Load the map's library and show an index ({bounds, tiles_url, min_zoom, max_zoom}); gives false without WebGL. */
   async open(index) {
-    this.home = index.bounds;
+    const [west, south, east, north] = index.bounds;
+    this.home = [west, south, east < west ? east + 360 : east, north]; // across the antimeridian
     if (!hasWebGL()) {
       this.#without("This browser has no WebGL, so there is no map. Answers stand as text beside it, coordinates and all.");
       return false;
@@ -74,7 +75,7 @@ export class MapView {
     try {
       this.map = new Chart({
         container: "map",
-        bounds: index.bounds,
+        bounds: this.home,
         fitBoundsOptions: { padding: 24 },
         attributionControl: false,
         style: this.#style(index),
@@ -120,11 +121,13 @@ export class MapView {
 
   #style(index) {
     const tiles = [new URL(index.tiles_url.replace(".jpg", ".webp"), location.href).href.replaceAll("%7B", "{").replaceAll("%7D", "}")];
+    const [west, , east] = index.bounds;
+    const within = west <= east ? { bounds: index.bounds } : {}; // a source has no bounds across the antimeridian
     const empty = { type: "geojson", data: collection([]) };
     return {
       version: 8,
       sources: {
-        imagery: { type: "raster", tiles, tileSize: 256, minzoom: index.min_zoom, maxzoom: index.max_zoom, bounds: index.bounds },
+        imagery: { type: "raster", tiles, tileSize: 256, minzoom: index.min_zoom, maxzoom: index.max_zoom, ...within },
         ...Object.fromEntries(DRAWN.map((name) => [name, empty])),
       },
       layers: [
