@@ -6,6 +6,7 @@ import os
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,6 +43,10 @@ class Serving:
     ] = 8080
     allow_host: Annotated[
         list[str] | None, typer.Option(help="Another name by which clients call it; may be given again.", rich_help_panel=SERVER)
+    ] = None
+    trust_proxy: Annotated[
+        list[str] | None,
+        typer.Option(help="Address or network of a proxy whose X-Forwarded-For says who asks; may be given again.", rich_help_panel=SERVER),
     ] = None
     keys: Annotated[
         Path | None,
@@ -94,7 +99,7 @@ class Serving:
         )
         own = {"localhost", "127.0.0.1", "[::1]", f"[{self.host}]" if ":" in self.host else self.host}
         hosts = frozenset(name.lower() for name in own | set(self.allow_host or ()))
-        return Settings(self.jobs or own_jobs(), limits, hosts, self.job_days)
+        return Settings(self.jobs or own_jobs(), limits, hosts, self.job_days, tuple(map(_network, self.trust_proxy or ())))
 
     def merging(self, device: str) -> Merging | None:
         """Return what merges the passes of concurrent questions on a device; None where each runs by itself."""
@@ -148,6 +153,17 @@ def serve(
             opened = closing.enter_context(Indexes(names, how))
             run(opened, settings, keys, listening, lambda address: console.say(f"serving {', '.join(names)} at {address}"))
     console.say("stopped")
+
+
+def _network(text: str) -> str:
+    """Return an address or a network of proxies as it is compared; raise UsageError where it is none, or everybody's."""
+    try:
+        network = ip_network(text, strict=False)
+    except ValueError as error:
+        raise UsageError(f"--trust-proxy {text}: is no address or network; give the proxy's, like 127.0.0.1 or 10.0.0.0/24") from error
+    if network.prefixlen == 0:
+        raise UsageError(f"--trust-proxy {text}: is everybody, who could then ask under any address; give the proxy's own")
+    return str(network.network_address) if network.num_addresses == 1 else str(network)
 
 
 def check_installed() -> None:

@@ -41,3 +41,4 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     hosts: frozenset[str] = frozenset({"localhost", "127.0.0.1", "[::1]"})  # names, without ports, by which clients may call it
     job_days: float = 7.0  # finished jobs are kept so long
+    proxies: tuple[str, ...] = ()  # addresses and networks of proxies that are believed who asks (X-Forwarded-For); others are not

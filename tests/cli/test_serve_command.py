@@ -75,6 +75,14 @@ def test_passes_are_merged_on_a_gpu_and_on_a_processor_where_told() -> None:
             assert merging.max_batch == rows
 
 
+def test_proxies_are_named_by_address_and_not_everybody_is_one() -> None:
+    assert Serving(trust_proxy=["127.0.0.1", "10.1.2.3/16", "::1"]).settings().proxies == ("127.0.0.1", "10.1.0.0/16", "::1")
+    assert Serving().settings().proxies == ()
+    for wrong in ("*", "proxy.example.org", "0.0.0.0/0", "::/0"):
+        with pytest.raises(UsageError, match="--trust-proxy"):
+            Serving(trust_proxy=[wrong]).settings()
+
+
 def test_what_is_wrong_is_said_before_anything_is_loaded(refused: Any, tmp_path: Path, city: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GEO_KEYS", raising=False)
     assert "no-index.geo" in refused(3, "serve", tmp_path / "no-index.geo", "--port", "0", "--jobs", tmp_path / "jobs")

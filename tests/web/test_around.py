@@ -162,6 +162,27 @@ def test_metrics_tell_how_passes_were_merged(index_path: Path, open_search: Any,
     assert "geo_passes_failed 0.0" in text
 
 
+@pytest.mark.parametrize(
+    ("proxies", "statuses"),
+    [
+        ((), [200, 429, 429, 429]),  # whoever asks is one client, whatever it says of itself
+        (("10.0.0.0/8",), [200, 429, 429, 429]),  # another proxy is believed
+        (("127.0.0.1",), [200, 429, 200, 429]),
+    ],
+)
+def test_clients_behind_a_proxy_have_a_rate_each_where_that_is_believed(
+    indexes: Indexes, tmp_path: Path, serving: Any, proxies: tuple[str, ...], statuses: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
+    settings = Settings(tmp_path / "jobs", Limits(rate_per_minute=0.1), proxies=proxies)  # one token, and that a look costs a tenth
+    with serving(indexes, settings) as running:
+        seen = []
+        for said in ("203.0.113.7", "198.51.100.1, 203.0.113.7", "203.0.113.8", "203.0.113.8"):
+            answers = [running.get("/v1/indexes", headers={"X-Forwarded-For": said}) for _ in range(10)]
+            seen.append(answers[0].status_code)
+    assert seen == statuses, "the first ten looks of a client are allowed"
+
+
 def test_a_bug_is_a_problem_that_names_the_request(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("crossgeo.web.map_routes.summary", lambda *given: 1 / 0)
     answer = client.get("/v1/indexes")
