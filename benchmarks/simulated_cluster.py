@@ -1,8 +1,8 @@
 """A cluster at work, simulated event by event: workers that take shards, die and come back, a driver that takes in what they made.
 
 Nothing in it is assumed of our code but what engine/cluster does: shards are given out in order to whichever worker is free, a shard of a
-worker that died is given out again once that is noticed, and one that takes too long is given out twice, of which the first to end counts and
-the other is ended.
+worker that died is given out again once that is noticed, and one that takes too long is given out twice, of which the first to end counts
+and the other is ended.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ class Stage:
     name: str
     shards: int
     seconds: Sequence[float]  # of one shard on a worker, measured; a shard's is drawn from these, or its own where there are as many
+    start_s: float = 0.0  # until a fresh worker begins its first shard: models, sources
     take_in_s: float = 0.0  # of the driver for each shard, in order, beside the workers
     after_s: float = 0.0  # of the driver alone once all are taken in
 
@@ -36,7 +37,6 @@ class Machines:
 
     nodes: int
     workers: int  # of a node
-    start_s: float = 0.0  # until a worker's first shard of a stage: models, sources
     begin_s: float = 0.0  # before anything: the driver's own start
     fails_per_hour: float = 0.0  # of a node
     back_s: float = 120.0  # until a node that failed works again
@@ -82,6 +82,7 @@ class _Stage:
         workers = machines.nodes * machines.workers
         self._node = [w // machines.workers for w in range(workers)]
         self._doing: list[int | None] = [None] * workers
+        self._doers: dict[int, set[int]] = {}  # workers that do a shard
         self._since = [0.0] * workers
         self._turn = [0] * workers  # what a worker was told to do last: older ends no longer count
         self._fresh = [True] * workers
@@ -141,13 +142,14 @@ class _Stage:
             return
         self._idle.discard(worker)
         shard = self._waiting.popleft()
-        start_s = self._machines.start_s if self._fresh[worker] else 0.0
+        start_s = self._stage.start_s if self._fresh[worker] else 0.0
         again = shard in self._twice
         took = start_s + float(
             self._usual_s[shard] if again else self._seconds[shard]
         )  # what stalls a shard is where it runs, not the shard
         self._fresh[worker] = False
         self._doing[worker], self._since[worker] = shard, now
+        self._doers.setdefault(shard, set()).add(worker)
         self._turn[worker] += 1
         self._at(now + took, _DONE, worker, self._turn[worker])
         if took > self._late_s + start_s:
@@ -157,19 +159,24 @@ class _Stage:
         shard = self._doing[worker]
         if turn != self._turn[worker] or shard is None:
             return
-        self._doing[worker] = None
-        self._run.busy_s += now - self._since[worker]
+        self._leave(now, worker)
         if math.isinf(self._done_at[shard]):
             self._done_at[shard] = now
             self._left -= 1
-        for other, doing in enumerate(self._doing):
-            if doing == shard:  # the other try is ended, and its process with it
-                self._doing[other] = None
-                self._turn[other] += 1
-                self._fresh[other] = True
-                self._run.busy_s += now - self._since[other]
-                self._at(now, _FREE, other)
+        for other in sorted(self._doers.get(shard, ())):  # the other try is ended, and its process with it
+            self._leave(now, other)
+            self._turn[other] += 1
+            self._fresh[other] = True
+            self._at(now, _FREE, other)
         self._give(now, worker)
+
+    def _leave(self, now: float, worker: int) -> int | None:
+        """Take a worker from its shard, which is returned."""
+        shard, self._doing[worker] = self._doing[worker], None
+        if shard is not None:
+            self._doers[shard].discard(worker)
+            self._run.busy_s += now - self._since[worker]
+        return shard
 
     def _late(self, now: float, worker: int, turn: int) -> None:
         shard = self._doing[worker]
@@ -195,9 +202,8 @@ class _Stage:
                 continue
             self._idle.discard(worker)
             self._turn[worker] += 1
-            shard, self._doing[worker] = self._doing[worker], None
+            shard = self._leave(now, worker)
             if shard is not None:
-                self._run.busy_s += now - self._since[worker]
                 self._at(now + self._machines.noticed_s, _NOTICED, worker, shard)
 
 

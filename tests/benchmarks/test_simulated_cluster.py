@@ -30,8 +30,8 @@ def test_equal_shards_fill_equal_workers(sim: ModuleType) -> None:
 
 
 def test_a_start_is_paid_once_by_each_worker_and_the_driver_by_itself(sim: ModuleType) -> None:
-    stages = [sim.Stage("cut", 4, [1.0], after_s=3.0), sim.Stage("describe", 4, [2.0], after_s=0.5)]
-    run = sim.simulate(stages, sim.Machines(nodes=1, workers=2, start_s=10.0, begin_s=1.0), rng())
+    stages = [sim.Stage("cut", 4, [1.0], 10.0, after_s=3.0), sim.Stage("describe", 4, [2.0], 10.0, after_s=0.5)]
+    run = sim.simulate(stages, sim.Machines(nodes=1, workers=2, begin_s=1.0), rng())
     assert run.by_stage == {"cut": pytest.approx(10 + 2 + 3), "describe": pytest.approx(10 + 4 + 0.5)}
     assert run.seconds == pytest.approx(1 + 15 + 14.5)
 
