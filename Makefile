@@ -2,18 +2,19 @@
 PYTHON ?= python3
 VENV ?= .venv
 PIP_ARGS ?=
-PYTEST_ARGS ?= -n auto --maxprocesses 4 --durations 25
+PYTEST_ARGS ?= -n auto --maxprocesses 4 --dist loadgroup --durations 25
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 GOAL := $(firstword $(MAKECMDGOALS) demo)
 
-.PHONY: help demo test docs install clean
+.PHONY: help demo test test-long docs install clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo     set up, then locate photos of a made-up town (and of real imagery, if GEO_DATA or ../shared/data is there)"
 	@echo "make test     set up, then ruff, mypy, import-linter and every test"
+	@echo "make test-long  set up, then the tests that start clusters and break them (an hour; as root, on Linux)"
 	@echo "make docs     set up, then run the notebooks and build the documentation into site/ (open site/index.html)"
 	@echo "make install  set up only, into $(VENV)"
 	@echo "make clean    remove what these made, $(VENV) too"
@@ -27,6 +28,9 @@ test: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+test-long: $(STAMP)
+	$(BIN)/pytest -m cluster_long --durations 25
 
 docs: $(STAMP)
 	$(BIN)/python docs/_hooks/run_notebooks.py build/notebooks docs/notebooks/*.ipynb

@@ -9,10 +9,26 @@ from typing import Annotated, Any
 import typer
 
 from crossgeo import __version__
-from crossgeo.commands import batch, calibrate, data, demo, doctor, engine, eval, exif, index, query, serve, town, train, weights
+from crossgeo.commands import batch, calibrate, cluster, data, demo, doctor, engine, eval, exif, index, query, serve, town, train, weights
 from crossgeo.commands.guard import GuardedGroup
 
-ORDER = ("query", "batch", "serve", "exif", "index", "train", "calibrate", "eval", "data", "town", "demo", "doctor", "engine", "weights")
+ORDER = (
+    "query",
+    "batch",
+    "serve",
+    "exif",
+    "index",
+    "train",
+    "calibrate",
+    "eval",
+    "data",
+    "town",
+    "demo",
+    "doctor",
+    "engine",
+    "weights",
+    "cluster",
+)
 
 
 class Geo(GuardedGroup):
@@ -49,6 +65,7 @@ app.command("demo", rich_help_panel=LOOK)(demo.demo)
 app.command("doctor", rich_help_panel=LOOK)(doctor.doctor)
 app.add_typer(engine.app, name="engine", rich_help_panel=LOOK)
 app.add_typer(weights.app, name="weights", rich_help_panel=LOOK)
+app.add_typer(cluster.app, name="cluster", rich_help_panel=LOOK)
 
 
 def _version(asked: bool) -> None:
@@ -87,4 +104,5 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # a file's name may be no valid text
     wait_briefly()
     report_nothing()
+    cluster.know_clusters()
     app(prog_name="geo")

@@ -1,5 +1,6 @@
 """What every test shares: few threads, and the real imagery where a checkout has it."""
 
+import importlib.util
 import os
 import resource
 import shutil
@@ -9,9 +10,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+
+if TYPE_CHECKING:
+    from ray_clusters import TestCluster
 
 # Read when the libraries load, so before any test imports torch, OpenCV or FAISS; children of a test inherit it, and so do the workers of
 # pytest-xdist from the process that starts them. Two threads each on two cores wait for one another in loops, and cost six times as much.
@@ -96,6 +100,30 @@ def small_disk() -> Iterator[Callable[[int], Path]]:
     watcher.communicate(timeout=60)
     assert watcher.returncode == 0
     assert not place.exists()
+
+
+@pytest.fixture(scope="session")
+def _three_nodes() -> "Iterator[TestCluster]":
+    if os.geteuid() != 0 or shutil.which("unshare") is None or importlib.util.find_spec("ray") is None:
+        _unavailable("a test cluster needs root, Linux and Ray")
+    from ray_clusters import three_nodes
+
+    with tempfile.TemporaryDirectory(prefix="geo-") as folder, three_nodes(Path(folder)) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def ray_nodes(_three_nodes: "TestCluster") -> "Iterator[TestCluster]":
+    """Return a Ray cluster of three nodes of one processor, started once; what a test ends of it is started again."""
+    yield _three_nodes
+    _three_nodes.restore()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have one of several test processes run all that shares the cluster."""
+    for item in items:
+        if "ray_nodes" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("cluster"))
 
 
 @pytest.fixture(scope="session")

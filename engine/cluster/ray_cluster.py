@@ -47,9 +47,9 @@ class RayCluster:
     """A Ray cluster behind `Cluster`."""
 
     def __init__(self, where: str, workers: int | None = None) -> None:
-        self._where = Where.of(where)
         self._limit = workers
-        self._ray = connect(self._where)
+        self._connection = connect(Where.of(where))
+        self._ray = self._connection.ray
         self._seen: tuple[float, list[Node]] = (0.0, [])
         self._actors: list[RayActor] = []
         self._lock = threading.Lock()
@@ -58,19 +58,23 @@ class RayCluster:
     def label(self) -> str:
         """Return the address and the number of nodes."""
         nodes = len(self.nodes())
-        at = self._where.address if self._where.host else self._ray.get_runtime_context().gcs_address
-        return f"Ray at {at}, {nodes} node{'s' if nodes != 1 else ''}"
+        return f"Ray at {self._connection.address}, {nodes} node{'s' if nodes != 1 else ''}"
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Return that nodes were started without the settings that `geo cluster start` gives."""
-        strange = [node.label for node in self.nodes() if not node.settled]
-        if not strange:
-            return ()
-        return (
-            f"{', '.join(strange)}: not started by `geo cluster start`: whoever reaches it may be able to run programs there, and a node "
-            "that is cut off may hold everything up for minutes; see docs/howto/cluster.md",
-        )
+        """Return that the cluster lets anybody in, and which nodes were started without the settings that `geo cluster start` gives."""
+        said = []
+        if self._connection.open_to_all:
+            said.append(
+                f"{self._connection.address}: this cluster asks for no token: whoever reaches it can run programs on its nodes; "
+                "start it with `geo cluster start`, which makes one"
+            )
+        if strange := [node.label for node in self.nodes() if not node.settled]:
+            said.append(
+                f"{', '.join(strange)}: not started by `geo cluster start`, so a node that is cut off may hold everything up for minutes; "
+                "see docs/howto/cluster.md"
+            )
+        return tuple(said)
 
     def __enter__(self) -> Self:
         return self

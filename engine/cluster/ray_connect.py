@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import re
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,7 @@ SETTINGS = {
 LABEL = "crossgeo-settings"  # a node that was started with them bears it
 LABEL_VALUE = "token-1"
 _TIMEOUT_S = 5.0
-_TOKEN = "copy the token file of its head node to ~/.ray/auth_token here (`geo cluster start` names the file), or set RAY_AUTH_TOKEN_PATH"
+_TOKEN = "copy the token file of its head node (~/.ray/auth_token, unless it was started with another) to ~/.ray/auth_token here"
 
 
 @dataclass(frozen=True)
@@ -52,23 +53,64 @@ class Where:
         return cls(found[2].strip("[]"), int(found[3]), bool(found[1]))
 
 
-def connect(where: Where) -> Any:
-    """Connect this process to a Ray cluster and return the module `ray`; ClusterError or MismatchError where that cannot be."""
-    if importlib.util.find_spec("ray") is None:
+@dataclass(frozen=True)
+class Connection:
+    """A connection to a cluster: the module `ray`, the address, and whether the cluster answers anybody, token or not."""
+
+    ray: Any
+    address: str
+    open_to_all: bool
+
+
+def installed() -> None:
+    """Raise ClusterError where Ray, or what reaches it, is not installed."""
+    if importlib.util.find_spec("ray") is None or importlib.util.find_spec("grpc") is None:
         raise ClusterError("Ray is not installed here; install it (pip install 'crossgeo[cluster]'), or give --cluster local")
-    if where.client and importlib.util.find_spec("grpc") is None:
-        raise ClusterError(f"{where.address}: Ray Client needs grpcio, which is not installed here; pip install 'crossgeo[cluster]'")
-    if where.host:
-        _reach(where)
+
+
+def connect(where: Where) -> Connection:
+    """Connect this process to a Ray cluster; ClusterError or MismatchError, which say what to do, where that cannot be."""
+    installed()
     import ray
     from ray._private import worker
 
+    where = where if where.host else _found_here()
+    _reach(where)
+    problem = _knock(where, {})
+    if problem == "UNAUTHENTICATED":
+        _enter(where)
+    elif problem is not None:
+        kind, other = (
+            ("the door of Ray Client", "6379 without ray://") if where.client else ("the head of a Ray cluster", "10001 after ray://")
+        )
+        raise ClusterError(f"{where.address}: what answers there is not {kind} ({problem}); is it another port, or {other}?")
     worker._worker_logs_enabled = False  # or Ray prints of every worker that dies, on stdout, where results go
     try:
         ray.init(where.address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
     except Exception as error:  # Ray raises RuntimeError, ConnectionError, ValueError and its own for what all is the user's to mend
-        raise _explained(where, error) from error
-    return ray
+        text = " ".join(str(error).split())
+        if "ersion mismatch" in text or "was started with: Ray" in text:
+            raise MismatchError(
+                f"{where.address}: the cluster runs another Ray or Python; install the same here or there: {text}"
+            ) from error
+        raise ClusterError(f"{where.address}: the cluster cannot be joined: {text}") from error
+    return Connection(ray, where.address, open_to_all=problem is None)
+
+
+def _found_here() -> Where:
+    from ray._private.services import canonicalize_bootstrap_address
+
+    address = None
+    try:
+        address = canonicalize_bootstrap_address("auto")
+    except ConnectionError as error:
+        if "multiple" in str(error):
+            raise ClusterError("several clusters of Ray run on this machine; give the address of one: --cluster HOST:PORT") from error
+    if address is None:
+        raise ClusterError(
+            "no Ray runs on this machine; start it (`geo cluster start --head`), or give the address of one: --cluster HOST:PORT"
+        )
+    return Where.of(address)
 
 
 def _reach(where: Where) -> None:
@@ -81,19 +123,30 @@ def _reach(where: Where) -> None:
         ) from error
 
 
-def _explained(where: Where, error: Exception) -> ClusterError | MismatchError:
-    text = " ".join(str(error).split())
-    if "ersion mismatch" in text or "was started with: Ray" in text:
-        return MismatchError(f"{where.address}: the cluster runs another Ray or Python: {text}; install the same here or there")
-    if (
-        type(error).__name__ == "AuthenticationError"
-        or "nauthenticated" in text
-        or "authentication" in text.lower()
-        or "UNAUTHENTICATED" in text
-    ):
-        return ClusterError(f"{where.address}: the cluster wants its token, and there is none here or another: {_TOKEN}")
-    if not where.host:
-        return ClusterError(
-            "no Ray runs on this machine; start it (`geo cluster start --head`), or give the address of one: --cluster HOST:PORT"
-        )
-    return ClusterError(f"{where.address}: the cluster cannot be joined: {text}; look whether it is one of Ray, and the same version")
+def _enter(where: Where) -> None:
+    """Raise ClusterError where the cluster does not take our token; Ray itself would try for half a minute, and not say why."""
+    from ray._raylet import AuthenticationTokenLoader
+    from ray.exceptions import AuthenticationError
+
+    try:
+        token = AuthenticationTokenLoader.instance().get_token_for_http_header()
+    except (AuthenticationError, RuntimeError) as error:
+        raise ClusterError(f"{where.address}: the cluster wants its token, and there is none here: {_TOKEN}") from error
+    if _knock(where, token or {}) == "UNAUTHENTICATED":
+        what = "another token than that of this machine" if token else "its token (a program sets RAY_AUTH_MODE=token, which `geo` does)"
+        raise ClusterError(f"{where.address}: the cluster wants {what}: {_TOKEN}")
+
+
+def _knock(where: Where, headers: Mapping[str, str]) -> str | None:
+    """Ask the cluster for its name, as Ray does; None where it answers, else the status of gRPC."""
+    import grpc
+
+    method = "/ray.rpc.RayletDriver/ClusterInfo" if where.client else "/ray.rpc.NodeInfoGcsService/GetClusterId"
+    target = where.address.removeprefix("ray://")
+    with grpc.insecure_channel(target, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        try:
+            channel.unary_unary(method)(b"", timeout=_TIMEOUT_S, metadata=[*headers.items()])
+        except grpc.RpcError as error:
+            name: str = error.code().name
+            return None if where.client and name == "NOT_FOUND" else name  # what the question is about does not matter there
+    return None

@@ -49,11 +49,19 @@ def start(options: NodeOptions) -> list[str]:
     return ray("start", *flags, *(f"--{name}={value}" for name, value in told if value is not None))
 
 
+def own_address() -> str:
+    """Return the address of this machine that Ray takes for the one by which others reach it."""
+    from ray._private.services import get_node_ip_address
+
+    address: str = get_node_ip_address()
+    return address
+
+
 def environment(token: Path | None) -> Mapping[str, str]:
-    """Return the variables that nodes, and programs that use the cluster, are started with; without a `token` file Ray looks for one."""
+    """Return the variables that nodes, and programs that use a cluster, are started with; the token's only where there is one."""
     settings = {f"RAY_{name}": str(value) for name, value in SETTINGS.items()}
-    found = {} if token is None else {"RAY_AUTH_TOKEN_PATH": str(token)}
-    return {**settings, **found, "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token"}
+    found = {} if token is None else {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
+    return {**settings, **found, "RAY_USAGE_STATS_ENABLED": "0"}
 
 
 def make_token(path: Path) -> bool:
@@ -62,7 +70,6 @@ def make_token(path: Path) -> bool:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        check_token(path)
         return False
     except OSError as error:
         raise InputError(

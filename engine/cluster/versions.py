@@ -38,12 +38,16 @@ def _code_digest() -> str:
     return digest.hexdigest()[:16]
 
 
-def compare(drivers: Mapping[str, str], workers: Mapping[str, str], node: str) -> None:
-    """Raise MismatchError, naming the node and all that differs, where a worker does not run what its driver does."""
+def difference(drivers: Mapping[str, str], workers: Mapping[str, str]) -> str:
+    """Return what a worker runs that its driver does not, for people; empty where they run the same."""
     names = sorted(drivers.keys() | workers.keys(), key=str.lower)
     pairs = [(name, workers.get(name, "none"), drivers.get(name, "none")) for name in names]
-    other = ", ".join(f"{name} {theirs} (here {ours})" for name, theirs, ours in pairs if theirs != ours)
-    if other:
+    return ", ".join(f"{name} {theirs} (here {ours})" for name, theirs, ours in pairs if theirs != ours)
+
+
+def compare(drivers: Mapping[str, str], workers: Mapping[str, str], node: str) -> None:
+    """Raise MismatchError, naming the node and all that differs, where a worker does not run what its driver does."""
+    if other := difference(drivers, workers):
         raise MismatchError(
             f"{node} does not run what this machine does: {other}; install the same crossgeo with the same libraries there, "
             f"start its part of the cluster again, and give the same command"

@@ -73,7 +73,7 @@ class TestCluster:
         inside = ["nsenter", "-t", str(self.keeper), "--net", "--pid", "--mount", "--uts", "--wd=" + str(ROOT)]
         if self.spaces:
             inside += ["ip", "netns", "exec", self.spaces[node]]
-        told: dict[str, Any] = {"env": self._env(), "text": True, "stdin": subprocess.DEVNULL, **changes}
+        told: dict[str, Any] = {"env": self.env(), "text": True, "stdin": subprocess.DEVNULL, **changes}
         return subprocess.Popen([*inside, *command], **told)
 
     def run(self, command: Sequence[str], node: int = HEAD, timeout_s: float = 120.0, **changes: Any) -> subprocess.CompletedProcess[str]:
@@ -91,13 +91,13 @@ class TestCluster:
         """Run Python code where a node is."""
         return self.run([sys.executable, "-c", script], node, timeout_s, **changes)
 
-    def start_node(self, node: int, cpus: int = 1) -> None:
-        """Start (again) what makes a machine a node."""
+    def start_node(self, node: int, cpus: int = 1, **env: str) -> None:
+        """Start (again) what makes a machine a node, with variables of its own."""
         options = NodeOptions(
             address=None if node == HEAD else self.address, host=self.addresses[node], port=PORT, client_port=CLIENT_PORT, cpus=cpus,
             object_store_bytes=STORE_BYTES, temp_dir=self.folder / (f"r{node}" if self.spaces else "r"),
         )  # fmt: skip
-        done = self.run(start(options), node, env={**self._env(), _MARK: str(node)})
+        done = self.run(start(options), node, env={**self.env(), **env, _MARK: str(node)})
         assert done.returncode == 0, done.stdout + done.stderr
 
     def start_nodes(self, nodes: int, cpus: int) -> None:
@@ -121,7 +121,11 @@ class TestCluster:
     def workers(self, node: int | None = None) -> list[int]:
         """Return the processes that do tasks and actors, of a node or of all."""
         nodes = range(len(self.addresses)) if node is None else [node]
-        return [pid for one in nodes for pid in self.processes(one) if _command(pid).startswith("ray::") and "IDLE" not in _command(pid)]
+        return [pid for one in nodes for pid in self.processes(one) if _command(pid).startswith(("ray::attempt", "ray::RayHost"))]
+
+    def drivers(self) -> list[int]:
+        """Return the processes that run `cluster_driver.py`."""
+        return [pid for pid in self._parents() if "cluster_driver.py" in _command(pid)]
 
     def signal(self, node: int, number: int) -> None:
         """Send a signal to all processes of a node."""
@@ -132,6 +136,13 @@ class TestCluster:
     def kill(self, node: int) -> None:
         """End a node at once, as a machine that loses its power."""
         self.signal(node, signal.SIGKILL)
+
+    def restore(self) -> None:
+        """Start again what a test has ended; a test before may have left a node stopped, too."""
+        for node in range(len(self.addresses)):
+            self.signal(node, signal.SIGCONT)
+            if not self._raylets(node):
+                self.start_node(node)
 
     def cut(self, node: int) -> None:
         """Cut a node off: whatever is sent to it or by it is lost."""
@@ -146,7 +157,8 @@ class TestCluster:
         inside = ["nsenter", "-t", str(self.keeper), "--net", "--pid", "--mount"]
         subprocess.run([*inside, "ip", "link", "set", f"wire{node}", state], check=True)
 
-    def _env(self) -> dict[str, str]:
+    def env(self) -> dict[str, str]:
+        """Return the variables that programs are started with."""
         path = os.pathsep.join([str(ROOT / ".namespace"), str(ROOT / "tests" / "helpers"), os.environ.get("PYTHONPATH", "")])
         kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         return {**kept, **environment(self.token), "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", **self.settings}
@@ -187,6 +199,14 @@ def three_nodes(folder: Path, nodes: int = 3, cpus: int = 1, settings: Mapping[s
         make_token(cluster.token)
         cluster.start_nodes(nodes, cpus)
         yield cluster
+
+
+@contextmanager
+def nowhere(folder: Path) -> Iterator[TestCluster]:
+    """Have namespaces with a loopback and without any Ray."""
+    with _keeper() as keeper:
+        _run(keeper, "ip", "link", "set", "lo", "up")
+        yield TestCluster(folder, ("127.0.0.1",), keeper)
 
 
 @contextmanager
