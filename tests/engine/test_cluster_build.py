@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +17,9 @@ import pytest
 import rasterio
 from affine import Affine
 from inline_cluster import Died, InlineCluster
+from made_build import IDENTITY, OPTIONS, SMALL, crew, rules
 from rasterio.crs import CRS
+from ray_clusters import TestCluster, wait_for
 
 from crossgeo.engine import cluster_build
 from crossgeo.engine.build import Helpers
@@ -22,14 +28,11 @@ from crossgeo.engine.cluster import open_cluster
 from crossgeo.engine.cluster_build import ClusterRunner, Tools
 from crossgeo.engine.runtime.choose import RuntimeOptions
 from crossgeo.errors import ClusterError, LimitError, MismatchError
-from crossgeo.indexer import described, pieces, shards
 from crossgeo.indexer.build import BuildOptions, build_index
 from crossgeo.indexer.manifest import ModelIdentity
 from crossgeo.indexer.spread import Crew
 from crossgeo.indexer.workshop import Workshop
 
-IDENTITY = ModelIdentity("made", "0" * 64, "0")
-OPTIONS = BuildOptions(gsd_m=0.5, tile_px=16, batch=4)
 TORCH = RuntimeOptions("torch")
 
 
@@ -50,27 +53,22 @@ def ortho(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made(monkeypatch: pytest.MonkeyPatch) -> None:
     """Describe without a model, and cut small imagery into many shards."""
     monkeypatch.setattr(cluster_build, "open_describing_shop", made_build.open_shop)
-    monkeypatch.setattr(pieces, "BLOCKS_PER_PIECE", 1)
-    monkeypatch.setattr(described, "BATCHES_PER_PIECE", 1)
-    monkeypatch.setattr(shards, "_LEAST_SHARDS", 8)
+    for module, name, value in SMALL:
+        monkeypatch.setattr(module, name, value)
 
 
 @pytest.fixture(scope="module")
 def wanted(tmp_path_factory: pytest.TempPathFactory, ortho: Path) -> str:
     """Return the hash of the index as this process builds it."""
-    describe = partial(made_build.describe, {"notes": ""})
+    describe = partial(made_build.describe, {"notes": "", "each_s": 0.0})
     return build_index([ortho], tmp_path_factory.mktemp("wanted") / "a.geo", describe, IDENTITY, OPTIONS).hash
-
-
-def crew(cluster: Any, ortho: Path, notes: Path, kill_at: tuple[int, ...] = ()) -> Crew:
-    return Crew(ClusterRunner(cluster, Tools(made_build.rules(notes, kill_at), IDENTITY, TORCH, (str(ortho),), None)))
 
 
 @pytest.mark.usefixtures("made")
 def test_processes_that_die_over_and_over_build_the_same_index(tmp_path: Path, ortho: Path, wanted: str) -> None:
     said: list[str] = []
     with open_cluster("local", 2) as cluster:
-        work = crew(cluster, ortho, tmp_path / "notes", kill_at=(1, 4, 7, 12))
+        work = crew(cluster, ortho, rules(tmp_path / "notes", kill_at=(1, 4, 7, 12)))
         assert build_index([ortho], tmp_path / "a.geo", work, IDENTITY, OPTIONS, lambda at: said.append(at.who)).hash == wanted
     assert set(said) == {"2 processes here"}
     assert (tmp_path / "notes").stat().st_size > 12
@@ -89,7 +87,7 @@ def test_a_shard_that_ends_every_worker_is_named_and_the_build_goes_on_later(
 
     monkeypatch.setattr(Workshop, "describe", dies)
     with InlineCluster(["node-a", "node-b"]) as cluster:
-        work = crew(cluster, ortho, tmp_path / "notes")
+        work = crew(cluster, ortho, rules(tmp_path / "notes"))
         with pytest.raises(
             ClusterError, match=r"node-[ab]: 6 workers ended while they did .*-tiles-000000008-.* run the same command again"
         ):
@@ -111,17 +109,19 @@ def test_a_node_without_room_is_passed_over_and_named_when_all_are_full(
             return cuts(shop, shard)
 
         monkeypatch.setattr(Workshop, "cut", without_room)
-        assert build_index([ortho], tmp_path / "a.geo", crew(cluster, ortho, tmp_path / "n"), IDENTITY, OPTIONS).hash == wanted
+        assert build_index([ortho], tmp_path / "a.geo", crew(cluster, ortho, rules(tmp_path / "n")), IDENTITY, OPTIONS).hash == wanted
         full.add("node-b")
         with pytest.raises(LimitError, match=r"^node-[ab]: /scratch/x: No space left"):
-            build_index([ortho], tmp_path / "b.geo", crew(cluster, ortho, tmp_path / "n"), IDENTITY, OPTIONS)
+            build_index([ortho], tmp_path / "b.geo", crew(cluster, ortho, rules(tmp_path / "n")), IDENTITY, OPTIONS)
 
 
 @pytest.mark.usefixtures("made")
 def test_several_nodes_are_shown_with_their_rates(tmp_path: Path, ortho: Path) -> None:
     said: list[str] = []
     with InlineCluster(["node-a", "node-b"]) as cluster:
-        build_index([ortho], tmp_path / "a.geo", crew(cluster, ortho, tmp_path / "n"), IDENTITY, OPTIONS, lambda at: said.append(at.who))
+        build_index(
+            [ortho], tmp_path / "a.geo", crew(cluster, ortho, rules(tmp_path / "n")), IDENTITY, OPTIONS, lambda at: said.append(at.who)
+        )
     assert "2 nodes in this process" in said[0]
     assert "node-a" in said[-1]
     assert "node-b" in said[-1]
@@ -141,3 +141,17 @@ def test_the_shipped_model_in_two_processes_makes_the_index_of_one(tmp_path: Pat
     with open_cluster("local", 2) as cluster:
         there = build_with_model(ortho, tmp_path / "there.geo", options=options, runtime=TORCH, helpers=Helpers(cluster))
     assert (there.hash, there.segments) == (here.hash, here.segments)
+
+
+def test_ray_builds_the_same_index_though_workers_die(ray_nodes: TestCluster, tmp_path: Path, ortho: Path, wanted: str) -> None:
+    notes = tmp_path / "notes"
+    command = [sys.executable, made_build.__file__, ray_nodes.address, str(ortho), str(tmp_path / "a.geo"), str(notes), "0.2"]
+    driver = ray_nodes.start(command, stdout=subprocess.PIPE)
+    wait_for("a batch that is described", lambda: notes.exists() and notes.stat().st_size > 4)
+    os.kill(ray_nodes.workers(1)[0], signal.SIGKILL)
+    said, _ = driver.communicate(timeout=100)
+    *told, made = said.splitlines()
+    assert driver.returncode == 0
+    assert made == wanted
+    assert any(line.startswith("describe") and "3 nodes" in line for line in told)
+    assert {path.name for path in (tmp_path / "a.geo").iterdir()} == {"CURRENT", "LOCK", "manifest-000001.json", "segments"}
