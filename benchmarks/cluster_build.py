@@ -1,15 +1,16 @@
 """Indexes built on clusters: the same bytes as in one process, whatever is killed meanwhile, and what spreading costs and saves.
 
-Run: python benchmarks/cluster_build.py [same kills speed] [--data DIR] [--town DIR] [--work DIR] [--stride-m 15] [--runs 20] [--rounds 3]
-[--seed 0]. The imagery is Banepa's and Zanzibar's of the data folder, and a simulated town of a square kilometre, which is made where
---town names no folder with an ortho.tif. Clusters are of this machine: processes (`local`), and a Ray cluster of three nodes with one
-processor each in namespaces of its own, which needs root (tests/helpers/ray_clusters.py).
+Run: python benchmarks/cluster_build.py [same kills partition speed] [--data DIR] [--town DIR] [--only-town] [--work DIR] [--stride-m 15]
+[--runs 20] [--rounds 3] [--cut-s 30] [--seed 0]. The imagery is Banepa's and Zanzibar's of the data folder, and a simulated town of a square
+kilometre, which is made where --town names no folder with an ortho.tif. Clusters are of this machine: processes (`local`), and a Ray cluster
+of three nodes with one processor each in namespaces of its own, which needs root (tests/helpers/ray_clusters.py).
 
 same: one process, `local`, and Ray build the same manifest hash. kills: on Ray, in each run a worker, a node or the driver is killed (or
 the driver interrupted) at a random moment of the build; a driver that ended is given the same command again, a node is started again, by
 turns on Ray, on processes here and in one process, until the index is there; its hash must be that of an unbroken build, and nothing may be
-left over. speed: seconds of one process, one and two local workers, and one Ray node with one and two processors, in turns; the share of
-these that starting takes is in them. Each is recorded as results/cluster-build-NAME.json; the exit code is 1 where anything was wrong.
+left over. partition: a node is cut off in the middle and healed later; the build must end at the same hash, at most a minute later than
+two of three nodes would have. speed: seconds of one process, one and two local workers, and one Ray node with one and two processors, in
+turns, what starting takes included. Each is recorded as results/cluster-build-NAME.json; the exit code is 1 where anything was wrong.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -35,7 +37,7 @@ from common import record, spread
 from crossgeo.town.write import write_town
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "helpers"))
-from ray_clusters import HEAD, TestCluster, three_nodes
+from ray_clusters import HEAD, TestCluster, apart, three_nodes
 
 TOWN, TOWN_M = 9_200, 1000.0
 LEFT = {"CURRENT", "LOCK", "segments", "manifest-000001.json"}
@@ -76,11 +78,11 @@ def here(command: list[str]) -> subprocess.Popen[str]:
 
 
 @contextmanager
-def ray(nodes: int = 3, cpus: int = 1) -> Iterator[tuple[TestCluster, Start]]:
-    """Have a Ray cluster, and what starts a command where its head is."""
+def ray(nodes: int = 3, cpus: int = 1, wired: bool = False) -> Iterator[tuple[TestCluster, Start]]:
+    """Have a Ray cluster, its nodes `wired` where they are to be cut off, and what starts a command where its head is."""
     folder = Path(tempfile.mkdtemp(prefix="geo", dir="/tmp"))  # short: Ray puts sockets below it
     try:
-        with three_nodes(folder, nodes, cpus) as cluster:
+        with (apart if wired else three_nodes)(folder, nodes, cpus) as cluster:
             yield cluster, lambda command: cluster.start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -118,7 +120,7 @@ def killed(builder: Builder, cluster: TestCluster, start: Start, kind: str, rng:
         (start, ("--cluster", cluster.address)), (here, ("--cluster", "local", "--workers", "2")), (here, ()),
     ]  # fmt: skip
     process, begun = start(builder.command(*ways[0][1])), time.monotonic()
-    after_s = rng.uniform(1.0, longest_s)
+    after_s = rng.uniform(1.0, 0.95 * longest_s)
     with suppress(subprocess.TimeoutExpired):
         process.wait(after_s)
     down, early = None, process.poll() is not None
@@ -156,6 +158,36 @@ def kill(cluster: TestCluster, kind: str, process: subprocess.Popen[str], rng: r
         with suppress(ProcessLookupError):
             os.kill(victim, signal.SIGINT if kind == "interrupt" else signal.SIGKILL)
     return None
+
+
+def partition(builder: Builder, args: argparse.Namespace) -> dict[str, Any]:
+    """Cut a node off in the middle of a build, heal it before the end, and compare time and hash with a build that nothing happened to."""
+    with ray(wired=True) as (cluster, start):
+        wanted, unbroken_s = builder.build(start, "--cluster", cluster.address)
+        builder.fresh()
+        began = time.monotonic()
+        process = start(builder.command("--cluster", cluster.address))
+        time.sleep(unbroken_s / 2)
+        cluster.cut(2)
+        cut_s = time.monotonic() - began
+        healing = threading.Timer(args.cut_s, cluster.heal, (2,))
+        healing.start()
+        code, said, errors = finish(process)
+        took_s = time.monotonic() - began
+        healing.join()
+        time.sleep(10.0)  # for what the healed node may still write
+        verified = start([sys.executable, "-m", "crossgeo", "index", "verify", str(builder.out)])
+        whole, _, problems = finish(verified)
+    made = json.loads(said)["manifest_sha256"] if code == 0 else errors
+    without_s = cut_s + 1.5 * max(0.0, unbroken_s - cut_s)  # as two nodes of three would go on
+    late_s = took_s - without_s
+    left = sorted({path.name for path in builder.out.iterdir()} ^ LEFT)
+    fine = code == 0 and made == wanted and late_s <= 60.0 and whole == 0 and not left
+    seconds = {"unbroken": unbroken_s, "cut_at": cut_s, "took": took_s, "two_of_three_nodes_would": without_s, "lost_beyond": late_s}
+    return {
+        "seconds": {name: round(value, 1) for name, value in seconds.items()}, "healed_after_s": args.cut_s,
+        "wrong": [] if fine else [[code, made, wanted, left, problems]],
+    }  # fmt: skip
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
@@ -204,6 +236,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cut-s", type=float, default=30.0)
     parser.add_argument("--only-town", action="store_true")
     args = parser.parse_args()
     work = args.work or Path(tempfile.mkdtemp(prefix="geo-build-"))
@@ -215,7 +248,7 @@ def main() -> int:
         data = ground_truth.data_folder(args.data)
         sources = [data / "oam_banepa" / "tiles_z19", data / "oam_zanzibar", *sources]
     builder, wrong = Builder(sources, work, args.stride_m), 0
-    ways = {"same": same, "kills": kills, "speed": speed}
+    ways = {"same": same, "kills": kills, "partition": partition, "speed": speed}
     for name in args.names or ways:
         found = ways[name](builder, args)
         record(f"cluster-build-{name}", {"imagery": [path.name for path in sources], "stride_m": args.stride_m, **found})

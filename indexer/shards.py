@@ -191,12 +191,15 @@ def _share(count: int, piece: int, most: int) -> int:
 
 
 def _blocks_of(tiles: Tiles, grid: GridRecord) -> NDArray[np.int64]:
-    """Return the blocks (n, 2) that tiles may reach, by row, then by column."""
+    """Return the blocks (n, 2) that tiles may reach."""
     centres, reach = tiles * np.float64(grid.stride_m) / grid.gsd_m * [1.0, -1.0], grid.tile_m / grid.gsd_m / 2 + 2.0  # px
     low = np.floor((centres - reach) / BLOCK_PX).astype(np.int64)
     high = np.floor((centres + reach) / BLOCK_PX).astype(np.int64)
-    corners = np.unique(np.concatenate([low, high], axis=1), axis=0)
-    found = [np.stack(np.meshgrid(np.arange(a, c + 1), np.arange(b, d + 1)), axis=-1).reshape(-1, 2) for a, b, c, d in corners.tolist()]
+    found = []
+    for right in range(int((high - low)[:, 0].max()) + 1):
+        for down in range(int((high - low)[:, 1].max()) + 1):
+            blocks = low + np.asarray([right, down])
+            found.append(np.unique(blocks[(blocks <= high).all(axis=1)], axis=0))
     return np.unique(np.concatenate(found), axis=0)
 
 

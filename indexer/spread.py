@@ -46,6 +46,7 @@ class Spread:
     def __init__(self, journal: Journal, prints: Prints, brief: Brief, store: ShardStore, runner: Runner, mixed: bool = False) -> None:
         self._journal, self._prints, self._brief, self._store, self._runner = journal, prints, brief, store, runner
         self._mixed = mixed
+        self._cut: dict[str, list[CutShard]] = {}
         self._hand: dict[str, str] | None = None
 
     @property
@@ -55,7 +56,7 @@ class Spread:
 
     def cut(self, site: Site, step: Step) -> Cut:
         """Have the shards of blocks cut that are not in the storage."""
-        shards, sizes = cut_shards(self._brief, site, self._prints), {}
+        shards, sizes = self._cut_shards(site), {}
         handover.blocks_to_shards(self._journal, site, self._store, shards)
         for shard in shards:
             payload = self._store.get(shard.name)
@@ -68,6 +69,11 @@ class Spread:
                 sizes[done.shard.name] = done.made.bytes
                 step(done.shard.size)
         return Cut(sum(sizes.values()), (self._payload(shard) for shard in shards))
+
+    def _cut_shards(self, site: Site) -> list[CutShard]:
+        if site.name not in self._cut:
+            self._cut[site.name] = cut_shards(self._brief, site, self._prints)
+        return self._cut[site.name]
 
     def _payload(self, shard: CutShard) -> bytes:
         """Return the blocks of a shard; where they are gone or damaged, they are cut again."""
@@ -83,7 +89,7 @@ class Spread:
 
         Raise MismatchError where a node describes tiles otherwise than another did.
         """
-        shards = describe_shards(self._brief, site, tiles, cut_shards(self._brief, site, self._prints))
+        shards = describe_shards(self._brief, site, tiles, self._cut_shards(site))
         self._take_pieces(site, shards, ground)
         there = {shard.name for shard in shards if self._store.has(shard.name)}
         todo = deque(shard for shard in shards if shard.name not in there)

@@ -18,13 +18,14 @@ from s3 import KEYS, s3_server, url_of
 from crossgeo import disk
 from crossgeo.errors import InputError, LimitError, MismatchError, UsageError
 from crossgeo.indexer import described, pieces, shards
-from crossgeo.indexer.build import BuildOptions, Progress, build_index
+from crossgeo.indexer.build import BuildOptions, Progress, build_index, grid_of
 from crossgeo.indexer.manifest import Manifest, ModelIdentity
 from crossgeo.indexer.region import Region
 from crossgeo.indexer.shard_store import open_store
 from crossgeo.indexer.shards import Brief, CutShard, DescribeShard, Done
 from crossgeo.indexer.spread import Crew
 from crossgeo.indexer.verify import verify_index
+from crossgeo.indexer.windows import windows_at
 from crossgeo.indexer.workshop import Workshop
 
 Shard = CutShard | DescribeShard
@@ -403,6 +404,23 @@ def test_ranges_depend_on_how_much_there_is_and_hold_whole_pieces(monkeypatch: p
     for tiles in (1, 5_000, 70_000, 10**7):
         for batch in (1, 7, 32, 600):
             assert shards.tiles_per_shard(tiles, batch) % (8 * batch) == 0
+
+
+def test_tiles_are_given_every_shard_that_holds_a_pixel_of_them(options: BuildOptions) -> None:
+    grid = grid_of(dataclasses.replace(options, gsd_m=0.2, tile_m=60.0))
+    rng = np.random.default_rng(0)
+    for stride_m in (15.0, 7.3):
+        of_stride = dataclasses.replace(grid, stride_m=stride_m)
+        tiles = rng.integers(-400, 400, (60, 2)).astype(np.int32)
+        needed = {
+            (bx, by)
+            for window in windows_at(tiles * stride_m, grid.tile_m, grid.gsd_m)
+            for by in range(window.row // 256, (window.row + window.px - 1) // 256 + 1)
+            for bx in range(window.col // 256, (window.col + window.px - 1) // 256 + 1)
+        }
+        given = {(bx, by) for bx, by in shards._blocks_of(tiles, of_stride).tolist()}
+        assert needed <= given
+        assert len(given) < 1.2 * len(needed)
 
 
 def test_stores_keep_what_is_whole(tmp_path: Path) -> None:
