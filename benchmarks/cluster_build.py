@@ -1,9 +1,9 @@
 """Indexes built on clusters: the same bytes as in one process, whatever is killed meanwhile, and what spreading costs and saves.
 
-Run: python benchmarks/cluster_build.py [same kills partition speed] [--data DIR] [--town DIR] [--only-town] [--work DIR] [--stride-m 15]
-[--runs 20] [--rounds 3] [--cut-s 30] [--seed 0]. The imagery is Banepa's and Zanzibar's of the data folder, and a simulated town of a square
-kilometre, which is made where --town names no folder with an ortho.tif. Clusters are of this machine: processes (`local`), and a Ray cluster
-of three nodes with one processor each in namespaces of its own, which needs root (tests/helpers/ray_clusters.py).
+Run: python benchmarks/cluster_build.py [same kills partition speed] [--data DIR] [--town DIR] [--only-town] [--work DIR]
+[--stride-m 15] [--runs 20] [--rounds 3] [--cut-s 30] [--seed 0]. The imagery is Banepa's and Zanzibar's of the data folder, and a simulated
+town of a square kilometre, which is made where --town names no folder with an ortho.tif. Clusters are of this machine: processes (`local`),
+and a Ray cluster of three nodes with one processor each in namespaces of its own, which needs root (tests/helpers/ray_clusters.py).
 
 same: one process, `local`, and Ray build the same manifest hash. kills: on Ray, in each run a worker, a node or the driver is killed (or
 the driver interrupted) at a random moment of the build; a driver that ended is given the same command again, a node is started again, by
