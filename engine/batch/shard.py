@@ -25,7 +25,6 @@ class Told:
 
     open: Callable[[], GeoSearch]  # the same search, wherever it is called
     alike: dict[str, str]  # what that search must be (`identity.of_search`)
-    options: BatchOptions
     folder: str  # that the command was started in, from which paths are meant
     spell_s: float  # how long a worker goes on before it gives back what it has
 
@@ -55,7 +54,12 @@ class Back:
     runtimes: str
 
 
-Photos = tuple[Sent, ...]
+@dataclass(frozen=True)
+class Photos:
+    """What one shard is of: photos, and what is asked of all of them."""
+
+    sent: tuple[Sent, ...]
+    options: BatchOptions
 
 
 class Worker:
@@ -66,6 +70,7 @@ class Worker:
         with suppress(OSError):  # paths that lead nowhere from here are said one by one
             os.chdir(told.folder)
         self.told = told
+        self.pace_s = 0.0  # that a photo of the last shard took
         self.search = told.open()
         try:
             check_alike(of_search(self.search), told.alike, str(self.search.index.path))
@@ -81,27 +86,32 @@ class Worker:
 
 
 def answer(worker: Worker, photos: Photos) -> Back:
-    """Answer photos until the spell is over, the first one always; the others are for the driver to send again."""
-    until = time.monotonic() + worker.told.spell_s
+    """Answer as many photos as a spell has room for, the first one always; the others are for the driver to send again."""
+    began, spell_s = time.monotonic(), worker.told.spell_s
     unseen: set[int] = set()
 
     def tasks() -> Iterator[Task]:
-        for number, sent in enumerate(photos):
-            if number and time.monotonic() > until:
+        for number, sent in enumerate(photos.sent):
+            # Several are taken at once, to be decoded ahead: by the clock alone, a spell of slow photos would last several times as long.
+            if number and max(time.monotonic() - began, number * worker.pace_s) > spell_s:
                 return
             if sent.task.item.file[0] != sent.size:
                 unseen.add(sent.task.number)
             yield sent.task
 
-    pipeline = worker.here.pipeline(worker.told.options, begin=lambda task: None)
+    pipeline = worker.here.pipeline(photos.options, begin=lambda task: None)
     given = tuple(Given(task.number, record, task.number in unseen) for task, record in pipeline.run(tasks()))
+    worker.pace_s = (time.monotonic() - began) / len(given)
     return Back(given, runtimes_of(worker.search))
+
+
+def shard_of(photos: Photos) -> Shard[Photos]:
+    """Return photos as a shard, which errors name by the first of them."""
+    return Shard(f"{photos.sent[0].task.item.name} and {len(photos.sent) - 1} more", photos, len(photos.sent))
 
 
 def halve(shard: Shard[Photos]) -> Sequence[Shard[Photos]]:
     """Cut a shard in two; one photo is left as it is."""
-    photos = shard.payload
-    if len(photos) < 2:
-        return ()
-    middle = len(photos) // 2
-    return [Shard(f"{shard.key}.{half}", part, len(part)) for half, part in ((1, photos[:middle]), (2, photos[middle:]))]
+    sent, options = shard.payload.sent, shard.payload.options
+    middle = len(sent) // 2
+    return [shard_of(Photos(part, options)) for part in (sent[:middle], sent[middle:])] if middle else ()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from crossgeo.engine.batch.identity import of_search
 from crossgeo.engine.batch.pipeline import Stopped, Task, record_of
-from crossgeo.engine.batch.shard import Back, Photos, Sent, Told, Worker, answer, halve
+from crossgeo.engine.batch.shard import Back, Photos, Sent, Told, Worker, answer, halve, shard_of
 from crossgeo.engine.cluster import Cluster, Job, Outcome, Shard
 from crossgeo.engine.cluster.answer import on_node
 from crossgeo.engine.output import Record
@@ -50,24 +50,23 @@ class Spread:
         self, search: GeoSearch, options: BatchOptions, count: int | None, died: Callable[[Task], None], stop: threading.Event | None
     ) -> Sharded:
         """Return what answers the photos of one batch, `count` if that is known; `died` is told of each that ended its workers."""
-        told = Told(self.open, of_search(search), options, os.fspath(Path.cwd()), self.spell_s)
+        told = Told(self.open, of_search(search), os.fspath(Path.cwd()), self.spell_s)
         job = Job("locate", Worker, answer, told, halve, gpus=self.gpus)
-        return Sharded(self, job, count, died, stop or threading.Event())
+        return Sharded(self, job, options, count, died, stop or threading.Event())
 
 
 class Sharded:
     """Asks the workers of a cluster about items; at most what these have at hand is out, whatever the batch's length."""
 
     def __init__(
-        self, spread: Spread, job: Job[Told, Worker, Photos, Back], count: int | None, died: Callable[[Task], None],
-        stop: threading.Event,
+        self, spread: Spread, job: Job[Told, Worker, Photos, Back], options: BatchOptions, count: int | None,
+        died: Callable[[Task], None], stop: threading.Event,
     ) -> None:  # fmt: skip
-        self._spread, self._job, self._count, self._died, self._stop = spread, job, count, died, stop
+        self._spread, self._job, self._options, self._count, self._died, self._stop = spread, job, options, count, died, stop
         self._out: dict[int, Task] = {}  # sent and not answered, by number
         self._back: deque[Task] = deque()  # to be sent again, before others
         self._pulled = 0  # how many items there were, those that needed no asking included
         self._ended = False  # no further item comes
-        self._sent = 0  # shards
         self._first: tuple[str, str] | None = None  # the node that answered first, and how its models run
 
     def run(self, tasks: Iterator[Task | None]) -> Iterator[tuple[Task, Record]]:
@@ -86,9 +85,7 @@ class Sharded:
             some = self._some(tasks)
             if some:
                 self._out |= {task.number: task for task in some}
-                self._sent += 1
-                photos = tuple(Sent(task, task.item.file[0]) for task in some)
-                yield Shard(f"{self._sent}", photos, len(photos))
+                yield shard_of(Photos(tuple(Sent(task, task.item.file[0]) for task in some), self._options))
             elif self._ended and not self._out:
                 return
             else:
@@ -129,7 +126,7 @@ class Sharded:
             raise on_node(outcome.node, outcome.error)
         node = self._spread.nodes.setdefault(outcome.node, NodeTally())
         node.seconds += outcome.seconds
-        photos = {sent.task.number: sent for sent in outcome.shard.payload}
+        photos = {sent.task.number: sent for sent in outcome.shard.payload.sent}
         if outcome.result is not None:
             self._check_alike(outcome.node, outcome.result.runtimes)
         for given in () if outcome.result is None else outcome.result.given:

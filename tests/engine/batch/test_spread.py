@@ -141,7 +141,7 @@ class Watched(InlineCluster):
     def _seen(self, shards: Iterator[Shard[Any] | None]) -> Iterator[Shard[Any] | None]:
         for shard in shards:
             if shard is not None:
-                assert len(shard.payload) == shard.size
+                assert len(shard.payload.sent) == shard.size
                 self.sizes.append(shard.size)
             yield shard
 
