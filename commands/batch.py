@@ -81,7 +81,7 @@ def batch(
     if STDIO in photos:
         if len(photos) > 1:
             raise UsageError("`-` reads all photos from stdin; give it alone")
-        items, many = items_from_lines(sys.stdin.buffer), True
+        items, many = items_from_lines(console.stdin()), True
     else:
         items = items_of(photos, console.say)
         many = len(items) >= WORTH_BUILDING

@@ -12,6 +12,7 @@ from crossgeo.commands import console, outputs
 from crossgeo.commands.index_options import IndexPath
 from crossgeo.commands.options import StreetWeights, Weights, spread
 from crossgeo.commands.run_options import Running
+from crossgeo.commands.stopping import stopping
 from crossgeo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def calibrate(
         return
     if pairs is None:
         raise UsageError("PAIRS is missing: photos of known places to calibrate with, or --undo")
+    from crossgeo.engine.batch import Stopped
     from crossgeo.engine.search import GeoSearch
     from crossgeo.engine.status import Sure
     from crossgeo.training.calibration import calibrate as fit
@@ -66,7 +68,13 @@ def calibrate(
         GeoSearch.open(index, weights, None, street_weights=street_weights or None, runtime=options) as search,
         console.Progress("locating", "photos") as shown,
     ):
-        report = fit(search, pairs, folder, answers, sure, seed, dry_run, progress=lambda at: shown(at.done, at.total))
+        try:
+            with stopping() as stop:
+                report = fit(search, pairs, folder, answers, sure, seed, dry_run, lambda at: shown(at.done, at.total), stop, console.say)
+        except Stopped:
+            raise KeyboardInterrupt(
+                f"interrupted; the answers so far are kept in {folder}, and the same command goes on from there"
+            ) from None
     folder.mkdir(parents=True, exist_ok=True)
     plain = report.to_json()
     (folder / "report.json").write_text(as_json.dumps(plain, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

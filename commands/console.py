@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -20,6 +21,14 @@ STAGES = {  # what a stage does, and what it counts
     "making the town": ("making the town", "photos"),
     "locating photos": ("locating", "photos"),
 }
+
+
+def stdin() -> BinaryIO:
+    """Return stdin as a file of its own: Python aborts where it ends while a thread waits for a line of its own one."""
+    try:
+        return os.fdopen(os.dup(sys.stdin.fileno()), "rb")
+    except OSError:  # something that stands in for it, and is no file
+        return sys.stdin.buffer
 
 
 def print_json(value: Any) -> None:

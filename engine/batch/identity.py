@@ -17,11 +17,11 @@ from crossgeo.models.checkpoint import read_card
 JOURNAL = 4  # version of its format
 
 
-def of_journal(search: GeoSearch, options: BatchOptions) -> Record:
-    """Return what a journal's answers are of."""
+def of_journal(search: GeoSearch, options: BatchOptions, judged: bool = True) -> Record:
+    """Return what a journal's answers are of; where it does not matter how sure they are said to be, not `judged`, of any calibration."""
     index = search.index
     own = {"journal": JOURNAL, "index": index.manifest.hash, "models": search.models, "query": json.loads(json.dumps(asdict(options)))}
-    return own if index.calibration is None else {**own, "calibration": json.loads(json.dumps(index.calibration))}
+    return own if index.calibration is None or not judged else {**own, "calibration": json.loads(json.dumps(index.calibration))}
 
 
 def of_search(search: GeoSearch) -> dict[str, str]:

@@ -181,6 +181,18 @@ def beside(outs: Sequence[Path]) -> Path | None:
     return outs[0].with_name(f"{outs[0].name}.partial.jsonl") if outs else None
 
 
+def holds(path: Path, identity: Record) -> bool:
+    """Return whether a journal may be gone on with as what `identity` says; one that is not there may."""
+    if not path.is_file():
+        return True
+    with path.open("rb") as file:
+        first = file.readline()
+    try:
+        return not first.endswith(b"\n") or json.loads(first) == identity
+    except ValueError:
+        return False
+
+
 def was_publishing(outs: Sequence[Path]) -> bool:
     """Return whether a run ended while it wrote these outputs, so that those that are there may be written again."""
     path = beside(outs)

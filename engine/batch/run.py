@@ -13,7 +13,7 @@ from typing import Protocol
 from crossgeo.engine.batch.here import Here
 from crossgeo.engine.batch.identity import of_journal
 from crossgeo.engine.batch.item import BatchItem
-from crossgeo.engine.batch.journal import DEADLY, Journal, beside, was_publishing
+from crossgeo.engine.batch.journal import DEADLY, Journal, beside, holds, was_publishing
 from crossgeo.engine.batch.pipeline import Ask, Task, record_of
 from crossgeo.engine.batch.progress import BatchProgress, BatchReport, Tally, status_of
 from crossgeo.engine.batch.sources import items_of
@@ -54,13 +54,15 @@ def run_batch(
     workers: int | None = None,
     stop: threading.Event | None = None,
     spread: Spread | None = None,
+    judged: bool = True,
 ) -> BatchReport:
     """Ask about every photo and write the answers to each file of `out` in the photos' order, in the format of its suffix.
 
     `items` names a folder of photos, a list of them (CSV, Parquet, JSON lines), a glob pattern or one photo, or holds the items; of an
     iterator items are taken as there is room for them, None saying that there is none yet. A run that is stopped, by Ctrl-C or `kill -9`,
     leaves `OUT.partial.jsonl` beside the first output; the same call, perhaps with more items, goes on from there and retries what failed.
-    With `keep_journal` that file stays, so that a longer list may follow a finished one. Without any `out` nothing is kept.
+    With `keep_journal` that file stays, so that a longer list may follow a finished one; where it does not matter how sure the answers are
+    said to be, not `judged`, it serves whatever calibration the index has. Without any `out` nothing is kept.
 
     `progress` is told after each item, and at once of those that are taken over; `each(number, record)` gets every record, in the items'
     order, as soon as it and all before it are there; what either raises stops the batch. `finish` may change the records before they are
@@ -85,7 +87,7 @@ def run_batch(
     check_outputs(outs, overwrite or was_publishing(outs))
     if isinstance(items, str | Path):
         items = items_of([str(items)])
-    journal = Journal(beside(outs), of_journal(search, options))
+    journal = Journal(beside(outs), of_journal(search, options, judged))
     with journal, ExitStack() as opened:
         here = opened.enter_context(Here(search, workers, decoder, ask)) if spread is None else None
 
@@ -129,6 +131,12 @@ def run_batch(
             journal.remove()
     last = keeper.tally.progress(len(keeper.keys))
     return BatchReport(last.done, last.failed, last.resumed, outs, last)
+
+
+def answers_of_others(out: Path, search: GeoSearch, judged: bool = True) -> Path | None:
+    """Return the journal beside an output where it is of another index, other models or another program, so that `run_batch` refuses it."""
+    path = beside((out,))
+    return None if path is None or holds(path, of_journal(search, BatchOptions(), judged)) else path
 
 
 class Answered:

@@ -167,13 +167,13 @@ def start_geo() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Return a function that starts the command line as a process of its own; what a test leaves running is ended."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(*args: str | Path, cwd: Path | None = None) -> subprocess.Popen[str]:
+    def start(*args: str | Path, cwd: Path | None = None, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
         env = {name: value for name, value in os.environ.items() if not name.startswith("GEO_")} | {"GEO_RUNTIME": "torch"}
         # A test run in the background may have SIGINT ignored, and its children with it.
         code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\nfrom crossgeo.cli import main; main()"
         command = [sys.executable, "-c", code, *map(str, args)]
         pipe = subprocess.PIPE
-        started.append(subprocess.Popen(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True))
+        started.append(subprocess.Popen(command, cwd=cwd, env=env, stdin=stdin, stdout=pipe, stderr=pipe, text=True))
         return started[-1]
 
     yield start

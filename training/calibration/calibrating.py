@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crossgeo.engine.batch import BatchProgress, run_batch
+from crossgeo import disk
+from crossgeo.engine.batch import BatchProgress, answers_of_others, run_batch
 from crossgeo.engine.calibrate.calibration import Calibration, KindCalibration, settings_digest
 from crossgeo.engine.calibrate.fit import fit_kind
 from crossgeo.engine.camera import Kind
@@ -53,13 +55,16 @@ def calibrate(
     seed: int = 0,
     dry_run: bool = False,
     progress: Callable[[BatchProgress], None] | None = None,
+    stop: threading.Event | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Calibrated:
     """Fit how sure answers are to photos whose places are known, and keep it in the index of a search as a new generation.
 
     `pairs` is a town's folder, a truth.geojson or a list of photos with lat and lon (`known_photos.read_known`). Every photo is asked
-    about, and the answers lie in the folder `out`; the same call after an interruption goes on, and one with `answers`, a file of
-    `geo batch`, asks nothing. `sure` says what is `located`; `dry_run` changes nothing. A search that is open already answers as before:
-    open it again.
+    about, and the answers stay in the folder `out`: the same call after an interruption, with more photos or with another `sure`, asks
+    only what is new as long as ground and weights are the same, and else `say`s that it asks anew. One with `answers`, a file of
+    `geo batch`, asks nothing. Setting `stop` ends the asking with `Stopped`. `sure` says what is `located`; `dry_run` changes nothing. A
+    search that is open already answers as before: open it again.
     Raises InputError for pairs that cannot be used or are too few, MismatchError where the index changes meanwhile.
 
     ```python
@@ -74,7 +79,12 @@ def calibrate(
         folder = Path(out)
         folder.mkdir(parents=True, exist_ok=True)
         answers = folder / ANSWERS
-        run_batch(search, [photo.item for photo in photos], answers, overwrite=True, progress=progress)
+        if (others := answers_of_others(answers, search, judged=False)) is not None:
+            if say is not None:
+                say(f"{others}: holds answers of other ground or other weights; all photos are asked about anew")
+            disk.unlink(others)
+        items = [photo.item for photo in photos]
+        run_batch(search, items, answers, overwrite=True, progress=progress, keep_journal=True, stop=stop, judged=False)
     seen = observe(search.index, photos, answers_in(Path(answers)), search.models)
     calibration, held_out, too_few = fit_all(search, seen, sure, seed)
     generation = None
