@@ -3,34 +3,39 @@
 `three_nodes(folder)` has its nodes behind one loopback address; `apart(folder)` has each in a network namespace of its own, on a bridge.
 Ray sees no network but these. What uses a cluster runs in its namespaces, too: `cluster.run([...])`, `cluster.start([...])`.
 
-Everything is a child of one process that is the first of a PID namespace: when that ends, or this program does, all of it ends.
+Everything is a child of one process that is the first of a PID namespace: when that ends, or this program does, all of it ends. Where
+namespaces are not permitted, `three_nodes` does without: at ports that are free, and ended by a process that waits for this one to end.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import crossgeo
-from crossgeo.engine.cluster.ray_start import NodeOptions, environment, make_token, start
+from crossgeo.engine.cluster.ray_start import CLIENT_PORT, PORT, NodeOptions, environment, make_token, start
 
+T = TypeVar("T")
 HEAD = 0
-PORT, CLIENT_PORT = 6379, 10001
-_MARK = "CROSSGEO_TEST_NODE"  # in the environment of all that belongs to a node
+_NODE, _CLUSTER = "CROSSGEO_TEST_NODE", "CROSSGEO_TEST_CLUSTER"  # in the environment of what is started here
 STORE_BYTES = 80_000_000
 ROOT = Path(crossgeo.__file__).parent
 _KEEPER = r"""
-import os, signal, sys, threading
+import fcntl, os, signal, socket, struct, sys
+with socket.socket() as any:  # the loopback up, as `ip link set lo up` does: SIOCSIFFLAGS, IFF_UP | IFF_RUNNING
+    fcntl.ioctl(any, 0x8914, struct.pack("16sH14x", b"lo", 0x41))
 def reap(*_):
     while True:
         try:
@@ -49,19 +54,20 @@ class TestCluster:
     __test__ = False
     folder: Path
     addresses: tuple[str, ...]
-    keeper: int  # the first process of the namespaces
+    keeper: int | None  # the first process of the namespaces, where there are any
     spaces: tuple[str, ...] = ()  # network namespaces of the nodes, where they are apart
     settings: Mapping[str, str] = field(default_factory=dict)
+    ports: tuple[int, int] = (PORT, CLIENT_PORT)
 
     @property
     def address(self) -> str:
         """Return what --cluster says."""
-        return f"{self.addresses[HEAD]}:{PORT}"
+        return f"{self.addresses[HEAD]}:{self.ports[0]}"
 
     @property
     def client_address(self) -> str:
         """Return what --cluster says to go through Ray Client."""
-        return f"ray://{self.addresses[HEAD]}:{CLIENT_PORT}"
+        return f"ray://{self.addresses[HEAD]}:{self.ports[1]}"
 
     @property
     def token(self) -> Path:
@@ -70,10 +76,11 @@ class TestCluster:
 
     def start(self, command: Sequence[str], node: int = HEAD, **changes: Any) -> subprocess.Popen[str]:
         """Start a command where a node is."""
-        inside = ["nsenter", "-t", str(self.keeper), "--net", "--pid", "--mount", "--uts", "--wd=" + str(ROOT)]
+        inside = [] if self.keeper is None else [*_inside(self.keeper), f"--wd={ROOT}"]
         if self.spaces:
             inside += ["ip", "netns", "exec", self.spaces[node]]
-        told: dict[str, Any] = {"env": self.env(), "text": True, "stdin": subprocess.DEVNULL, **changes}
+        told: dict[str, Any] = {"env": self.env(), "cwd": ROOT, "text": True, "stdin": subprocess.DEVNULL, **changes}
+        told["env"] = {**told["env"], _CLUSTER: str(self.folder)}
         return subprocess.Popen([*inside, *command], **told)
 
     def run(self, command: Sequence[str], node: int = HEAD, timeout_s: float = 120.0, **changes: Any) -> subprocess.CompletedProcess[str]:
@@ -94,10 +101,11 @@ class TestCluster:
     def start_node(self, node: int, cpus: int = 1, **env: str) -> None:
         """Start (again) what makes a machine a node, with variables of its own."""
         options = NodeOptions(
-            address=None if node == HEAD else self.address, host=self.addresses[node], port=PORT, client_port=CLIENT_PORT, cpus=cpus,
+            address=None if node == HEAD else self.address, host=self.addresses[node], port=self.ports[0], client_port=self.ports[1],
+            cpus=cpus,
             object_store_bytes=STORE_BYTES, temp_dir=self.folder / (f"r{node}" if self.spaces else "r"),
         )  # fmt: skip
-        done = self.run(start(options), node, env={**self.env(), **env, _MARK: str(node)})
+        done = self.run(start(options), node, env={**self.env(), **env, _NODE: str(node)})
         assert done.returncode == 0, done.stdout + done.stderr
 
     def start_nodes(self, nodes: int, cpus: int) -> None:
@@ -108,15 +116,7 @@ class TestCluster:
 
     def processes(self, node: int) -> list[int]:
         """Return the raylet of a node and all that it started, by the numbers that this program sees."""
-        children: dict[int, list[int]] = {}
-        for pid, parent in self._parents().items():
-            children.setdefault(parent, []).append(pid)
-        found, left = [], self._raylets(node)
-        while left:
-            pid = left.pop()
-            found.append(pid)
-            left += children.get(pid, [])
-        return found
+        return _with_children(self._raylets(node))
 
     def workers(self, node: int | None = None) -> list[int]:
         """Return the processes that do tasks and actors, of a node or of all."""
@@ -125,7 +125,13 @@ class TestCluster:
 
     def drivers(self) -> list[int]:
         """Return the processes that run `cluster_driver.py`."""
-        return [pid for pid in self._parents() if "cluster_driver.py" in _command(pid)]
+        return [pid for pid in self._ours() if "cluster_driver.py" in _command(pid)]
+
+    def kill_worker(self, node: int) -> int:
+        """Kill a process of a node while it does a task or an actor's call; return it."""
+        pid = wait_for(f"work on node {node}", lambda: next(iter(self.workers(node)), 0))
+        os.kill(pid, signal.SIGKILL)
+        return pid
 
     def signal(self, node: int, number: int) -> None:
         """Send a signal to all processes of a node."""
@@ -154,8 +160,8 @@ class TestCluster:
 
     def _wire(self, node: int, state: str) -> None:
         assert self.spaces, "only nodes that are apart can be cut off"
-        inside = ["nsenter", "-t", str(self.keeper), "--net", "--pid", "--mount"]
-        subprocess.run([*inside, "ip", "link", "set", f"wire{node}", state], check=True)
+        assert self.keeper is not None
+        _run(self.keeper, "ip", "link", "set", f"wire{node}", state)
 
     def env(self) -> dict[str, str]:
         """Return the variables that programs are started with."""
@@ -163,19 +169,39 @@ class TestCluster:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         return {**kept, **environment(self.token), "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", **self.settings}
 
-    def _parents(self) -> dict[int, int]:
-        """Return the parents of all processes in the namespace."""
-        ours, parents = Path(f"/proc/{self.keeper}/ns/pid").readlink(), {}
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                with suppress(OSError):
-                    if (entry / "ns" / "pid").readlink() == ours:
-                        parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-        return parents
+    def _ours(self) -> list[int]:
+        return [pid for pid in _parents() if f"{_CLUSTER}={self.folder}".encode() in _environment(pid)]
 
     def _raylets(self, node: int) -> list[int]:
-        mark = f"{_MARK}={node}".encode()
-        return [pid for pid in self._parents() if Path(_command(pid).split(" ")[0]).name == "raylet" and mark in _environment(pid)]
+        mark = f"{_NODE}={node}".encode()
+        return [pid for pid in self._ours() if Path(_command(pid).split(" ")[0]).name == "raylet" and mark in _environment(pid)]
+
+
+def _inside(keeper: int) -> list[str]:
+    return ["nsenter", "-t", str(keeper), "--net", "--pid", "--mount", "--uts"]
+
+
+def _parents() -> dict[int, int]:
+    """Return the parents of all processes that are seen here."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                found[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+    return found
+
+
+def _with_children(pids: list[int]) -> list[int]:
+    """Return processes and all that they started."""
+    children: dict[int, list[int]] = {}
+    for pid, parent in _parents().items():
+        children.setdefault(parent, []).append(pid)
+    found, left = [], list(pids)
+    while left:
+        pid = left.pop()
+        found.append(pid)
+        left += children.get(pid, [])
+    return found
 
 
 def _command(pid: int) -> str:
@@ -193,19 +219,30 @@ def _environment(pid: int) -> list[bytes]:
 @contextmanager
 def three_nodes(folder: Path, nodes: int = 3, cpus: int = 1, settings: Mapping[str, str] | None = None) -> Iterator[TestCluster]:
     """Have a cluster of nodes behind one loopback; `folder` is short, since Ray puts sockets below it."""
-    with _keeper() as keeper:
-        cluster = TestCluster(folder, ("127.0.0.1",) * nodes, keeper, settings=settings or {})
-        _run(keeper, "ip", "link", "set", "lo", "up")
+    with _keeper() if may_unshare() else _watcher(folder) as keeper:
+        ports = (PORT, CLIENT_PORT) if keeper is not None else (_free_port(), _free_port())
+        cluster = TestCluster(folder, ("127.0.0.1",) * nodes, keeper, settings=settings or {}, ports=ports)
         make_token(cluster.token)
         cluster.start_nodes(nodes, cpus)
         yield cluster
+
+
+def may_unshare() -> bool:
+    """Return whether this process may have namespaces."""
+    command = ["unshare", "--net", "--pid", "--mount", "--uts", "--fork", "--kill-child", "--mount-proc", "true"]
+    return shutil.which("unshare") is not None and subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def _free_port() -> int:
+    with socket.socket() as any_port:
+        any_port.bind(("127.0.0.1", 0))
+        return int(any_port.getsockname()[1])
 
 
 @contextmanager
 def nowhere(folder: Path) -> Iterator[TestCluster]:
     """Have namespaces with a loopback and without any Ray."""
     with _keeper() as keeper:
-        _run(keeper, "ip", "link", "set", "lo", "up")
         yield TestCluster(folder, ("127.0.0.1",), keeper)
 
 
@@ -216,7 +253,6 @@ def apart(folder: Path, nodes: int = 3, cpus: int = 1, settings: Mapping[str, st
         spaces = tuple(f"geo{os.getpid()}-{node}" for node in range(nodes))
         cluster = TestCluster(folder, tuple(f"10.77.0.{node + 1}" for node in range(nodes)), keeper, spaces, settings or {})
         _run(keeper, "mount", "-t", "tmpfs", "tmpfs", "/run")  # where `ip netns` keeps names: those of this namespace alone
-        _run(keeper, "ip", "link", "set", "lo", "up")
         _run(keeper, "ip", "link", "add", "bridge", "type", "bridge")
         _run(keeper, "ip", "link", "set", "bridge", "up")
         for node, space in enumerate(spaces):
@@ -248,19 +284,39 @@ def _keeper() -> Iterator[int]:
         outer.stdout.close()
 
 
+@contextmanager
+def _watcher(folder: Path) -> Iterator[None]:
+    """Have a process that ends all of a cluster when this context, or this program, ends."""
+    code = f"import sys, ray_clusters, pathlib; sys.stdin.read(); ray_clusters.end_all(pathlib.Path({str(folder)!r}))"
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / ".namespace"), str(ROOT / "tests" / "helpers")])}
+    watcher = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, env=env, start_new_session=True)
+    try:
+        yield None
+    finally:
+        watcher.communicate(timeout=60)
+
+
+def end_all(folder: Path) -> None:
+    """End all that was started for a cluster."""
+    while ours := TestCluster(folder, (), None)._ours():
+        for pid in _with_children(ours):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.1)
+
+
 def _run(keeper: int, *command: str) -> None:
-    done = subprocess.run(
-        ["nsenter", "-t", str(keeper), "--net", "--pid", "--mount", *command], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([*_inside(keeper), *command], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
 
 
-def wait_for(what: str, seen: Any, timeout_s: float = 60.0) -> None:
-    """Wait until `seen()` is true."""
+def wait_for(what: str, seen: Callable[[], T], timeout_s: float = 60.0) -> T:
+    """Wait until `seen()` is true, and return it."""
     until = time.monotonic() + timeout_s
-    while not seen():
+    while not (found := seen()):
         assert time.monotonic() < until, f"{what}: not within {timeout_s} s"
         time.sleep(0.1)
+    return found
 
 
 def lines(text: str) -> list[Any]:

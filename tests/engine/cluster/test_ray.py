@@ -1,9 +1,7 @@
 """Work given out to a Ray cluster whose workers and nodes are killed; the rest of what can happen to one is in test_ray_long.py."""
 
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -26,7 +24,7 @@ def test_killed_workers_and_a_killed_node_lose_nothing(ray_nodes: TestCluster, t
         [sys.executable, DRIVER, ray_nodes.address, str(tmp_path), "60", json.dumps({"each_s": 0.25})], stdout=subprocess.PIPE
     )
     wait_for("first numbers", lambda: len(jobs.noted(rules, "do")) > 6)
-    os.kill(ray_nodes.workers(1)[0], signal.SIGKILL)
+    ray_nodes.kill_worker(1)
     wait_for("more numbers", lambda: len(jobs.noted(rules, "do")) > 15)
     ray_nodes.kill(2)
     out, _ = driver.communicate(timeout=100)
