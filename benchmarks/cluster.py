@@ -1,15 +1,17 @@
 """What the cluster machinery costs, and what a second worker brings: photos answered and tiles described, in six ways in turn.
 
-python benchmarks/cluster.py INDEX PHOTOS [--ray WHERE] [--rounds 5] [--only photos|tiles] [--photos N] [--tiles N]
+python benchmarks/cluster.py INDEX PHOTOS [--ray] [--rounds 5] [--only photos|tiles] [--photos N] [--tiles N]
 
 alone:    one process of its own that does all of it, by `run_batch` with one worker or a plain loop over tiles
 two:      two such processes that do half each and know nothing of one another: what this machine itself gains from a second worker, since
           two virtual processors may be two threads of one core
-local-1, local-2, ray-1, ray-2:  one and two workers of `--cluster local`, and of the Ray at WHERE
+local-1, local-2, ray-1, ray-2:  a driver of its own each, with one and two workers of `--cluster local`, and of Ray clusters of one node
+          with one and two processors, which are started for it in namespaces of their own (root; tests/helpers/ray_clusters.py)
 
-Everything computes with one thread a process. Processes, models and engines are opened before, and each way does all the work once before
-it counts; what starting costs is told by itself. Ways are taken in turn, in another order each round; medians count. Answers of all ways
-must be the same. INDEX and PHOTOS are as `geo town make` and `geo index build` make them. Recorded as results/cluster.json.
+Everything computes with one thread a process; all processes at once take about 10 GB. Models and engines are opened before, and each way
+does all the work once before it counts; what starting costs is told by itself. Ways are taken in turn, in another order each round;
+medians count. Answers of all ways must be the same. INDEX and PHOTOS are as `geo index build` and `geo town make` make them. Recorded as
+results/cluster.json; the exit code is 1 where a bar is missed.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -29,8 +32,10 @@ import cluster_work as work  # first of all: it says with how many threads
 from common import record, spread
 
 from crossgeo.engine.batch import photos_in
-from crossgeo.engine.cluster import open_cluster
 from crossgeo.indexer.index import GeoIndex
+
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "helpers"))
+from ray_clusters import three_nodes
 
 MOST_OVERHEAD, LEAST_SCALING = 1.15, 1.7
 Way = Callable[[], list[str]]  # does all the work; returns digests of what came out
@@ -39,9 +44,9 @@ Way = Callable[[], list[str]]  # does all the work; returns digests of what came
 class Process:
     """A process that does work by itself (`cluster_work.main`)."""
 
-    def __init__(self, kind: str, index: Path, photos: Path, count: int) -> None:
-        command = [sys.executable, str(Path(work.__file__)), kind, str(index), str(photos), str(count)]
-        self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, words: Sequence[str], start: Callable[..., subprocess.Popen[str]] = subprocess.Popen) -> None:
+        pipe = subprocess.PIPE
+        self._child = start([sys.executable, str(Path(work.__file__)), *words], stdin=pipe, stdout=pipe, text=True)
         self.answer()
 
     def begin(self, first: int, step: int) -> None:
@@ -60,8 +65,7 @@ class Process:
 
     def close(self) -> None:
         """End it."""
-        self._child.kill()
-        self._child.communicate()
+        self._child.communicate()  # it ends with its input
 
 
 def main() -> int:
@@ -69,7 +73,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("index", type=Path)
     parser.add_argument("photos_folder", type=Path, metavar="PHOTOS")
-    parser.add_argument("--ray", metavar="WHERE")
+    parser.add_argument("--ray", action="store_true")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", choices=("photos", "tiles"))
     parser.add_argument("--photos", type=int)
@@ -128,22 +132,19 @@ def counted(kind: str, index: Path, photos: Path, args: argparse.Namespace) -> i
         return min(len(opened), args.tiles or len(opened)) // (2 * work.SHARD) * 2 * work.SHARD
 
 
-def ways_of(kind: str, opened: ExitStack, index: Path, photos: Path, count: int, ray: str | None) -> dict[str, Way]:
+def ways_of(kind: str, opened: ExitStack, index: Path, photos: Path, count: int, ray: bool) -> dict[str, Way]:
     """Open every way to do the work."""
-    processes = [Process(kind, index, photos, count) for _ in range(2)]
-    for process in processes:
-        opened.callback(process.close)
+    words = [kind, str(index), str(photos), str(count)]
+    processes = [opened.enter_context(closing(Process(words))) for _ in range(2)]
     ways: dict[str, Way] = {"alone": partial(together, processes[:1]), "two": partial(together, processes)}
-    items = photos_in(photos)[:count]
-    search = opened.enter_context(work.opener(index)()) if kind == "photos" else None
-    for where in ("local", ray):
-        for workers in (1, 2) if where is not None else ():
-            cluster = opened.enter_context(open_cluster(where, workers))
-            name = f"{'local' if where == 'local' else 'ray'}-{workers}"
-            if search is not None:
-                ways[name] = partial(work.ask_spread, cluster, search, index, items)
-            else:
-                ways[name] = partial(work.describe_spread, cluster, index, count)
+    for workers in (1, 2):
+        driver = opened.enter_context(closing(Process([*words, "local", str(workers)])))
+        ways[f"local-{workers}"] = partial(together, [driver])
+    for workers in (1, 2) if ray else ():
+        short = opened.enter_context(tempfile.TemporaryDirectory(prefix="geo", dir="/tmp"))  # Ray has sockets there
+        cluster = opened.enter_context(three_nodes(Path(short), nodes=1, cpus=workers))
+        driver = opened.enter_context(closing(Process([*words, cluster.address, str(workers)], cluster.start)))
+        ways[f"ray-{workers}"] = partial(together, [driver])
     return ways
 
 

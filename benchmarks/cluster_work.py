@@ -1,9 +1,5 @@
-"""The work that benchmarks/cluster.py has done in several ways: photos answered, tiles described; and a process that does it by itself.
-
-    python cluster_work.py photos|tiles INDEX PHOTOS COUNT
-
-says "ready" once everything is open, then reads "FIRST STEP" from stdin, does each STEP-th part of the work from FIRST on and prints the
-digest of each: of a photo's answer, or of the descriptors of some tiles.
+"""The work that benchmarks/cluster.py has done in several ways: photos answered, tiles described; and a process that does it by itself or has a cluster do it: says "ready" once everything is open, then reads "FIRST STEP" from stdin, does each STEP-th part
+of the work from FIRST on and prints the digest of each: of a photo's answer, or of the descriptors of some tiles.
 """
 
 from __future__ import annotations
@@ -14,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,7 +23,7 @@ import numpy as np
 
 from crossgeo.engine.answering import Answering
 from crossgeo.engine.batch import BatchItem, BatchOptions, Spread, photos_in, run_batch
-from crossgeo.engine.cluster import Cluster, Job, Shard
+from crossgeo.engine.cluster import Cluster, Job, Shard, open_cluster
 from crossgeo.engine.decoder import Decoder
 from crossgeo.engine.describe import EgoTRDescriber
 from crossgeo.engine.photo import Photo
@@ -52,10 +48,10 @@ def digest(record: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def ask(search: GeoSearch, items: Sequence[BatchItem], **how: Any) -> list[str]:
+def ask(how: dict[str, Any], items: Sequence[BatchItem]) -> list[str]:
     """Answer photos by `run_batch`; return their digests."""
     out: list[str] = []
-    run_batch(search, items, (), each=lambda _, record: out.append(digest(record)), **how)
+    run_batch(items=items, out=(), each=lambda _, record: out.append(digest(record)), **how)
     return out
 
 
@@ -93,37 +89,45 @@ def parts(tiles: int) -> list[tuple[int, int]]:
     return [(at, min(at + SHARD, tiles)) for at in range(0, tiles, SHARD)]
 
 
-def describe_spread(cluster: Cluster, index: Path, tiles: int) -> list[str]:
+def describe_spread(cluster: Cluster, index: Path, some: Sequence[tuple[int, int]]) -> list[str]:
     """Describe tiles by the workers of a cluster; return the digests of shards."""
     job = Job("describe", Describing.of, describe, str(index))
     found: dict[tuple[int, int], str] = {}
-    for outcome in cluster.run(job, [Shard(f"tiles {a} to {b}", (a, b), b - a) for a, b in parts(tiles)]):
+    for outcome in cluster.run(job, [Shard(f"tiles {a} to {b}", (a, b), b - a) for a, b in some]):
         if outcome.result is None:
             raise outcome.error or SystemExit(f"{outcome.shard.key}: its worker died {outcome.died} times")
         found[outcome.shard.payload] = outcome.result
     return [found[part] for part in sorted(found)]
 
 
-def ask_spread(cluster: Cluster, search: GeoSearch, index: Path, items: Sequence[BatchItem]) -> list[str]:
-    """Answer photos by the workers of a cluster; return their digests."""
-    return ask(search, items, spread=Spread(cluster, opener(index)))
-
-
 def main() -> None:
     """Do as the words say."""
     kind, index, photos, count = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
-    if kind == "photos":
-        items = photos_in(photos)[:count]
-        with opener(index)() as search, Decoder() as decoder, Answering(search, 1, threads=1) as answering:
+    where = sys.argv[5:]
+    with ExitStack() as opened:
+        cluster = opened.enter_context(open_cluster(where[0], int(where[1]))) if where else None
+        if kind == "photos":
+            how = answering(opened, index, cluster)
+            items = photos_in(photos)[:count]
+            serve(lambda first, step: ask(how, items[first::step]))
+        elif cluster is not None:
+            serve(lambda first, step: describe_spread(cluster, index, parts(count)[first::step]))
+        else:
+            state = opened.enter_context(closing(Describing.of(str(index))))
+            serve(lambda first, step: [describe(state, part) for part in parts(count)[first::step]])
 
-            def submit(photo: Photo, points: tuple[tuple[float, float], ...], options: BatchOptions) -> Future[Answer]:
-                return answering.submit(photo, points[0] if points else None, options)
 
-            serve(lambda first, step: ask(search, items[first::step], decoder=decoder, workers=1, ask=submit))
-    else:
-        state = Describing.of(str(index))
-        serve(lambda first, step: [describe(state, part) for part in parts(count)[first::step]])
-        state.close()
+def answering(opened: ExitStack, index: Path, cluster: Cluster | None) -> dict[str, Any]:
+    """Return what `run_batch` is told to answer by: a cluster, or one thread of this process."""
+    search = opened.enter_context(opener(index)())
+    if cluster is not None:
+        return {"search": search, "spread": Spread(cluster, opener(index))}
+    threads = opened.enter_context(Answering(search, 1, threads=1))
+
+    def submit(photo: Photo, points: tuple[tuple[float, float], ...], options: BatchOptions) -> Future[Answer]:
+        return threads.submit(photo, points[0] if points else None, options)
+
+    return {"search": search, "decoder": opened.enter_context(Decoder()), "workers": 1, "ask": submit}
 
 
 def serve(do: Callable[[int, int], list[str]]) -> None:
@@ -135,5 +139,7 @@ def serve(do: Callable[[int, int], list[str]]) -> None:
 
 
 if __name__ == "__main__":
+    import cluster_work
+
     with suppress(KeyboardInterrupt):
-        main()
+        cluster_work.main()  # as a module, by whose name workers import what they do
