@@ -60,6 +60,6 @@ class Sharding:
         with open_cluster(self.cluster) as cluster:
             for warning in cluster.warnings:
                 console.say(f"warning: {warning}")
-            console.say(f"spreading over {cluster.label}")
+            console.say(f"spreading over {'processes of this machine' if self.cluster == 'local' else cluster.label}")
             with Shelf(cluster, options) as shelf:
                 yield OnShelf(shelf)
