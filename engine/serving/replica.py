@@ -10,7 +10,6 @@ from threading import Lock
 from typing import Any, Literal, TypeVar
 
 from crossgeo.engine.cluster.cluster import Actor
-from crossgeo.errors import GeoError
 from crossgeo.indexer.area_rows import area_rows
 
 T = TypeVar("T")
@@ -57,7 +56,7 @@ class Replica:
             self._out += 1
         try:
             future = actor.call(do, *args)
-        except GeoError as error:
+        except Exception as error:  # of a cluster that is lost, which questions must not fail of
             future = Future()
             future.set_exception(error)
         future.add_done_callback(lambda done: self._answered(actor, done))
@@ -96,11 +95,11 @@ class Replica:
         old = self.actor
         with self._lock:
             self._asking, self._out, self._answers, self._since = None, 0, 0, time.monotonic()
-        with suppress(GeoError):
+        with suppress(Exception):
             old.close()
         try:
             self.actor = self._start(self)
-        except GeoError as error:  # the next try is as far off as this one was
+        except Exception as error:  # the next try is as far off as this one was
             self.trouble = str(error)
 
     def _answered(self, actor: Actor, future: Future[Any]) -> None:
