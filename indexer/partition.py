@@ -39,10 +39,14 @@ def areas_of(index: GeoIndex, tiles: int) -> list[Area]:
 def _areas(index: GeoIndex, segment: Segment, tiles: int) -> list[Area]:
     own = index.centres[segment.first_id : segment.first_id + segment.tiles]
     side = min(_WIDEST, 2 ** max(0, int(math.log2(math.sqrt(max(tiles, _CELLS) / _CELLS)))))
-    cells, of_tile = np.unique(np.rint(own / index.stride_m).astype(np.int64) // side, axis=0, return_inverse=True)
-    along = hilbert(cells)[of_tile.reshape(-1)]
-    order = np.argsort(along, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(along[order])) + 1, segment.tiles)  # of cells
+    cells = np.rint(own / index.stride_m).astype(np.int64) // side
+    # Ids go patch by patch, so that a cell's tiles follow one another in runs: there are far fewer of those than tiles.
+    first = np.concatenate([[0], np.flatnonzero((np.diff(cells, axis=0) != 0).any(axis=1)) + 1])
+    along, lengths = hilbert(cells[first]), np.diff(np.append(first, segment.tiles))
+    runs = np.argsort(along, kind="stable")
+    behind = np.cumsum(lengths[runs])  # tiles up to the end of each run
+    order = np.arange(segment.tiles) + np.repeat(first[runs] - (behind - lengths[runs]), lengths[runs])
+    ends = behind[np.append(np.diff(along[runs]) != 0, True)]  # of cells
     count = max(1, round(segment.tiles / tiles))
     cuts = np.unique(ends[np.searchsorted(ends, np.arange(1, count) * segment.tiles / count)])
     found = []

@@ -112,7 +112,7 @@ class VectorIndex:
         if not k or self._on_device is not None or isinstance(self._search, exact.Exact) or not self._are_few(rows):
             return (self._on_device or self._search).search_among(given, k, rows) if k else nothing(len(queries))
         held = self._held(rows)
-        return exact.among(given, k, held, rows, exact.errors(given, float(np.linalg.norm(held, axis=1).max())))
+        return exact.among(given, k, held, rows, exact.errors(given, exact.longest(held)))
 
     def _are_few(self, rows: Ids) -> bool:
         return len(rows) <= _FEW_ROWS and len(np.unique(rows // ROWS_PER_CHUNK)) <= _FEW_CHUNKS

@@ -6,6 +6,7 @@ their error; those are compared by `products`, so that the answer is the same fo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -101,7 +102,7 @@ class Exact:
 
     @cached_property
     def _longest(self) -> float:
-        return max((float(np.linalg.norm(part, axis=1).max()) for _, part in _pieces(self.rows)), default=0.0)
+        return longest(self.rows)
 
     def holds(self, start: int, rows: Vectors) -> bool:
         """Say whether rows are those from row `start` on."""
@@ -120,10 +121,15 @@ def among(queries: Vectors, k: int, rows: Vectors, ids: Ids, erring: Vectors) ->
     return best(scores, ids[places], k)
 
 
-def errors(queries: Vectors, longest: float) -> Vectors:
+def longest(rows: Vectors) -> float:
+    """Return the length of the longest of rows (n, D)."""
+    return math.sqrt(max((float(np.einsum("ij,ij->i", part, part).max()) for _, part in _pieces(rows)), default=0.0))
+
+
+def errors(queries: Vectors, length: float) -> Vectors:
     """Return what inner products of (Q, D) with rows no longer than that err by at most when they are summed in float32, in any order."""
     dim = queries.shape[1]
-    return np.asarray(np.linalg.norm(queries, axis=1) * (1.02 * (dim + 1) * 2.0**-24 * longest), np.float32)
+    return np.asarray(np.linalg.norm(queries, axis=1) * (1.02 * (dim + 1) * 2.0**-24 * length), np.float32)
 
 
 def _finished(query: Vectors, rows: Vectors, near: Ids, k: int) -> tuple[Vectors, Ids]:
