@@ -26,8 +26,7 @@ from time import perf_counter, process_time
 from typing import Any
 
 from common import record, spread
-from ground_truth import HELD_OUT_TOWN
-from query import Asked, asked, build
+from query import Asked, asked, town_index
 
 from crossgeo.demo import town_questions
 from crossgeo.engine.answering import Answering
@@ -36,7 +35,6 @@ from crossgeo.engine.runtime.choose import RuntimeOptions
 from crossgeo.engine.search import GeoSearch
 from crossgeo.engine.threads import computing_with
 from crossgeo.processor import processors
-from crossgeo.town.write import write_town
 
 CEILING, DIRECT, ONE, HALF, ALL = "ceiling", "query, one at a time", "answering, one at a time", "half the clients", "all clients"
 
@@ -47,8 +45,7 @@ def main() -> None:
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(dir=args.work) as made:
         folder = Path(made)
-        write_town(folder / "town", HELD_OUT_TOWN, args.size_m, args.photos, objects_per_photo=1)
-        index, tiles = build(folder)
+        index, tiles = town_index(folder, args.size_m, args.photos)
         questions = [asked(question, known=not args.unknown) for question in town_questions(folder / "town")]
         options = RuntimeOptions(args.runtime, build=True)
         with GeoSearch.open(index, street_weights=None, runtime=options) as search, Alone(index, questions, args.runtime) as ceiling:

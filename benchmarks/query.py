@@ -53,8 +53,7 @@ def main() -> None:
     args.work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=args.work) as made, ExitStack() as opened:
         folder = Path(made)
-        write_town(folder / "town", HELD_OUT_TOWN, args.size_m, args.photos + 1, objects_per_photo=1)
-        index, tiles = build(folder)
+        index, tiles = town_index(folder, args.size_m, args.photos + 1)
         questions = [question for question in town_questions(folder / "town") if question.point is not None]
         ways = {
             name: opened.enter_context(GeoSearch.open(index, street_weights=None, runtime=options))
@@ -86,8 +85,9 @@ def runtimes(args: argparse.Namespace) -> dict[str, RuntimeOptions]:
     return {PEER: plain} | {name: RuntimeOptions(runtime=name, device=args.device) for name in names}
 
 
-def build(folder: Path) -> tuple[Path, int]:
-    """Index the town and return where, and how many tiles that are."""
+def town_index(folder: Path, size_m: int, photos: int) -> tuple[Path, int]:
+    """Make the held-out town in `folder`, with a click in each photo, index it, and return where, and how many tiles that are."""
+    write_town(folder / "town", HELD_OUT_TOWN, size_m, photos, objects_per_photo=1)
     describer = EgoTRDescriber.load()
     options = BuildOptions(tile_m=describer.tile_view.extent_m, tile_px=describer.tile_view.size_px)
     manifest = build_index([folder / "town" / "ortho.tif"], folder / "town.geo", describer.tiles, describer.identity, options)

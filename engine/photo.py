@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from crossgeo.engine.exif import PhotoExif, read_exif
+from crossgeo.engine.given import read_given
 from crossgeo.errors import InputError, LimitError, UsageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
 DECODE_LONG_PX = 1600  # enough for a canvas of 192 px and an object crop at 0.2 m/px of a photo 300 m wide
+_OF_FOLDER = "give one photo, or use `geo batch` for a folder"
 _ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
@@ -50,7 +52,7 @@ class Photo:
         """
         label = name or ("photo" if isinstance(source, bytes) else Path(source).name)
         where = label if isinstance(source, bytes) else str(source)
-        data = source if isinstance(source, bytes) else _read_bytes(Path(source))
+        data = source if isinstance(source, bytes) else read_given(Path(source), "file", _OF_FOLDER)
         if not data:
             raise InputError(f"{where}: the file is empty; copy it again from the camera")
         _check_webp_size(data, where, max_px)
@@ -131,19 +133,6 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def _orientation(image: Image.Image) -> int:
     value = image.getexif().get(_ORIENTATION, 1)
     return value if isinstance(value, int) else 1
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
-    except IsADirectoryError as error:
-        raise InputError(f"{path}: is a folder; give one photo, or use `geo batch` for a folder") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except ValueError as error:  # a zero byte, or what no file system takes for a character
-        raise InputError(f"{str(path)!r} is no path ({error}); correct it") from error
 
 
 def _check_webp_size(data: bytes, where: str, max_px: int) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from crossgeo.engine.batch.item import BatchItem
 from crossgeo.engine.batch.rows import EXTRA, KNOWN, item_of, item_of_line, unknown
+from crossgeo.engine.given import read_given
 from crossgeo.errors import InputError, UsageError
 
 LIST_SUFFIXES = (".csv", ".tsv", ".parquet", ".geoparquet", ".jsonl", ".ndjson", ".txt")
@@ -53,7 +54,7 @@ def _say_unknown(path: Path, columns: list[str], say: Callable[[str], None]) -> 
 
 def _lines(path: Path, say: Callable[[str], None]) -> list[BatchItem]:
     items, keys = [], dict[str, None]()
-    for number, line in enumerate(_read(path).splitlines(), start=1):
+    for number, line in enumerate(read_given(path, "list", "give a list").splitlines(), start=1):
         if line.strip():
             items.append(item_of_line(line, path.parent, f"{path.name}, line {number}", keys))
     _say_unknown(path, list(keys), say)
@@ -62,7 +63,7 @@ def _lines(path: Path, say: Callable[[str], None]) -> list[BatchItem]:
 
 def _csv(path: Path) -> tuple[list[str], _Rows, str]:
     try:
-        text = _read(path).decode("utf-8-sig")
+        text = read_given(path, "list", "give a list").decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not UTF-8 (byte {error.start}); save it as CSV in UTF-8") from error
     header = text.split("\n", 1)[0]
@@ -100,12 +101,3 @@ def _parquet(path: Path) -> tuple[list[str], _Rows, str]:
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{path}: cannot be read as Parquet ({' '.join(str(error).split())[:120]})") from error
     return file.schema_arrow.names, enumerate((row for batch in batches for row in batch), start=1), "row"
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such list") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error

@@ -231,7 +231,7 @@ async function locate() {
   item.waiting = false;
   asking = null;
   session.touch(item);
-  if (matchMedia("(max-width: 760px)").matches && item.record) $("map-pane").scrollIntoView({ block: "nearest" });
+  if (matchMedia("(max-width: 760px)").matches && item.record) $("status").scrollIntoView({ block: "end" });
 }
 
 /** Count the seconds of a question on the button's side. */

@@ -100,9 +100,16 @@ export class PhotoList {
       h(
         "span",
         { class: `item-state ${state}` },
+        item.record?.sequence?.changed
+          ? h(
+              "span",
+              { class: "driven", title: "Changed by its drive" },
+              h("span", { "aria-hidden": "true" }, "\u21c4 "),
+              h("span", { class: "unseen" }, "Changed by its drive: "),
+            )
+          : null,
         STATES[state],
         item.points.length ? ` \u00b7 ${item.points.length === 1 ? "point" : `${item.points.length} points`}` : "",
-        item.record?.sequence?.changed ? h("span", { class: "driven" }, " \u00b7 by its drive") : "",
       ),
       judged
         ? h(

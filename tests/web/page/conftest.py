@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from crossgeo import geodesy
 from crossgeo.engine.build import build_index
@@ -193,3 +193,28 @@ def answers(flight: list[Shot], tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def know_camera() -> Callable[[Page], None]:
+    """Return a function that fills in the camera of `flight`."""
+
+    def fill(page: Page) -> None:
+        page.locator("#options > summary").click()
+        for name, value in (("heading_deg", "0"), ("fov_deg", "70"), ("height_m", "43")):
+            page.locator(f"#{name}").fill(value)
+
+    return fill
+
+
+@pytest.fixture
+def show_first() -> Callable[[Page, str, str], None]:
+    """Return a function that sifts the list and goes to its first photo, which is to have a name."""
+
+    def show(page: Page, sieve: str, name: str) -> None:
+        page.locator("#filter").select_option(sieve)
+        page.locator("#list").focus()
+        page.keyboard.press("Home")
+        expect(page.locator("#photo-name")).to_have_text(name)
+
+    return show

@@ -39,15 +39,15 @@ def drag(page: Page, selector: str, right_px: float, down_px: float) -> None:
     page.mouse.up()
 
 
-def test_a_batch_is_located_reviewed_and_its_corrections_are_training_pairs(open_page: Any, flight: Any, tmp_path: Path) -> None:
+def test_a_batch_is_located_reviewed_and_its_corrections_are_training_pairs(
+    open_page: Any, flight: Any, tmp_path: Path, know_camera: Any, show_first: Any
+) -> None:
     broken = tmp_path / "photo_9.jpg"
     broken.write_bytes(b"\xff\xd8 no photo")
     page = open_page()
     page.set_input_files("#files", [str(broken), str(flight[1].path), str(flight[0].path)])
     expect(page.locator("#batch-title")).to_have_text("3 photos")
-    page.locator("#options > summary").click()
-    for field, value in (("heading_deg", "0"), ("fov_deg", "70"), ("height_m", "43")):
-        page.locator(f"#{field}").fill(value)
+    know_camera(page)
     page.locator("#locate-all").click()
     expect(page.locator("#stop-job")).to_be_hidden(timeout=60_000)
     assert page.locator("#problem").text_content() == ""
@@ -56,10 +56,7 @@ def test_a_batch_is_located_reviewed_and_its_corrections_are_training_pairs(open
     page.locator("#filter").select_option("failed")
     expect(page.locator("#status")).to_contain_text("photo_9.jpg")
     expect(page.locator(".item-state")).to_have_text(["Failed"])
-    page.locator("#filter").select_option("all")
-    page.locator("#list").focus()
-    page.keyboard.press("Home")
-    expect(page.locator("#photo-name")).to_have_text("photo_0000.jpg")
+    show_first(page, "all", "photo_0000.jpg")
     page.keyboard.press("y")
     page.keyboard.press("j")
     expect(page.locator("#photo-name")).to_have_text("photo_0001.jpg")
@@ -103,7 +100,7 @@ def test_a_batch_is_located_reviewed_and_its_corrections_are_training_pairs(open
     expect(page.locator(".verdict.right")).to_have_count(1)
 
 
-def test_a_thousand_answers_are_stepped_through_while_few_rows_exist(open_page: Any, answers: Callable[..., Path]) -> None:
+def test_a_thousand_answers_are_stepped_through_while_few_rows_exist(open_page: Any, answers: Callable[..., Path], show_first: Any) -> None:
     page = open_page()
     page.set_input_files("#files", [str(answers(*(["located", "ambiguous", "low_confidence", "outside_coverage"] * 250)))])
     expect(page.locator("#batch-title")).to_have_text("1,000 photos")
@@ -112,10 +109,7 @@ def test_a_thousand_answers_are_stepped_through_while_few_rows_exist(open_page: 
     page.keyboard.press("End")
     expect(page.locator("#photo-name")).to_have_text("photo_0999.jpg")
     expect(page.locator("#list [aria-selected=true]")).to_have_attribute("aria-posinset", "1000")
-    page.locator("#filter").select_option("ambiguous")
-    page.locator("#list").focus()
-    page.keyboard.press("Home")
-    expect(page.locator("#photo-name")).to_have_text("photo_0001.jpg")
+    show_first(page, "ambiguous", "photo_0001.jpg")
     page.keyboard.press("3")
     page.keyboard.press("y")
     expect(page.locator("#judged")).to_contain_text("Another place is right: place 3")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 
 @pytest.fixture
@@ -24,12 +24,6 @@ def drive(ground: Any, tmp_path: Path) -> list[str]:
         Image.fromarray(ground.photo(363_000.0 + east, 3_057_300.0 + north, 0.0, 60.0).pixels).save(path, quality=95)
         out.append(str(path))
     return out
-
-
-def know_camera(page: Page) -> None:
-    page.locator("#options > summary").click()
-    for field, value in (("heading_deg", "0"), ("fov_deg", "70"), ("height_m", "43")):
-        page.locator(f"#{field}").fill(value)
 
 
 @contextmanager
@@ -45,7 +39,7 @@ def held(service: Any) -> Iterator[None]:
         holding.result(60)
 
 
-def test_the_way_of_a_drive_is_drawn_with_what_it_changed(open_page: Any, drive: list[str], tmp_path: Path) -> None:
+def test_the_way_of_a_drive_is_drawn_with_what_it_changed(open_page: Any, drive: list[str], tmp_path: Path, know_camera: Any) -> None:
     page = open_page()
     page.set_input_files("#files", drive)
     know_camera(page)
@@ -59,7 +53,7 @@ def test_the_way_of_a_drive_is_drawn_with_what_it_changed(open_page: Any, drive:
     expect(page.locator("#drive-text")).to_have_text("1 drive: 4 of 5 photos on the way, 1 answer changed by it.", timeout=60_000)
     expect(page.locator("#stop-job")).to_be_hidden()
     expect(page.locator("#map")).to_have_attribute("data-stops", "4 0")
-    expect(page.locator(".item-state").nth(3)).to_have_text("Low confidence \u00b7 by its drive")
+    expect(page.locator(".item-state").nth(3)).to_have_text("\u21c4 Changed by its drive: Low confidence")
     page.locator("#filter").select_option("driven")
     expect(page.locator("#photo-name")).to_have_text("photo_0003.jpg")
     expect(page.locator("#answer, #status").filter(has_text="does not fit the way of its drive").first).to_be_visible()
@@ -87,7 +81,9 @@ def test_the_way_of_a_drive_is_drawn_with_what_it_changed(open_page: Any, drive:
     expect(page.locator("#map")).to_have_attribute("data-stops", "4 0")
 
 
-def test_a_running_job_is_found_again_when_the_page_is_loaded_anew(open_page: Any, drive: list[str], service: Any) -> None:
+def test_a_running_job_is_found_again_when_the_page_is_loaded_anew(
+    open_page: Any, drive: list[str], service: Any, know_camera: Any
+) -> None:
     page = open_page()
     with held(service):
         page.set_input_files("#files", drive[:2])

@@ -228,6 +228,7 @@ def test_a_phone_shows_all_of_it_in_one_column(open_page: Any, flight: Any, answ
     page.locator("#photo").tap()
     expect(page.locator("#point-hint")).to_contain_text("Object at")
     page.locator("#options > summary").tap()
+    page.locator("#drive > summary").tap()
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     for button in page.locator("button:visible, input:visible, select:visible").all():
         frame = button.bounding_box()
@@ -236,6 +237,14 @@ def test_a_phone_shows_all_of_it_in_one_column(open_page: Any, flight: Any, answ
         assert min(frame["width"], frame["height"]) >= 14, button.inner_text()
     bottom = page.locator("#locate").bounding_box()
     assert bottom is not None and bottom["y"] + bottom["height"] <= 740
+    page.locator("#save-review").tap()  # nothing lies over it
+    expect(page.locator("#save-title")).to_have_text("Nothing is judged yet")
+    page.locator("#save-box").get_by_role("button", name="Close").tap()
+    page.locator("#status").scroll_into_view_if_needed()
+    frames = [page.locator(f"#{part}").bounding_box() for part in ("map-pane", "status", "options")]
+    assert all(frame is not None for frame in frames)
+    tops = [frame["y"] for frame in frames if frame is not None]
+    assert tops == sorted(tops), "the answer stands right below the map"
 
 
 def test_the_page_has_words_for_every_status(open_page: Any, answers: Callable[..., Path]) -> None:
