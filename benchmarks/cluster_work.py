@@ -1,4 +1,8 @@
-"""The work that benchmarks/cluster.py has done in several ways: photos answered, tiles described; and a process that does it by itself or has a cluster do it: says "ready" once everything is open, then reads "FIRST STEP" from stdin, does each STEP-th part
+"""The work that benchmarks/cluster.py has done in several ways: photos answered, tiles described; and a process that has it done.
+
+    python cluster_work.py photos|tiles INDEX PHOTOS COUNT [CLUSTER WORKERS]
+
+does it by itself or has a cluster do it: says "ready" once everything is open, then reads "FIRST STEP" from stdin, does each STEP-th part
 of the work from FIRST on and prints the digest of each: of a photo's answer, or of the descriptors of some tiles.
 """
 
