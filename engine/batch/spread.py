@@ -37,7 +37,11 @@ class NodeTally:
 
 @dataclass
 class Spread:
-    """Where the photos of a batch are answered: by the workers of a cluster, each of which opens the search once."""
+    """Where the photos of a batch are answered: by the workers of a cluster, each of which opens the search once.
+
+    with open_cluster("local", 2) as cluster, GeoSearch.open("city.geo") as search:
+        run_batch(search, "photos/", "results.geojson", spread=Spread(cluster, partial(GeoSearch.open, "city.geo")))
+    """
 
     cluster: Cluster
     open: Callable[[], GeoSearch]  # as the driver's search was opened; pickled

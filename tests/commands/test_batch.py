@@ -8,11 +8,15 @@ import threading
 from pathlib import Path
 
 import pytest
+from inline_cluster import InlineCluster
 
-from crossgeo.commands.batch import Outputs, words
+from crossgeo.commands.batch import Outputs, at_work, by_node, words
+from crossgeo.commands.cluster_options import Spreading
 from crossgeo.commands.guard import explain
 from crossgeo.commands.stopping import stopping
-from crossgeo.engine.batch import BatchProgress
+from crossgeo.engine.batch import BatchProgress, Spread
+from crossgeo.engine.batch.spread import NodeTally
+from crossgeo.engine.search import GeoSearch
 from crossgeo.errors import InputError, UsageError
 
 
@@ -20,6 +24,24 @@ def test_progress_says_how_photos_came_out_and_when_all_are_done() -> None:
     at = BatchProgress(9, 20, 4, 2, 0, 1, 2, 0, 0.5, 22.0)
     assert words(at).startswith("4 located, 2 ambiguous, 1 outside coverage, 2 failed; done at ")
     assert words(BatchProgress(20, 20, 20, eta_s=0.0)) == "20 located, 0 ambiguous, 0 failed"
+
+
+def test_who_answers_on_a_cluster_is_said_by_workers_and_nodes() -> None:
+    cluster = InlineCluster(("10.0.0.5", "10.0.0.6"))
+    spread = Spread(cluster, GeoSearch.open, nodes={"10.0.0.6": NodeTally(1, 3.0, 2), "10.0.0.5": NodeTally(40, 50.0)}, workers=6)
+    assert at_work(spread) == "6 workers on 2 nodes"
+    assert by_node(spread) == [
+        "10.0.0.5: 40 photos, 1.25 s of a worker each",
+        "10.0.0.6: 1 photo, 3.00 s of a worker each; 2 photos ended the workers that answered",
+    ]
+
+
+def test_a_cluster_that_is_none_and_a_gpu_by_number_are_refused() -> None:
+    assert Spreading().open(2, "cpu") is None
+    with pytest.raises(UsageError, match="no cluster 'nowhere'"):
+        Spreading("nowhere").open(2, "cpu")
+    with pytest.raises(UsageError, match="--device cuda:1: each worker is given a GPU of its own"):
+        Spreading("local").open(2, "cuda:1")
 
 
 @pytest.mark.parametrize(
