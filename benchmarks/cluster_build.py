@@ -9,8 +9,8 @@ same: one process, `local`, and Ray build the same manifest hash. kills: on Ray,
 the driver interrupted) at a random moment of the build; a driver that ended is given the same command again, a node is started again, by
 turns on Ray, on processes here and in one process, until the index is there; its hash must be that of an unbroken build, and nothing may be
 left over. partition: a node is cut off in the middle and healed later; the build must end at the same hash, at most a minute later than
-two of three nodes would have. speed: seconds of one process, one and two local workers, and one Ray node with one and two processors, in
-turns, what starting takes included. Each is recorded as results/cluster-build-NAME.json; the exit code is 1 where anything was wrong.
+two of three nodes would have. speed: seconds of one process, of one local worker on one processor and two on two, and of a Ray node
+with one processor and with two, in turns, what starting takes included. Each is recorded as results/cluster-build-NAME.json; the exit code is 1 where anything was wrong.
 """
 
 from __future__ import annotations
@@ -75,6 +75,12 @@ class Builder:
 def here(command: list[str]) -> subprocess.Popen[str]:
     """Start a command on this machine."""
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def on_one_processor(command: list[str]) -> subprocess.Popen[str]:
+    """Start a command on this machine that sees one processor of it: a lone worker would compute with all."""
+    one = str(min(os.sched_getaffinity(0)))
+    return here(["taskset", "-c", one, *command])
 
 
 @contextmanager
@@ -209,8 +215,8 @@ def speed(builder: Builder, args: argparse.Namespace) -> dict[str, Any]:
 
     for _ in range(args.rounds):
         timed("one process", here)
-        for workers in ("1", "2"):
-            timed(f"local, {workers}", here, "--cluster", "local", "--workers", workers)
+        timed("local, 1", on_one_processor, "--cluster", "local", "--workers", "1")
+        timed("local, 2", here, "--cluster", "local", "--workers", "2")
         for cpus in (1, 2):
             with ray(1, cpus) as (cluster, start):
                 timed(f"Ray, 1 node, {cpus}", start, "--cluster", cluster.address)
