@@ -7,10 +7,11 @@ and a Ray cluster of three nodes with one processor each in namespaces of its ow
 
 same: one process, `local`, and Ray build the same manifest hash. kills: on Ray, in each run a worker, a node or the driver is killed (or
 the driver interrupted) at a random moment of the build; a driver that ended is given the same command again, a node is started again, by
-turns on Ray, on processes here and in one process, until the index is there; its hash must be that of an unbroken build, and nothing may be
-left over. partition: a node is cut off in the middle and healed later; the build must end at the same hash, at most a minute later than
-two of three nodes would have. speed: seconds of one process, of one local worker on one processor and two on two, and of a Ray node
-with one processor and with two, in turns, what starting takes included. Each is recorded as results/cluster-build-NAME.json; the exit code is 1 where anything was wrong.
+turns on Ray, on processes here and in one process, until the index is there; its hash must be that of an unbroken build, and nothing may
+be left over. partition: a node is cut off in the middle and healed later; the build must end at the same hash, at most a minute later
+than two of three nodes would have. speed: seconds of one process, of one local worker on one processor and two on two, and of a Ray node
+with one processor and with two, in turns, what starting takes included. Each is recorded as results/cluster-build-NAME.json; the exit
+code is 1 where anything was wrong.
 """
 
 from __future__ import annotations

@@ -1,0 +1,32 @@
+"""Where shards are left: what is whole is kept, what is not is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crossgeo.indexer.shard_store import open_store
+
+
+def test_stores_keep_what_is_whole(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    assert store.get("a/b") is None
+    assert not store.has("a/b")
+    store.put("a/b", b"")
+    store.put("a/c", b"payload")
+    assert (store.get("a/b"), store.get("a/c"), store.has("a/c")) == (b"", b"payload", True)
+    (tmp_path / "a" / "c").write_bytes(b"torn")
+    assert store.get("a/c") is None
+    assert not store.has("a/c")
+    store.remove_all("a")
+    store.remove_all("a")
+    assert list(tmp_path.iterdir()) == []
+    assert open_store(f"file://{tmp_path}").where == str(tmp_path)
+
+
+def test_storage_that_fsspec_knows_serves_too() -> None:
+    store = open_store("memory://shards/of")
+    store.put("a/b", b"payload")
+    assert (store.get("a/b"), store.get("a/c"), store.has("a/b")) == (b"payload", None, True)
+    store.remove_all("a")
+    store.remove_all("a")
+    assert not store.has("a/b")
