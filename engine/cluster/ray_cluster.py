@@ -15,13 +15,14 @@ from typing import Any, Self, TypeVar
 from crossgeo.engine.cluster import dispatch
 from crossgeo.engine.cluster.answer import settle
 from crossgeo.engine.cluster.cluster import Actor
-from crossgeo.engine.cluster.ray_connect import LABEL, LABEL_VALUE, Where, connect
+from crossgeo.engine.cluster.ray_connect import LABEL, LABEL_VALUE, Connection, Where, connect
 from crossgeo.engine.cluster.task import Package
 from crossgeo.engine.cluster.work import C, Job, Outcome, P, R, S, Shard
 from crossgeo.errors import ClusterError, MismatchError, WorkerDiedError
 
 T = TypeVar("T")
 _FRESH_S = 2.0  # that what is known of the nodes stays believed
+_SILENT_S = 30.0  # that a head node may be before it is given up
 _PATIENCE_S = 120.0  # for a node to come back that can do the job
 _PLACED_S = 60.0  # for an actor to be started before another one is placed apart from it
 
@@ -50,7 +51,8 @@ class RayCluster:
         self._limit = workers
         self._connection = connect(Where.of(where))
         self._ray = self._connection.ray
-        self._seen: tuple[float, list[Node]] = (0.0, [])
+        self._seen: list[Node] = []
+        self._looked, self._heard = -_FRESH_S, time.monotonic()
         self._actors: list[RayActor] = []
         self._lock = threading.Lock()
 
@@ -58,7 +60,7 @@ class RayCluster:
     def label(self) -> str:
         """Return the address and the number of nodes."""
         nodes = len(self.nodes())
-        return f"Ray at {self._connection.address}, {nodes} node{'s' if nodes != 1 else ''}"
+        return f"Ray at {self._connection.where.address}, {nodes} node{'s' if nodes != 1 else ''}"
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -66,7 +68,7 @@ class RayCluster:
         said = []
         if self._connection.open_to_all:
             said.append(
-                f"{self._connection.address}: this cluster asks for no token: whoever reaches it can run programs on its nodes; "
+                f"{self._connection.where.address}: this cluster asks for no token: whoever reaches it can run programs on its nodes; "
                 "start it with `geo cluster start`, which makes one"
             )
         if strange := [node.label for node in self.nodes() if not node.settled]:
@@ -82,14 +84,23 @@ class RayCluster:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for actor in self._actors:
             actor.close()
-        self._ray.shutdown()
+        with suppress(Exception):  # a connection that is lost cannot be ended either, which is no error of its own
+            self._ray.shutdown()
 
     def nodes(self) -> list[Node]:
-        """Return the nodes that are alive."""
+        """Return the nodes that are alive; where the head node is silent, those that were, and after a while ClusterError."""
         with self._lock:
-            if time.monotonic() - self._seen[0] > _FRESH_S or not self._seen[1]:
-                self._seen = time.monotonic(), [_node(found) for found in self._ray.nodes() if found["Alive"]]
-            return self._seen[1]
+            if time.monotonic() - self._looked > _FRESH_S:
+                self._looked = time.monotonic()
+                if self._connection.answers():  # or Ray would wait for it, and end this process after a minute
+                    with self._connection.held():
+                        self._seen, self._heard = [_node(found) for found in self._ray.nodes() if found["Alive"]], time.monotonic()
+            if time.monotonic() - self._heard > _SILENT_S:
+                raise ClusterError(
+                    f"the head node of the cluster at {self._connection.where.address} does not answer any more; look at it, start the "
+                    "cluster again if need be, and give the same command: it goes on"
+                )
+            return self._seen
 
     def look(self, timeout_s: float = 60.0) -> dict[str, Mapping[str, str] | None]:
         """Return what each node runs, by its label: names with versions; None where it does not say so in time, or has no crossgeo."""
@@ -117,7 +128,7 @@ class RayCluster:
             raise ClusterError(
                 f"no node of {self.label} has {job.cpus:g} processors{f' and {job.gpus:g} GPUs' if job.gpus else ''}; add one that has"
             )
-        return dispatch.run(job, shards, _RayPool(self, self._ray, job, package), stop)
+        return dispatch.run(job, shards, _RayPool(self, self._connection, job, package), stop)
 
     def actor(
         self,
@@ -187,9 +198,9 @@ def _node(found: Mapping[str, Any]) -> Node:
 class _RayPool:
     """The tasks of one job."""
 
-    def __init__(self, cluster: RayCluster, ray: Any, job: Job[Any, Any, Any, Any], package: Package) -> None:
-        self._cluster, self._ray, self._job = cluster, ray, job
-        self._package = ray.put(package)
+    def __init__(self, cluster: RayCluster, connection: Connection, job: Job[Any, Any, Any, Any], package: Package) -> None:
+        self._cluster, self._held, self._ray, self._job = cluster, connection.held, connection.ray, job
+        self._package = self._ray.put(package)
         self._refs: dict[Any, int] = {}
         self._plain = cluster.task(job.cpus, job.gpus, frozenset(), 0)
         self._none_since: float | None = None
@@ -202,24 +213,26 @@ class _RayPool:
             self._none_since = time.monotonic()
         elif time.monotonic() - self._none_since > _PATIENCE_S:
             raise ClusterError(
-                f"{self._cluster.label}: all nodes that could {self._job.name} are gone; start them again, and give the same command"
+                f"all nodes of the cluster that could {self._job.name} are gone; start them again, and give the same command"
             )
         return max(0, workers - len(self._refs))
 
     def start(self, number: int, shard: Shard[Any], avoid: frozenset[str]) -> None:
         task = self._cluster.task(self._job.cpus, self._job.gpus, avoid, number) if avoid else self._plain
-        self._refs[task.remote(self._package, shard.payload)] = number
+        with self._held():
+            self._refs[task.remote(self._package, shard.payload)] = number
 
     def ended(self, timeout_s: float) -> list[dispatch.End]:
-        ready, _ = self._ray.wait(list(self._refs), num_returns=1, timeout=timeout_s)
-        if ready and len(self._refs) > 1:
-            ready, _ = self._ray.wait(list(self._refs), num_returns=len(self._refs), timeout=0)
-        return [self._end(ref, self._refs.pop(ref)) for ref in ready]
+        with self._held():
+            ready, _ = self._ray.wait(list(self._refs), num_returns=1, timeout=timeout_s)
+            if ready and len(self._refs) > 1:
+                ready, _ = self._ray.wait(list(self._refs), num_returns=len(self._refs), timeout=0)
+            return [self._end(ref, self._refs.pop(ref)) for ref in ready]
 
     def cancel(self, number: int) -> None:
         for ref in [ref for ref, of in self._refs.items() if of == number]:
             del self._refs[ref]
-            with suppress(self._ray.exceptions.RayError, ConnectionError):
+            with suppress(Exception):  # whatever is wrong with the connection: what was to be ended does not count any more
                 self._ray.cancel(ref, force=True)
 
     def others(self, nodes: frozenset[str]) -> bool:
@@ -242,8 +255,6 @@ class _RayPool:
             errors.TaskCancelledError,
         ):
             return dispatch.End(number, "a node of the cluster", with_node=True)
-        except (errors.RayError, ConnectionError) as error:
-            raise ClusterError(f"{self._cluster.label}: lost: {' '.join(str(error).split())}; give the same command again") from error
         return dispatch.End(number, node, report)
 
 
@@ -293,7 +304,7 @@ class RayActor:
         """End it."""
         if not self._closed:
             self._closed = True
-            with suppress(self._ray.exceptions.RayError, ConnectionError):
+            with suppress(Exception):
                 self._ray.kill(self._handle, no_restart=True)
 
     def _answered(self, done: Future[Any], future: Future[Any]) -> None:

@@ -6,11 +6,12 @@ import importlib.util
 import logging
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from crossgeo.errors import ClusterError, MismatchError, UsageError
+from crossgeo.errors import ClusterError, GeoError, MismatchError, UsageError
 
 # What `geo cluster start` gives to the cluster. With Ray's own, a cable that is pulled costs minutes: see docs/howto/cluster.md.
 SETTINGS = {
@@ -55,11 +56,31 @@ class Where:
 
 @dataclass(frozen=True)
 class Connection:
-    """A connection to a cluster: the module `ray`, the address, and whether the cluster answers anybody, token or not."""
+    """A connection to a cluster: the module `ray`, where it leads, and whether the cluster answers anybody, token or not."""
 
     ray: Any
-    address: str
+    where: Where
     open_to_all: bool
+
+    def answers(self) -> bool:
+        """Return whether the head of the cluster answers now."""
+        return _knock(self.where, {} if self.open_to_all else _token() or {}) is None
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Have whatever Ray raises inside say that the connection is lost, where it is: ClusterError."""
+        try:
+            yield
+        except GeoError:
+            raise
+        except Exception as error:
+            if not isinstance(error, self.ray.exceptions.RayError | ConnectionError) and self.ray.is_initialized() and self.answers():
+                raise
+            text = " ".join(str(error).split())[:300]
+            raise ClusterError(
+                f"the connection to the cluster at {self.where.address} is lost ({text}); look at its head node, start the cluster again "
+                "if need be, and give the same command: it goes on"
+            ) from error
 
 
 def installed() -> None:
@@ -72,7 +93,7 @@ def connect(where: Where) -> Connection:
     """Connect this process to a Ray cluster; ClusterError or MismatchError, which say what to do, where that cannot be."""
     installed()
     import ray
-    from ray._private import worker
+    from ray._private import auto_init_hook, worker
 
     where = where if where.host else _found_here()
     _reach(where)
@@ -85,16 +106,18 @@ def connect(where: Where) -> Connection:
         )
         raise ClusterError(f"{where.address}: what answers there is not {kind} ({problem}); is it another port, or {other}?")
     worker._worker_logs_enabled = False  # or Ray prints of every worker that dies, on stdout, where results go
-    try:
-        ray.init(where.address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
-    except Exception as error:  # Ray raises RuntimeError, ConnectionError, ValueError and its own for what all is the user's to mend
-        text = " ".join(str(error).split())
-        if "ersion mismatch" in text or "was started with: Ray" in text:
-            raise MismatchError(
-                f"{where.address}: the cluster runs another Ray or Python; install the same here or there: {text}"
-            ) from error
-        raise ClusterError(f"{where.address}: the cluster cannot be joined: {text}") from error
-    return Connection(ray, where.address, open_to_all=problem is None)
+    auto_init_hook.enable_auto_connect = False  # or it starts a cluster of its own where the connection is lost
+    for last in (False, False, True):
+        try:
+            ray.init(where.address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
+            break
+        except Exception as error:  # Ray raises RuntimeError, ConnectionError, ValueError and its own for what all is the user's to mend
+            text = " ".join(str(error).split())
+            if "ersion mismatch" in text or "was started with: Ray" in text:
+                raise MismatchError(f"{where.address}: another Ray or Python runs there; install the same here or there: {text}") from error
+            if last or not where.client:  # a busy head node starts the driver's part of Ray Client too late now and then
+                raise ClusterError(f"{where.address}: the cluster cannot be joined: {text}") from error
+    return Connection(ray, where, open_to_all=problem is None)
 
 
 def _found_here() -> Where:
@@ -125,16 +148,22 @@ def _reach(where: Where) -> None:
 
 def _enter(where: Where) -> None:
     """Raise ClusterError where the cluster does not take our token; Ray itself would try for half a minute, and not say why."""
-    from ray._raylet import AuthenticationTokenLoader
     from ray.exceptions import AuthenticationError
 
     try:
-        token = AuthenticationTokenLoader.instance().get_token_for_http_header()
+        token = _token()
     except (AuthenticationError, RuntimeError) as error:
         raise ClusterError(f"{where.address}: the cluster wants its token, and there is none here: {_TOKEN}") from error
     if _knock(where, token or {}) == "UNAUTHENTICATED":
         what = "another token than that of this machine" if token else "its token (a program sets RAY_AUTH_MODE=token, which `geo` does)"
         raise ClusterError(f"{where.address}: the cluster wants {what}: {_TOKEN}")
+
+
+def _token() -> Mapping[str, str] | None:
+    from ray._raylet import AuthenticationTokenLoader
+
+    token: Mapping[str, str] | None = AuthenticationTokenLoader.instance().get_token_for_http_header()
+    return token
 
 
 def _knock(where: Where, headers: Mapping[str, str]) -> str | None:
