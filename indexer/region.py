@@ -16,7 +16,7 @@ from pyproj import CRS
 from crossgeo import geodesy
 from crossgeo.errors import InputError, UsageError
 from crossgeo.indexer.block_store import Mask
-from crossgeo.indexer.geojson import read_features
+from crossgeo.indexer.geojson import read_geojson
 from crossgeo.indexer.grid import CELL_PX, CELLS, block_bounds
 from crossgeo.indexer.places import LAT_LON
 from crossgeo.indexer.polygons import area_of
@@ -40,10 +40,10 @@ class Region:
 
     @classmethod
     def read(cls, path: Path) -> Region:
-        """Read the polygons of a GeoJSON FeatureCollection; raise InputError, naming the file, where it holds none that can be used."""
-        features = list(read_features(path, "polygons in lon, lat"))
+        """Read the polygons of GeoJSON, features or bare; raise InputError, naming the file, where it holds none that can be used."""
+        data = read_geojson(path, "polygons in lon, lat")
         try:
-            area = area_of({"type": "FeatureCollection", "features": features})
+            area = area_of(data)
         except UsageError as error:
             raise InputError(f"{path}: {error}") from error
         turns = [shapely.transform(area, lambda points, by=by: points + np.asarray([by, 0.0])) for by in (-360.0, 0.0, 360.0)]
