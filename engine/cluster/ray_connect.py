@@ -69,12 +69,14 @@ class Connection:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Have whatever Ray raises inside say that the connection is lost, where it is: ClusterError."""
+        import grpc
+
         try:
             yield
         except GeoError:
             raise
         except Exception as error:
-            if not isinstance(error, self.ray.exceptions.RayError | ConnectionError) and self.ray.is_initialized() and self.answers():
+            if not isinstance(error, self.ray.exceptions.RayError | ConnectionError | grpc.RpcError) and self.answers():
                 raise
             text = " ".join(str(error).split())[:300]
             raise ClusterError(

@@ -123,6 +123,11 @@ class TestCluster:
         nodes = range(len(self.addresses)) if node is None else [node]
         return [pid for one in nodes for pid in self.processes(one) if _command(pid).startswith(("ray::attempt", "ray::RayHost"))]
 
+    def kill_head(self) -> None:
+        """End what joins the nodes, and leaves them alone with each other."""
+        (pid,) = (pid for pid in self._ours() if Path(_command(pid).split(" ")[0]).name == "gcs_server")
+        os.kill(pid, signal.SIGKILL)
+
     def drivers(self) -> list[int]:
         """Return the processes that run `cluster_driver.py`."""
         return [pid for pid in self._ours() if "cluster_driver.py" in _command(pid)]

@@ -14,7 +14,7 @@ from typing import Any
 
 import cluster_jobs as jobs
 import pytest
-from ray_clusters import HEAD, ROOT, TestCluster, apart, lines, nowhere, wait_for
+from ray_clusters import HEAD, ROOT, TestCluster, apart, lines, nowhere, three_nodes, wait_for
 
 from crossgeo.engine.cluster import versions
 
@@ -119,6 +119,18 @@ def test_a_node_that_is_cut_off_and_healed_costs_its_shards_once_more(short: Pat
         assert squares_of(told) == squares(60)
         assert len([outcome["key"] for outcome in told[1:-1]]) == 60
         assert told[-1]["done"] < 60 * 0.3 + 60.0  # the time of a single node, and a minute
+
+
+@pytest.mark.parametrize("door", ["address", "client_address"])
+def test_a_head_node_that_is_gone_is_said(short: Path, door: str) -> None:
+    with three_nodes(short, 1) as cluster:
+        rules = jobs.Rules(short / "notes")
+        driver = begin(cluster, getattr(cluster, door), rules.notes, 1000, each_s=0.3)
+        wait_for("first numbers", lambda: rules.notes.exists() and len(jobs.noted(rules, "do")) > 3)
+        cluster.kill_head()
+        told = end(driver)[-1]["error"]
+    assert told[0] == "ClusterError"
+    assert "head node" in told[1] and "give the same command" in told[1]
 
 
 @pytest.mark.parametrize("door", ["address", "client_address"])
