@@ -132,7 +132,7 @@ def killed(builder: Builder, cluster: TestCluster, start: Start, kind: str, rng:
         process.wait(after_s)
     down, early = None, process.poll() is not None
     if not early:
-        down = kill(cluster, kind, process, rng)
+        down = kill(cluster, kind, rng)
     ended = [finish(process)]
     if down is not None:
         cluster.start_node(down)
@@ -153,15 +153,14 @@ def killed(builder: Builder, cluster: TestCluster, start: Start, kind: str, rng:
     }
 
 
-def kill(cluster: TestCluster, kind: str, process: subprocess.Popen[str], rng: random.Random) -> int | None:
+def kill(cluster: TestCluster, kind: str, rng: random.Random) -> int | None:
     """Kill a worker, a node (whose number is returned) or the driver."""
     if kind == "node":
         node = rng.choice([number for number in range(len(cluster.addresses)) if number != HEAD])
         cluster.kill(node)
         return node
-    driver = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
-    victims = cluster.workers() if kind == "worker" else driver
-    for victim in rng.sample(victims, min(1, len(victims))):
+    victims = rng.sample(found := cluster.workers(), min(1, len(found))) if kind == "worker" else cluster.drivers(" index build ")
+    for victim in victims:
         with suppress(ProcessLookupError):
             os.kill(victim, signal.SIGINT if kind == "interrupt" else signal.SIGKILL)
     return None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 from functools import partial
@@ -148,7 +146,7 @@ def test_ray_builds_the_same_index_though_workers_die(ray_nodes: TestCluster, tm
     command = [sys.executable, made_build.__file__, ray_nodes.address, str(ortho), str(tmp_path / "a.geo"), str(notes), "0.2"]
     driver = ray_nodes.start(command, stdout=subprocess.PIPE)
     wait_for("a batch that is described", lambda: notes.exists() and notes.stat().st_size > 4)
-    os.kill(ray_nodes.workers(1)[0], signal.SIGKILL)
+    ray_nodes.kill_worker(1)
     said, _ = driver.communicate(timeout=100)
     *told, made = said.splitlines()
     assert driver.returncode == 0

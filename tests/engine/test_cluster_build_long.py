@@ -77,8 +77,8 @@ def test_a_node_that_is_cut_off_and_healed_changes_nothing(tmp_path: Path, ortho
 def test_a_killed_node_and_a_killed_driver_change_nothing(ray_nodes: TestCluster, tmp_path: Path, ortho: Path, wanted: str) -> None:
     driver = begin(ray_nodes, ortho, tmp_path)
     ray_nodes.kill(2)
-    (inner,) = (int(pid) for pid in Path(f"/proc/{driver.pid}/task/{driver.pid}/children").read_text().split())
-    os.kill(inner, signal.SIGKILL)
+    for pid in ray_nodes.drivers(made_build.__file__):
+        os.kill(pid, signal.SIGKILL)
     driver.communicate(timeout=60)
     assert driver.returncode != 0
     check(begin(ray_nodes, ortho, tmp_path), tmp_path, wanted)

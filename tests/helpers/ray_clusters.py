@@ -128,9 +128,9 @@ class TestCluster:
         (pid,) = (pid for pid in self._ours() if Path(_command(pid).split(" ")[0]).name == "gcs_server")
         os.kill(pid, signal.SIGKILL)
 
-    def drivers(self) -> list[int]:
-        """Return the processes that run `cluster_driver.py`."""
-        return [pid for pid in self._ours() if "cluster_driver.py" in _command(pid)]
+    def drivers(self, program: str = "cluster_driver.py") -> list[int]:
+        """Return the processes in whose command a program stands."""
+        return [pid for pid in self._ours() if program in _command(pid)]
 
     def kill_worker(self, node: int) -> int:
         """Kill a process of a node while it does a task or an actor's call; return it."""
