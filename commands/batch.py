@@ -227,4 +227,5 @@ def _end(report: BatchReport, to: Outputs) -> None:
     before = f", {report.resumed} of them by an earlier run" if report.resumed else ""
     console.say(f"{where}: {report.total - report.failed} of {report.total} photos answered{before}: {words(report.counts)}")
     if report.failed:
-        raise PartialError(f"{report.failed} of {report.total} photos failed; {where} says why beside each")
+        tell = "say" if len(to.files) + to.stdout > 1 else "says"
+        raise PartialError(f"{report.failed} of {report.total} photos failed; {where} {tell} why beside each")
