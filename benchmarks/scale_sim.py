@@ -147,7 +147,7 @@ def children(process: subprocess.Popen[str]) -> list[int]:
     for status in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
             pid, rest = int(status.parent.name), status.read_text().rsplit(")", 1)[1].split()
-            if int(rest[1]) == process.pid and b"spawn_main" in (status.parent / "cmdline").read_bytes():
+            if int(rest[1]) == process.pid and b"cluster.child" in (status.parent / "cmdline").read_bytes():
                 found.append(pid)
     return found
 
