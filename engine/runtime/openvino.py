@@ -12,6 +12,8 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from crossgeo.engine.runtime import Array
 from crossgeo.engine.runtime.batched import Call, UnreadableError
 from crossgeo.engine.runtime.export import export_onnx
@@ -121,5 +123,13 @@ def _quantised(model: Any, half: Half, pictures: Pixels) -> Any:
 @cache
 def _core() -> Any:
     import openvino
+    from openvino import opset13
 
-    return openvino.Core()
+    core = openvino.Core()
+    # OpenVINO makes its tables of types at the first inference, and waits for Python's lock while it does: two threads that ask first at
+    # the same time wait for each other for ever. So one asks here, before there are others.
+    given = opset13.parameter([1], np.float32)
+    core.compile_model(openvino.Model([opset13.relu(given)], [given], "first"), "CPU").create_infer_request().infer(
+        [np.zeros(1, np.float32)], share_inputs=True
+    )[0]
+    return core
