@@ -103,7 +103,8 @@ def foretold(fed: Times, log: dict[str, Any], workers: int, kills: float) -> tup
         size = mean(s["size"] for s in shards) / fed.sizes[name]
         after_s = known.after_s * (len(shards) / known.shards) * size
         stages.append(Stage(name, len(shards), [s * size for s in known.seconds], known.start_s, after_s=after_s))
-    machines = Machines(workers, 1, fed.begin_s, kills / workers, back_s=0.5, noticed_s=0.2)  # a process is killed, not a machine
+    # A process is killed, not a machine: another is there as soon as the first one was, and then loads what its stage needs.
+    machines = Machines(workers, 1, fed.begin_s, kills / workers, back_s=fed.stages["cut"].start_s, noticed_s=0.2)
     runs = [simulate(stages, machines, np.random.default_rng(seed)) for seed in range(SEEDS if kills else 20)]
     return mean(run.seconds for run in runs), runs
 
