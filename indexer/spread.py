@@ -111,7 +111,7 @@ class Spread:
                     if shard.name in there:  # gone, damaged, or described by another hand
                         missed += 1
                         self._check_missed(shard, missed)
-                        there.remove(shard.name)
+                        there.discard(shard.name)
                         todo.appendleft(shard)
                     done = next(running)
                     self._accept(done)

@@ -157,7 +157,7 @@ def test_footprints_elsewhere_and_empty_files_are_refused(files: tuple[Path, Pat
     with pytest.raises(InputError, match="holds no polygons"):
         make_real_town([files[0]], tmp_path / "empty.geojson")
     (tmp_path / "broken.geojson").write_text("no json")
-    with pytest.raises(InputError, match="not a GeoJSON"):
+    with pytest.raises(InputError, match="not GeoJSON"):
         make_real_town([files[0]], tmp_path / "broken.geojson")
     (tmp_path / "odd.geojson").write_text('{"features": [{"geometry": null}, {"geometry": {"type": "Square", "coordinates": [1]}}]}')
     with pytest.raises(InputError, match="feature 1 has no geometry"):
