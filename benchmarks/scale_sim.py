@@ -95,8 +95,11 @@ def times_of(log: dict[str, Any]) -> Times:
     return Times(log["tiles"], log["ended"] - log["began"], runs[0]["began"] - log["began"], stages, sizes)
 
 
-def foretold(fed: Times, log: dict[str, Any], workers: int, kills: float) -> tuple[float, list[Run]]:
-    """Return how long a build should take by another one's times, and the simulated runs; of its own log only counts are looked at."""
+def foretold(fed: Times, log: dict[str, Any], workers: int, kills: Sequence[float]) -> tuple[float, list[Run]]:
+    """Return how long a build should take by another one's times, and the simulated runs; of its own log only counts are looked at.
+
+    `kills` says when a worker was killed, in seconds since the build began.
+    """
     stages = []
     for name in STAGES:
         known, shards = fed.stages[name], log["runs"][name]["shards"]
@@ -104,8 +107,8 @@ def foretold(fed: Times, log: dict[str, Any], workers: int, kills: float) -> tup
         after_s = known.after_s * (len(shards) / known.shards) * size
         stages.append(Stage(name, len(shards), [s * size for s in known.seconds], known.start_s, after_s=after_s))
     # A process is killed, not a machine: another is there as soon as the first one was, and then loads what its stage needs.
-    machines = Machines(workers, 1, fed.begin_s, kills / workers, back_s=fed.stages["cut"].start_s, noticed_s=0.2)
-    runs = [simulate(stages, machines, np.random.default_rng(seed)) for seed in range(SEEDS if kills else 20)]
+    machines = Machines(workers, 1, fed.begin_s, deaths=kills, back_s=fed.stages["cut"].start_s, noticed_s=0.2)
+    runs = [simulate(stages, machines, np.random.default_rng(seed)) for seed in range(SEEDS)]
     return mean(run.seconds for run in runs), runs
 
 
@@ -153,11 +156,11 @@ def children(process: subprocess.Popen[str]) -> list[int]:
     return found
 
 
-def run_build(way: str, source: Path, work: Path, stride_m: float, every_s: float, seed: int) -> tuple[dict[str, Any], int]:
-    """Build in a process of its own, killing a worker every so often; return its log and how many were killed."""
+def run_build(way: str, source: Path, work: Path, stride_m: float, every_s: float, seed: int) -> tuple[dict[str, Any], list[float]]:
+    """Build in a process of its own, killing a worker every so often; return its log and when they were killed."""
     out = work / "a.geo"
     shutil.rmtree(out, ignore_errors=True)
-    rng, killed = random.Random(seed), 0
+    rng, killed = random.Random(seed), list[float]()
     with started(way) as (start, where, workers_of):
         command = [sys.executable, __file__, "build", str(source), str(out), where, str(WAYS[way]), str(stride_m)]
         process = start(command)
@@ -167,11 +170,12 @@ def run_build(way: str, source: Path, work: Path, stride_m: float, every_s: floa
             if process.poll() is None and (victims := workers_of(process)):
                 with suppress(ProcessLookupError):
                     os.kill(rng.choice(victims), signal.SIGKILL)
-                    killed += 1
+                    killed.append(time.time())
         said, _ = process.communicate()
     if process.returncode != 0:
         raise SystemExit(f"a build by {way} ended with code {process.returncode}")
-    return json.loads(said.strip().splitlines()[-1]), killed
+    log = json.loads(said.strip().splitlines()[-1])
+    return log, [when - log["began"] for when in killed]
 
 
 def check(args: argparse.Namespace) -> dict[str, Any]:
@@ -185,12 +189,11 @@ def check(args: argparse.Namespace) -> dict[str, Any]:
         fed_by[way] = {name: [round(s, 3) for s in stage.seconds] for name, stage in fed.stages.items()}
         for every_s in (0.0, args.kill_every_s):
             ran, killed = run_build(way, large, args.work, args.stride_m, every_s, args.seed)
-            kills = 3600.0 * killed / (ran["ended"] - ran["began"])  # an hour: the failure rate is measured, too
-            said, runs = foretold(fed, ran, workers, kills)
+            said, runs = foretold(fed, ran, workers, killed)
             took = ran["ended"] - ran["began"]
             between = [round(end(run.seconds for run in runs), 1) for end in (min, max)]
             rows.append({
-                "way": way, "tiles": ran["tiles"], "killed": killed, "measured_s": round(took, 1), "simulated_s": round(said, 1),
+                "way": way, "tiles": ran["tiles"], "killed_at_s": [round(when, 1) for when in killed], "measured_s": round(took, 1), "simulated_s": round(said, 1),
                 "error": round(said / took - 1.0, 3), "simulated_spread_s": between,
             })  # fmt: skip
             print(json.dumps(rows[-1]), file=sys.stderr, flush=True)

@@ -39,6 +39,7 @@ class Machines:
     workers: int  # of a node
     begin_s: float = 0.0  # before anything: the driver's own start
     fails_per_hour: float = 0.0  # of a node
+    deaths: Sequence[float] = ()  # when one of the nodes, whichever, fails besides
     back_s: float = 120.0  # until a node that failed works again
     noticed_s: float = 8.4  # until a failure is noticed (reliability.md, section 4)
     stalls: float = 0.0  # share of shards that take `stall` times as long: a disk, a neighbour
@@ -102,6 +103,9 @@ class _Stage:
         if self._machines.fails_per_hour:
             for node in range(self._machines.nodes):
                 self._at(now + self._to_failure(), _DOWN, node)
+        for when in self._machines.deaths:
+            if when >= now:
+                self._at(when, _DOWN, int(self._rng.integers(self._machines.nodes)))
         while self._left:
             now, _, kind, who, what = heapq.heappop(self._events)
             if kind == _FREE:
@@ -116,7 +120,8 @@ class _Stage:
                 self._again(now, what)
             else:
                 self._up[who] = True
-                self._at(now + self._to_failure(), _DOWN, who)
+                if self._machines.fails_per_hour:
+                    self._at(now + self._to_failure(), _DOWN, who)
                 for worker, node in enumerate(self._node):
                     if node == who:
                         self._fresh[worker] = True
