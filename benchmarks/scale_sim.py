@@ -193,8 +193,9 @@ def check(args: argparse.Namespace) -> dict[str, Any]:
             took = ran["ended"] - ran["began"]
             between = [round(end(run.seconds for run in runs), 1) for end in (min, max)]
             rows.append({
-                "way": way, "tiles": ran["tiles"], "killed_at_s": [round(when, 1) for when in killed], "measured_s": round(took, 1), "simulated_s": round(said, 1),
-                "error": round(said / took - 1.0, 3), "simulated_spread_s": between,
+                "way": way, "tiles": ran["tiles"], "killed_at_s": [round(when, 1) for when in killed],
+                "measured_s": round(took, 1), "simulated_s": round(said, 1), "error": round(said / took - 1.0, 3),
+                "simulated_spread_s": between,
             })  # fmt: skip
             print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     return {"asked": "within 15 %", "greatest_error": max(abs(row["error"]) for row in rows), "rows": rows, "fed_by": fed_by}
