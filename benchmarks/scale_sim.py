@@ -31,6 +31,9 @@ import numpy as np
 from common import RESULTS, record
 from simulated_cluster import Fleet, Machines, Run, Stage, serve, simulate
 
+from crossgeo.indexer.plan_cluster import SEARCH_S_PER_TILE
+from crossgeo.indexer.shards import TILES
+
 SEEDS = 200  # of simulated runs whose mean is what is foretold
 STAGES = "cut", "describe"
 TOWN, GSD_M = 9_210, 0.2
@@ -204,15 +207,14 @@ def check(args: argparse.Namespace) -> dict[str, Any]:
 def project(args: argparse.Namespace) -> dict[str, Any]:
     """Simulate builds and services of sizes that no machine here has room for."""
     fed = json.loads((RESULTS / "scale-sim-check.json").read_text())["fed_by"]["local, 1 worker"]["describe"]
-    shard_tiles = 4096
     per_tile_s = median(fed) / 256  # shards of the small town are of 256 tiles
-    shard_s = [s / median(fed) * per_tile_s * shard_tiles for s in fed]
+    shard_s = [s / median(fed) * per_tile_s * TILES for s in fed]
     builds = []
     for tiles, nodes in ((1e8, 16), (1e8, 64), (1e8, 256), (1e9, 64), (1e9, 256), (1e9, 1024)):
         for fails, stalls in ((0.0, 0.0), (1 / 720, 0.001), (1 / 24, 0.01)):
-            shards = round(tiles / shard_tiles)
-            take_in_s = shard_tiles * 3072 / 4e8  # descriptors checked, written and checked again at 400 MB/s
-            stage = Stage("describe", shards, shard_s, 30.0, take_in_s, after_s=tiles * 6.4e-5)
+            shards = round(tiles / TILES)
+            take_in_s = TILES * 3072 / 4e8  # descriptors checked, written and checked again at 400 MB/s
+            stage = Stage("describe", shards, shard_s, 30.0, take_in_s, after_s=tiles * SEARCH_S_PER_TILE)
             runs = [
                 simulate([stage], Machines(nodes, 1, 10.0, fails, stalls=stalls), np.random.default_rng([args.seed, n])) for n in range(3)
             ]

@@ -15,9 +15,9 @@ import numpy as np
 from crossgeo.errors import UsageError
 from crossgeo.indexer.descriptor_store import write_descriptors
 from crossgeo.indexer.plan import Plan
+from crossgeo.indexer.shards import TILES
 from crossgeo.indexer.vectors.structure import USUAL, Budget, choose_structure, is_exact
 
-SHARD_TILES = 4096  # of a build
 SEARCH_S_PER_TILE = 6.4e-5  # to make inverted lists, one core: 635 s for ten million (benchmarks/results/search-10000000.json)
 _TRIED_ROWS = 8192
 _FRONT_BYTES = 48  # of a tile in a process that answers: its place, its segment, its number
@@ -116,7 +116,7 @@ def plan_cluster(
     copy = copy_bytes_per_s or measure_copy(dim)
     exact = is_exact(math.ceil(plan.tiles / plan.zones), dim, budget)
     driver = _Driver(plan.imagery_bytes / copy, rows_bytes / copy, 0.0 if exact else plan.tiles * SEARCH_S_PER_TILE)
-    shards = max(1, math.ceil(plan.tiles / SHARD_TILES))
+    shards = max(1, math.ceil(plan.tiles / TILES))
 
     def row(count: int) -> Row:
         return _row(plan, site, driver, shards, count)

@@ -8,15 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import made_build
-import numpy as np
 import pytest
-import rasterio
-from affine import Affine
 from inline_cluster import Died, InlineCluster
 from made_build import IDENTITY, OPTIONS, SMALL, crew, rules
-from rasterio.crs import CRS
+from painted import write_painted
 from ray_clusters import TestCluster, wait_for
 
 from crossgeo.engine import cluster_build
@@ -37,14 +33,7 @@ TORCH = RuntimeOptions("torch")
 @pytest.fixture(scope="module")
 def ortho(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a GeoTIFF of 100 x 90 m."""
-    path = tmp_path_factory.mktemp("imagery") / "ortho.tif"
-    coarse = np.random.default_rng(0).integers(30, 221, (20, 21, 3)).astype(np.uint8)
-    pixels = np.asarray(cv2.resize(coarse, (200, 180), interpolation=cv2.INTER_LINEAR))
-    profile = {"driver": "GTiff", "height": 180, "width": 200, "count": 3, "dtype": "uint8"}
-    place = Affine(0.5, 0.0, 353400.0, 0.0, -0.5, 3058000.0)
-    with rasterio.open(path, "w", crs=CRS.from_epsg(32645), transform=place, **profile) as file:
-        file.write(pixels.transpose(2, 0, 1))
-    return path
+    return write_painted(tmp_path_factory.mktemp("imagery") / "ortho.tif", 200, 180)
 
 
 @pytest.fixture

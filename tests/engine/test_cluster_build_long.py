@@ -10,14 +10,10 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-import cv2
 import made_build
-import numpy as np
 import pytest
-import rasterio
-from affine import Affine
 from made_build import IDENTITY, OPTIONS
-from rasterio.crs import CRS
+from painted import write_painted
 from ray_clusters import TestCluster, apart, wait_for
 
 from crossgeo.indexer.build import build_index
@@ -29,14 +25,7 @@ pytestmark = [pytest.mark.cluster_long, pytest.mark.timeout(600)]
 @pytest.fixture(scope="module")
 def ortho(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a GeoTIFF of 200 x 190 m."""
-    path = tmp_path_factory.mktemp("imagery") / "ortho.tif"
-    coarse = np.random.default_rng(0).integers(30, 221, (40, 41, 3)).astype(np.uint8)
-    pixels = np.asarray(cv2.resize(coarse, (400, 380), interpolation=cv2.INTER_LINEAR))
-    profile = {"driver": "GTiff", "height": 380, "width": 400, "count": 3, "dtype": "uint8"}
-    place = Affine(0.5, 0.0, 353400.0, 0.0, -0.5, 3058000.0)
-    with rasterio.open(path, "w", crs=CRS.from_epsg(32645), transform=place, **profile) as file:
-        file.write(pixels.transpose(2, 0, 1))
-    return path
+    return write_painted(tmp_path_factory.mktemp("imagery") / "ortho.tif", 400, 380)
 
 
 @pytest.fixture(scope="module")

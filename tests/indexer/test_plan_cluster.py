@@ -8,10 +8,11 @@ import pytest
 
 from crossgeo.errors import UsageError
 from crossgeo.indexer.plan import Plan
-from crossgeo.indexer.plan_cluster import SHARD_TILES, Site, measure_copy, plan_cluster, scaled
+from crossgeo.indexer.plan_cluster import Site, measure_copy, plan_cluster, scaled
+from crossgeo.indexer.shards import TILES
 
 PLAN = Plan(
-    blocks=1000, tiles=100 * SHARD_TILES, zones=1, valid_share=1.0, bytes=2_000_000_000, peak_bytes=4_000_000_000, cut_s=3600.0,
+    blocks=1000, tiles=100 * TILES, zones=1, valid_share=1.0, bytes=2_000_000_000, peak_bytes=4_000_000_000, cut_s=3600.0,
     describe_s=7 * 3600.0, tiles_per_s=16.0, search=("exact: small",), imagery_bytes=100_000_000,
 )  # fmt: skip
 CALM = Site(fails_per_hour=0.0, price_per_hour=2.0)

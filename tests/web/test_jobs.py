@@ -6,14 +6,13 @@ import csv
 import io
 import json
 import math
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from busy import held
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -60,19 +59,6 @@ def finished(client: TestClient, job_id: str) -> Any:
             return job
         time.sleep(0.02)
     raise AssertionError("the job does not finish")
-
-
-@contextmanager
-def held(indexes: Indexes) -> Iterator[None]:
-    """Keep the one worker busy."""
-    free = threading.Event()
-    (served,) = indexes
-    holding = served.answering.run(lambda search: free.wait(60))
-    try:
-        yield
-    finally:
-        free.set()
-        holding.result(60)
 
 
 def test_a_job_answers_as_python_does_with_errors_as_records(

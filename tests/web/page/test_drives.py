@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from busy import held
 from PIL import Image
 from playwright.sync_api import expect
 
@@ -24,19 +22,6 @@ def drive(ground: Any, tmp_path: Path) -> list[str]:
         Image.fromarray(ground.photo(363_000.0 + east, 3_057_300.0 + north, 0.0, 60.0).pixels).save(path, quality=95)
         out.append(str(path))
     return out
-
-
-@contextmanager
-def held(service: Any) -> Iterator[None]:
-    """Keep the one worker of a service busy."""
-    free = threading.Event()
-    (served,) = service.indexes
-    holding = served.answering.run(lambda search: free.wait(60))
-    try:
-        yield
-    finally:
-        free.set()
-        holding.result(60)
 
 
 def test_the_way_of_a_drive_is_drawn_with_what_it_changed(open_page: Any, drive: list[str], tmp_path: Path, know_camera: Any) -> None:
@@ -85,7 +70,7 @@ def test_a_running_job_is_found_again_when_the_page_is_loaded_anew(
     open_page: Any, drive: list[str], service: Any, know_camera: Any
 ) -> None:
     page = open_page()
-    with held(service):
+    with held(service.indexes):
         page.set_input_files("#files", drive[:2])
         know_camera(page)
         page.locator("#locate-all").click()
@@ -109,7 +94,7 @@ def test_a_running_job_is_found_again_when_the_page_is_loaded_anew(
 
 def test_a_job_found_again_can_be_stopped(open_page: Any, drive: list[str], service: Any) -> None:
     page = open_page()
-    with held(service):
+    with held(service.indexes):
         page.set_input_files("#files", drive[:2])
         page.locator("#locate-all").click()
         expect(page.locator("#job-text")).to_contain_text("0 of 2")
