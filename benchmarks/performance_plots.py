@@ -39,6 +39,30 @@ def engines(told: dict[str, Any], path: Path) -> None:
     plt.close(figure)
 
 
+def query(told: dict[str, Any], path: Path) -> None:
+    """Bars of where the time of a whole question goes, stage by stage, for each runtime and what was told of the photos."""
+    conditions = told["conditions"]
+    figure, axes = plt.subplots(len(conditions), 1, figsize=(8.5, 0.9 + 1.7 * len(conditions)), squeeze=False)
+    stages = list(dict.fromkeys(s for ways in conditions.values() for way in ways.values() for s in way["stages_ms"] if s != "total"))
+    colours = dict(zip(stages, plt.get_cmap("tab20").colors, strict=False))
+    for axis, (condition, ways) in zip(axes[:, 0], conditions.items(), strict=True):
+        for place, way in enumerate(reversed(ways.values())):
+            left = 0.0
+            for stage in stages:
+                ms = way["stages_ms"].get(stage, {"median": 0.0})["median"]
+                axis.barh(place, ms, left=left, color=colours[stage], label=stage if place == 0 else None)
+                left += ms
+            axis.text(left, place, f" {way['times_faster_than_torch_fp32']['median']:.2f}x", va="center", fontsize=8)
+        axis.set_yticks(range(len(ways)), list(reversed(ways)), fontsize=8)
+        axis.set_title(f"{condition}, {max(way['photos'] for way in ways.values())} photos: ms of each stage at the median", fontsize=9)
+        axis.margins(x=0.1)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="lower center", ncols=min(len(stages), 7), fontsize=8, frameon=False)
+    figure.tight_layout(rect=(0.0, 0.08, 1.0, 1.0))
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
 def search(told: dict[str, Any], path: Path) -> None:
     """Bars of questions a second on one core, each index as wide as it must be to find enough; the dull ones never do."""
     results = sorted(told["results"].items(), key=lambda item: item[1]["qps"]["median"])
@@ -99,6 +123,9 @@ def main() -> None:
         if source.exists():
             engines(json.loads(source.read_text()), IMAGES / f"performance-{name}.png")
             print(IMAGES / f"performance-{name}.png")
+    for name in ("query", "query-gpu"):
+        if (source := RESULTS / f"{name}.json").exists():
+            query(json.loads(source.read_text()), IMAGES / f"performance-{name}.png")
     searched = [json.loads(path.read_text()) for path in RESULTS.glob("search-*.json")]
     searched.sort(key=lambda one: int(one["rows"]))
     for one in searched:
