@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import statistics
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -22,6 +23,9 @@ from crossgeo.errors import InputError, MismatchError
 
 MOST = 256  # photos in a shard
 STREAMED = 64  # of photos that come one by one: more would wait for those behind them
+FIRST = 8  # until a shard is answered: what a spell has no room for travels in vain
+SPELLS = 2  # that a shard may be long, by the median of those answered: a worker may be faster, and what it leaves is sent again
+RECENT = 32  # shards that this median is of
 SHARDS_LEFT = 4  # for each worker, as long as there are photos enough: they get smaller towards the end, so that workers end together
 SPELL_S = 5.0  # for which a worker goes on: what is lost with it, waited for at Ctrl-C, and passes between two words of progress
 
@@ -67,8 +71,9 @@ class Sharded:
         died: Callable[[Task], None], stop: threading.Event,
     ) -> None:  # fmt: skip
         self._spread, self._job, self._options, self._count, self._died, self._stop = spread, job, options, count, died, stop
-        self._out: dict[int, Task] = {}  # sent and not answered, by number
-        self._back: deque[Task] = deque()  # to be sent again, before others
+        self._out: dict[int, Sent] = {}  # sent and not answered, by number
+        self._back: deque[Sent] = deque()  # to be sent again, before others
+        self._room: deque[float] = deque(maxlen=RECENT)  # photos that a spell would have had room for, by the shards answered last
         self._pulled = 0  # how many items there were, those that needed no asking included
         self._ended = False  # no further item comes
         self._first: tuple[str, str] | None = None  # the node that answered first, and how its models run
@@ -88,42 +93,43 @@ class Sharded:
         while not self._stop.is_set():
             some = self._some(tasks)
             if some:
-                self._out |= {task.number: task for task in some}
-                yield shard_of(Photos(tuple(Sent(task, task.item.file[0]) for task in some), self._options))
+                self._out |= {sent.task.number: sent for sent in some}
+                yield shard_of(Photos(tuple(some), self._options))
             elif self._ended and not self._out:
                 return
             else:
                 yield None
 
-    def _some(self, tasks: Iterator[Task | None]) -> list[Task]:
+    def _some(self, tasks: Iterator[Task | None]) -> list[Sent]:
         """Take what goes into one shard; nothing where nothing has come."""
-        some: list[Task] = []
+        some: list[Sent] = []
         size = self._size()
-        while len(some) < size and (task := self._back.popleft() if self._back else self._pull(tasks)) is not None:
-            if task.alone and some:
-                self._back.appendleft(task)
+        while len(some) < size and (sent := self._back.popleft() if self._back else self._pull(tasks)) is not None:
+            if sent.task.alone and some:
+                self._back.appendleft(sent)
                 break
-            some.append(task)
-            if task.alone:
+            some.append(sent)
+            if sent.task.alone:
                 break
         return some
 
-    def _pull(self, tasks: Iterator[Task | None]) -> Task | None:
+    def _pull(self, tasks: Iterator[Task | None]) -> Sent | None:
         try:
             task = None if self._ended else next(tasks)
         except StopIteration:
             self._ended, task = True, None
-        if task is not None:
-            self._pulled = task.number + 1
-        return task
+        if task is None:
+            return None
+        self._pulled = task.number + 1
+        return Sent(task, task.item.file[0])  # asked of the disk once, however often it is sent: a network drive takes long
 
     def _size(self) -> int:
         """How many photos the next shard may hold."""
         self._spread.workers = max(1, self._spread.cluster.workers(self._job))
+        fits = SPELLS * statistics.median(self._room) if self._room else FIRST
         coming = 0 if self._ended else None if self._count is None else self._count - self._pulled
-        if coming is None:
-            return STREAMED
-        return min(MOST, max(1, (len(self._back) + coming) // (SHARDS_LEFT * self._spread.workers)))
+        most = STREAMED if coming is None else min(MOST, (len(self._back) + coming) // (SHARDS_LEFT * self._spread.workers))
+        return max(1, min(most, int(fits)))
 
     def _results(self, outcome: Outcome[Photos, Back]) -> Iterator[tuple[Task, Record]]:
         if outcome.error is not None:
@@ -133,6 +139,7 @@ class Sharded:
         photos = {sent.task.number: sent for sent in outcome.shard.payload.sent}
         if outcome.result is not None:
             self._check_alike(outcome.node, outcome.result.runtimes)
+            self._room.append(len(outcome.result.given) * self._spread.spell_s / max(outcome.seconds, 1e-6))
         for given in () if outcome.result is None else outcome.result.given:
             sent = photos.pop(given.number)
             if given.unseen and sent.task.item.file[0] == sent.size:
@@ -141,16 +148,17 @@ class Sharded:
                     f"{path}: is not what it is here ({size} bytes) on {outcome.node}; let all nodes see the photos by these paths"
                 )
             node.photos += 1
-            yield self._out.pop(given.number), given.record
+            yield self._out.pop(given.number).task, given.record
         for number in photos:
-            task = self._out.pop(number)
+            left = self._out.pop(number)
+            task = left.task
             if outcome.died:
                 node.given_up += 1
                 why = f"{task.item.path}: the worker that answered this photo alone ended {outcome.died} times over it; leave it out"
                 yield task, record_of(task.item, None, InputError(why))
                 self._died(task)
             else:
-                self._back.append(task)
+                self._back.append(left)
 
     def _check_alike(self, node: str, runtimes: str) -> None:
         """Raise MismatchError where a node's models run otherwise than the first one's: answers would depend on who gave them."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +17,10 @@ from inline_cluster import InlineCluster
 from standin import OPTIONS, open_search
 
 from crossgeo.engine.batch import BatchItem, BatchProgress, Spread, Stopped, photos_in, run_batch
-from crossgeo.engine.cluster import Cluster, Job, Shard, open_cluster
+from crossgeo.engine.batch.pipeline import Task
+from crossgeo.engine.batch.shard import Back, Given
+from crossgeo.engine.batch.spread import FIRST, SPELL_S
+from crossgeo.engine.cluster import Cluster, Job, Outcome, Shard, open_cluster
 from crossgeo.engine.decoder import Decoder
 from crossgeo.engine.search import GeoSearch
 from crossgeo.errors import InputError, MismatchError
@@ -161,11 +166,89 @@ def test_photos_that_come_one_by_one_are_not_waited_for(search: GeoSearch, index
         yield from (items[0], None, None, items[1], items[2], None, *items[3:])
 
     with Watched() as cluster:
-        spread = Spread(cluster, partial(open_search, index_path))
+        spread = Spread(cluster, partial(open_search, index_path), spell_s=600.0)
         report = run_batch(search, coming(), tmp_path / "out.jsonl", OPTIONS, spread=spread)
     assert report.total == 20
     assert cluster.sizes == [1, 2, 17]
     assert [row["photo"] for row in records(tmp_path / "out.jsonl")] == [f"{number:02}.png" for number in range(20)]
+
+
+class Imagined(InlineCluster):
+    """Workers that only seem to answer, in a time of their own: each photo takes `pace_s`, and after a spell they give back the others."""
+
+    def __init__(self, workers: int, pace_s: Callable[[int], float]) -> None:
+        super().__init__([f"node {number}" for number in range(workers)])
+        self.sizes: list[int] = []
+        self.sent: Counter[int] = Counter()  # how often each photo was
+        self.now_s = 0.0
+        self._pace_s = pace_s  # of a photo, by its number
+
+    def run(
+        self, job: Job[Any, Any, Any, Any], shards: Iterable[Shard[Any] | None], stop: threading.Event | None = None
+    ) -> Generator[Outcome[Any, Any], None, None]:
+        busy: list[tuple[float, int, Outcome[Any, Any]]] = []
+        coming = iter(shards)
+        while True:
+            while len(busy) < len(self.nodes) and (shard := next(coming, None)) is not None:
+                done = self._done(shard)
+                heapq.heappush(busy, (self.now_s + done.seconds, len(self.sizes), done))
+            if not busy:
+                return
+            self.now_s, _, done = heapq.heappop(busy)
+            yield done
+
+    def _done(self, shard: Shard[Any]) -> Outcome[Any, Any]:
+        numbers = [sent.task.number for sent in shard.payload.sent]
+        self.sizes.append(len(numbers))
+        self.sent.update(numbers)
+        given, seconds = list[Given](), 0.0
+        while numbers and (not given or seconds <= SPELL_S):
+            given.append(Given(number := numbers.pop(0), {"status": "located"}, unseen=False))
+            seconds += self._pace_s(number)
+        return Outcome(shard, Back(tuple(given), "alike"), seconds=seconds)
+
+
+def ask(search: GeoSearch, cluster: Cluster, items: list[BatchItem], count: int | None) -> list[int]:
+    """Return the numbers of items in the order in which they were answered."""
+    spread = Spread(cluster, partial(open_search, Path()))
+    asking = spread.place(search, OPTIONS, count, lambda task: None, None)
+    return [task.number for task, _ in asking.run(Task(number, item, item.name) for number, item in enumerate(items))]
+
+
+def named(count: int) -> list[BatchItem]:
+    return [BatchItem(Path(f"{number}.jpg"), f"{number}.jpg") for number in range(count)]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_slow_photos_are_looked_at_once_and_sent_about_as_often_as_they_are_answered(
+    search: GeoSearch, monkeypatch: pytest.MonkeyPatch, streamed: bool
+) -> None:
+    looked: Counter[str] = Counter()
+
+    def file(item: BatchItem) -> tuple[int, int]:
+        looked[item.name] += 1
+        return -1, -1
+
+    monkeypatch.setattr(BatchItem, "file", property(file))
+    items, cluster = named(4000), Imagined(4, lambda number: 1.0 + number % 3)
+    numbers = ask(search, cluster, items, None if streamed else len(items))
+    assert sorted(numbers) == list(range(4000))
+    assert looked == Counter(item.name for item in items)
+    assert cluster.sent.total() <= 3 * len(items)
+    assert max(cluster.sent.values()) <= 8
+    assert cluster.now_s <= 1.02 * 2.0 * 4000 / 4  # nobody waited
+
+
+def test_shards_are_as_long_as_spells_have_room_for(search: GeoSearch) -> None:
+    quick = Imagined(4, lambda number: 0.01)
+    ask(search, quick, named(20_000), 20_000)
+    assert quick.sizes[:4] == [FIRST] * 4
+    assert max(quick.sizes) == 256
+    assert quick.sent.total() == 20_000
+    slowing = Imagined(4, lambda number: 0.05 if number < 5_000 else 20.0)
+    ask(search, slowing, named(6_000), 6_000)
+    assert max(slowing.sizes) == 200  # twice the hundred that a spell has room for
+    assert set(slowing.sizes[-500:]) == {1}  # which take longer than a spell
 
 
 def test_stopping_keeps_what_workers_are_at_and_sends_nothing_more(
