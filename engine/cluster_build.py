@@ -66,8 +66,8 @@ class ClusterRunner:
                     raise on_node(outcome.node, outcome.error)
                 if outcome.result is None:
                     raise ClusterError(
-                        f"{outcome.node}: {outcome.died} workers ended while they did {outcome.shard.key}, the last there; "
-                        "they may lack memory: give fewer workers, then run the same command again: it goes on from there"
+                        f"{outcome.died} workers ended while they did {outcome.shard.key}, the last on {outcome.node or 'a node'} "
+                        f"({outcome.why}); they may lack memory: give fewer workers, then run the same command again: it goes on from there"
                     )
                 self._tally.count(outcome)
                 yield Done(outcome.shard.payload, outcome.result, outcome.node)

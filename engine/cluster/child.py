@@ -4,7 +4,8 @@
 
 FD is a socket. A message is pickled (both ends are one program, and nobody else holds the socket): first the driver's `sys.path` and the
 worker's name, to which an empty message says that the worker is there, then requests: ("perform", package, payload) and ("call", body) are
-answered by a `task.Report`, ("host", package) goes before calls and is not. The process ends when the socket does, in the middle of a
+answered by a `task.Report`, the first after an empty message that says that the state is made and the work begins; ("host", package) goes
+before calls and is not answered. The process ends when the socket does, in the middle of a
 request, too: its driver is gone then.
 """
 
@@ -35,7 +36,7 @@ def main() -> None:
         kind, *rest = pickle.loads(requests.get())
         if kind == "perform":
             package, payload = rest
-            driver.send_bytes(_packed(perform(package, payload, node)))
+            driver.send_bytes(_packed(perform(package, payload, node, lambda: driver.send_bytes(b""))))
         elif kind == "host":
             host = Host(rest[0], node)
         else:

@@ -11,9 +11,11 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import cache
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -32,14 +34,25 @@ _POLL_S = 0.2  # how soon it is seen that an actor died which nobody asks
 _LONGEST_S = 5.0  # between starts of an actor that dies before it answers anything
 
 
+@cache
+def gpus_here() -> tuple[str, ...]:
+    """Return the GPUs that this process may use, by names that CUDA_VISIBLE_DEVICES takes."""
+    import torch
+
+    return tuple(f"GPU-{torch.cuda.get_device_properties(number).uuid}" for number in range(torch.cuda.device_count()))
+
+
 class Worker:
     """A process that answers one request after another."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, gpu: str | None = None) -> None:
+        """Start a process, one that sees a single GPU where one is named."""
+        self.gpu = gpu
         ours, theirs = socket.socketpair()
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  # what it writes on stderr, wanted only where it dies at once
         # What torch, FAISS and OpenVINO read when they are loaded: all workers together have as many threads as there are processors.
-        command = ["env", f"OMP_NUM_THREADS={threads}", sys.executable, "-P", "-m", "crossgeo.engine.cluster.child", str(theirs.fileno())]
+        told = [f"OMP_NUM_THREADS={threads}", *([] if gpu is None else [f"CUDA_VISIBLE_DEVICES={gpu}"])]
+        command = ["env", *told, sys.executable, "-P", "-m", "crossgeo.engine.cluster.child", str(theirs.fileno())]
         nowhere = subprocess.DEVNULL
         try:  # in a session of its own: Ctrl-C is for the caller, who then ends it
             self._process = subprocess.Popen(
@@ -54,6 +67,8 @@ class Worker:
         self.pipe = Connection(ours.detach())
         self.pid = self._process.pid
         self._there, self._ended = False, ""
+        self._answered: bytes | None = None  # what has come and was not asked for yet; b"" is the end
+        self.begun: float | None = None  # since when it is at its request, its state made
         self.send(list(sys.path), HERE)
 
     def send(self, *message: Any) -> None:
@@ -64,25 +79,34 @@ class Worker:
 
     def answer(self) -> Report | None:
         """Wait for the answer; None where the process died, ClusterError where it never came to work at all."""
-        try:
-            while not (data := self.pipe.recv_bytes()):
-                self._there = True
-        except (EOFError, OSError):
+        while self._answered is None:
+            self._hear()
+        data, self._answered, self.begun = self._answered, None, None
+        if not data:
             if not self._there and self._process.wait() > 0:
-                raise ClusterError(f"{HERE}: no process can be started to work: {self.end()}") from None
+                raise ClusterError(f"{HERE}: no process can be started to work: {self.end()}")
             return None
         report: Report = pickle.loads(data)
         return report
 
     def answers(self) -> bool:
         """Return whether there is an answer, or the end of the process, to be had from `answer`."""
-        if not self.pipe.poll():
-            return False
-        if not self._there:
-            with suppress(EOFError, OSError):
-                self._there = not self.pipe.recv_bytes()
-                return False
-        return True
+        while self._answered is None and self.pipe.poll():
+            self._hear()
+        return self._answered is not None
+
+    def _hear(self) -> None:
+        """Take one message; empty ones say that the process is there, then that it begins with what it was asked."""
+        try:
+            data = self.pipe.recv_bytes()
+        except (EOFError, OSError):
+            self._answered = b""
+            return
+        if data:
+            self._answered = data
+        elif self._there:
+            self.begun = time.monotonic()
+        self._there = True
 
     def end(self, gone: bool = False) -> str:
         """End the process and say how it ended; `gone`: it has ended by itself, or is about to."""
@@ -138,14 +162,16 @@ class LocalCluster:
             worker.end()
 
     def workers(self, job: Job[C, S, P, R]) -> int:
-        """Return how many processes there are: they share the processors and GPUs of this machine."""
-        return self._count
+        """Return how many processes there are: one for each GPU where the job needs one."""
+        return min(self._count, len(gpus_here())) if job.gpus else self._count
 
     def run(
         self, job: Job[C, S, P, R], shards: Iterable[Shard[P] | None], stop: threading.Event | None = None
     ) -> Generator[Outcome[P, R], None, None]:
-        """Do all shards, as `Cluster.run` says."""
-        return dispatch.run(job, shards, _LocalPool(self, Package.of_job(job)), stop)
+        """Do all shards, as `Cluster.run` says; ClusterError for a job on GPUs where there is none."""
+        if self.workers(job) == 0:
+            raise ClusterError(f"{HERE} has no GPU to {job.name} with; give --device cpu")
+        return dispatch.run(job, shards, _LocalPool(self, job, Package.of_job(job)), stop)
 
     def actor(
         self,
@@ -163,16 +189,21 @@ class LocalCluster:
         self._actors.append(actor)
         return actor
 
-    def room(self) -> int:
-        """Return how many more processes may work now."""
+    def room(self, job: Job[Any, Any, Any, Any]) -> int:
+        """Return how many more processes may work for a job now."""
         with self._lock:
-            return self._count - len(self._running)
+            return self.workers(job) - len(self._running)
 
-    def take(self) -> Worker:
-        """Return a process that is idle, or a new one."""
+    def take(self, job: Job[Any, Any, Any, Any]) -> Worker:
+        """Return a process that is idle, or a new one; where a job needs a GPU, one that has one for itself."""
         with self._lock:
-            worker = self._idle.pop() if self._idle else None
-        worker = worker or Worker(self._threads)
+            worker = next((idle for idle in self._idle if (idle.gpu is not None) == bool(job.gpus)), None)
+            if worker is not None:
+                self._idle.remove(worker)
+            taken = {other.gpu for other in (*self._idle, *self._running)}
+        if worker is None:
+            gpu = next(gpu for gpu in gpus_here() if gpu not in taken) if job.gpus else None
+            worker = Worker(self._threads, gpu)
         with self._lock:
             self._running.add(worker)
         return worker
@@ -193,15 +224,15 @@ class LocalCluster:
 class _LocalPool:
     """The processes that work for one job."""
 
-    def __init__(self, cluster: LocalCluster, package: Package) -> None:
-        self._cluster, self._package = cluster, package
+    def __init__(self, cluster: LocalCluster, job: Job[Any, Any, Any, Any], package: Package) -> None:
+        self._cluster, self._job, self._package = cluster, job, package
         self._working: dict[int, Worker] = {}
 
     def room(self) -> int:
-        return self._cluster.room()
+        return self._cluster.room(self._job)
 
     def start(self, number: int, shard: Shard[Any], avoid: frozenset[str]) -> None:
-        worker = self._working[number] = self._cluster.take()
+        worker = self._working[number] = self._cluster.take(self._job)
         worker.send("perform", self._package, shard.payload)
 
     def ended(self, timeout_s: float) -> list[dispatch.End]:
@@ -214,6 +245,9 @@ class _LocalPool:
 
     def others(self, nodes: frozenset[str]) -> bool:
         return False
+
+    def places(self, numbers: Iterable[int]) -> dict[int, dispatch.Place]:
+        return {number: dispatch.Place(HERE, self._working[number].begun) for number in numbers if number in self._working}
 
     def _end(self, number: int, worker: Worker) -> dispatch.End:
         del self._working[number]

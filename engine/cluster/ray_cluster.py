@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -24,6 +25,7 @@ T = TypeVar("T")
 _FRESH_S = 2.0  # that what is known of the nodes stays believed
 _SILENT_S = 30.0  # that a head node may be before it is given up
 _PATIENCE_S = 120.0  # for a node to come back that can do the job
+_ASKED_S = 5.0  # for where tries are
 _PLACED_S = 60.0  # for an actor to be started before another one is placed apart from it
 
 
@@ -52,7 +54,7 @@ class RayCluster:
         self._connection = connect(Where.of(where))
         self._ray = self._connection.ray
         self._seen: list[Node] = []
-        self._looked, self._heard = -_FRESH_S, time.monotonic()
+        self._looked, self._silent_since = -_FRESH_S, math.inf
         self._actors: list[RayActor] = []
         self._lock = threading.Lock()
 
@@ -94,8 +96,10 @@ class RayCluster:
                 self._looked = time.monotonic()
                 if self._connection.answers():  # or Ray would wait for it, and end this process after a minute
                     with self._connection.held():
-                        self._seen, self._heard = [_node(found) for found in self._ray.nodes() if found["Alive"]], time.monotonic()
-            if time.monotonic() - self._heard > _SILENT_S:
+                        self._seen, self._silent_since = [_node(found) for found in self._ray.nodes() if found["Alive"]], math.inf
+                else:
+                    self._silent_since = min(self._silent_since, self._looked)
+            if time.monotonic() - self._silent_since > _SILENT_S:
                 raise ClusterError(
                     f"the head node of the cluster at {self._connection.where.address} does not answer any more; look at it, start the "
                     "cluster again if need be, and give the same command: it goes on"
@@ -116,7 +120,7 @@ class RayCluster:
 
     def workers(self, job: Job[C, S, P, R]) -> int:
         """Return how many shards the nodes have processors and GPUs for, those of other programs not left out."""
-        count = sum(node.tries(job.cpus, job.gpus) for node in self.nodes())
+        count = sum(node.tries(job.cpus, job.gpus, job.memory_bytes) for node in self.nodes())
         return count if self._limit is None else min(count, self._limit)
 
     def run(
@@ -126,9 +130,10 @@ class RayCluster:
         package = Package.of_job(job)
         if self.workers(job) == 0:
             raise ClusterError(
-                f"no node of {self.label} has {job.cpus:g} processors{f' and {job.gpus:g} GPUs' if job.gpus else ''}; add one that has"
+                f"no node of {self.label} has {job.cpus:g} processors{f', {job.gpus:g} GPUs' if job.gpus else ''} and "
+                f"{job.memory_bytes / 1e9:g} GB of memory; add one that has"
             )
-        return dispatch.run(job, shards, _RayPool(self, self._connection, job, package), stop)
+        return _closing(pool := _RayPool(self, self._connection, job, package), dispatch.run(job, shards, pool, stop))
 
     def actor(
         self,
@@ -160,17 +165,28 @@ class RayCluster:
         self._actors.append(actor)
         return actor
 
-    def task(self, cpus: float, gpus: float, avoid: frozenset[str], turn: int) -> Any:
-        """Return Ray's function that does a shard, on another node than `avoid`."""
-        others = [node for node in self.nodes() if node.label not in avoid and node.tries(cpus, gpus) > 0] if avoid else []
-        return self._task("attempt", cpus, gpus, others[turn % len(others)].id if others else "")
+    def fit(self, job: Job[Any, Any, Any, Any], avoid: frozenset[str] = frozenset()) -> list[Node]:
+        """Return the nodes that could do a shard, but for some."""
+        return [node for node in self.nodes() if node.label not in avoid and node.tries(job.cpus, job.gpus, job.memory_bytes) > 0]
 
-    def _task(self, function: str, cpus: float, gpus: float, node_id: str = "") -> Any:
+    def task(self, job: Job[Any, Any, Any, Any], node: Node | None = None) -> Any:
+        """Return Ray's function that does a shard, wherever Ray wants to or on one node."""
+        return self._task("attempt", job.cpus, job.gpus, "" if node is None else node.id, job.memory_bytes)
+
+    def clerk(self) -> Any:
+        """Start what keeps where tries are."""
+        from crossgeo.engine.cluster import ray_task
+
+        return self._ray.remote(num_cpus=0, max_restarts=-1)(ray_task.Clerk).remote()
+
+    def _task(self, function: str, cpus: float, gpus: float, node_id: str = "", memory_bytes: int = 0) -> Any:
         from crossgeo.engine.cluster import ray_task
 
         # Ray's own retries would not say which shard a worker died of, nor whether its node went, so `dispatch` does them. A process is
         # used again (`max_calls`, which is 1 by itself with GPUs): it keeps its models.
         options: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": 0, "retry_exceptions": False, "max_calls": 0}
+        if memory_bytes:
+            options["memory"] = memory_bytes
         if node_id:
             options["scheduling_strategy"] = self._on(node_id, soft=False)
         return self._ray.remote(**options)(getattr(ray_task, function))
@@ -195,14 +211,20 @@ def _node(found: Mapping[str, Any]) -> Node:
     )
 
 
+def _closing(pool: _RayPool, outcomes: Generator[T, None, None]) -> Generator[T, None, None]:
+    with closing(pool), closing(outcomes):
+        yield from outcomes
+
+
 class _RayPool:
     """The tasks of one job."""
 
     def __init__(self, cluster: RayCluster, connection: Connection, job: Job[Any, Any, Any, Any], package: Package) -> None:
         self._cluster, self._held, self._ray, self._job = cluster, connection.held, connection.ray, job
         self._package = self._ray.put(package)
+        self._clerk = cluster.clerk()
         self._refs: dict[Any, int] = {}
-        self._plain = cluster.task(job.cpus, job.gpus, frozenset(), 0)
+        self._plain = cluster.task(job)
         self._none_since: float | None = None
 
     def room(self) -> int:
@@ -218,25 +240,45 @@ class _RayPool:
         return max(0, workers - len(self._refs))
 
     def start(self, number: int, shard: Shard[Any], avoid: frozenset[str]) -> None:
-        task = self._cluster.task(self._job.cpus, self._job.gpus, avoid, number) if avoid else self._plain
+        others = self._cluster.fit(self._job, avoid) if avoid else []
+        task = self._cluster.task(self._job, others[number % len(others)]) if others else self._plain
         with self._held():
-            self._refs[task.remote(self._package, shard.payload)] = number
+            self._refs[task.remote(self._package, shard.payload, number, self._clerk)] = number
 
     def ended(self, timeout_s: float) -> list[dispatch.End]:
         with self._held():
             ready, _ = self._ray.wait(list(self._refs), num_returns=1, timeout=timeout_s)
             if ready and len(self._refs) > 1:
                 ready, _ = self._ray.wait(list(self._refs), num_returns=len(self._refs), timeout=0)
-            return [self._end(ref, self._refs.pop(ref)) for ref in ready]
+            numbers = [self._refs[ref] for ref in ready]
+            ends = [self._end(ref, self._refs.pop(ref)) for ref in ready]
+            if numbers:
+                self._clerk.forget.remote(numbers)
+            return ends
 
     def cancel(self, number: int) -> None:
         for ref in [ref for ref, of in self._refs.items() if of == number]:
             del self._refs[ref]
             with suppress(Exception):  # whatever is wrong with the connection: what was to be ended does not count any more
                 self._ray.cancel(ref, force=True)
+                self._clerk.forget.remote([number])
 
     def others(self, nodes: frozenset[str]) -> bool:
-        return any(node.label not in nodes and node.tries(self._job.cpus, self._job.gpus) > 0 for node in self._cluster.nodes())
+        return bool(self._cluster.fit(self._job, nodes))
+
+    def places(self, numbers: Iterable[int]) -> dict[int, dispatch.Place]:
+        with self._held():
+            try:
+                found = self._ray.get(self._clerk.places.remote(list(numbers)), timeout=_ASKED_S)
+            except self._ray.exceptions.RayError:  # its node went, or is busy: nothing is known for now
+                return {}
+        now = time.monotonic()
+        return {number: dispatch.Place(node, None if for_s is None else now - for_s) for number, (node, for_s) in found.items()}
+
+    def close(self) -> None:
+        """End what keeps where tries are."""
+        with suppress(Exception):  # a connection that is lost took it along
+            self._ray.kill(self._clerk)
 
     def _end(self, ref: Any, number: int) -> dispatch.End:
         errors = self._ray.exceptions
@@ -246,7 +288,7 @@ class _RayPool:
             raise _unfit(error) from error
         except (errors.WorkerCrashedError, errors.OutOfMemoryError) as error:
             why = "it lacked memory" if isinstance(error, errors.OutOfMemoryError) else "it crashed or was killed"
-            return dispatch.End(number, "a node of the cluster", why=why)
+            return dispatch.End(number, self.places([number]).get(number, dispatch.Place()).node, why=why)
         except (
             errors.NodeDiedError,
             errors.LocalRayletDiedError,
@@ -254,7 +296,7 @@ class _RayPool:
             errors.TaskUnschedulableError,
             errors.TaskCancelledError,
         ):
-            return dispatch.End(number, "a node of the cluster", with_node=True)
+            return dispatch.End(number, self.places([number]).get(number, dispatch.Place()).node, with_node=True)
         return dispatch.End(number, node, report)
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from crossgeo.errors import ClusterError, GeoError, MismatchError, UsageError
+from crossgeo.errors import ClusterError, GeoError, LimitError, MismatchError, UsageError
 
 # What `geo cluster start` gives to the cluster. With Ray's own, a cable that is pulled costs minutes: see docs/howto/cluster.md.
 SETTINGS = {
@@ -79,6 +79,8 @@ class Connection:
             if not isinstance(error, self.ray.exceptions.RayError | ConnectionError | grpc.RpcError) and self.answers():
                 raise
             text = " ".join(str(error).split())[:300]
+            if isinstance(error, self.ray.exceptions.OutOfDiskError | self.ray.exceptions.ObjectStoreFullError):
+                raise LimitError(f"Ray has no room for what the nodes exchange ({text}); make room, then give the same command") from error
             raise ClusterError(
                 f"the connection to the cluster at {self.where.address} is lost ({text}); look at its head node, start the cluster again "
                 "if need be, and give the same command: it goes on"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
@@ -21,10 +22,37 @@ def this_node() -> str:
     return label_of(ray.util.get_node_ip_address(), ray.get_runtime_context().get_node_id())
 
 
-def attempt(package: Package, payload: Any) -> tuple[str, Report]:
+class Clerk:
+    """An actor that keeps where tries are: Ray does not say on which node a worker died, nor since when one is at its work."""
+
+    def __init__(self) -> None:
+        self._places: dict[int, tuple[str, float | None]] = {}
+
+    def came(self, number: int, node: str) -> None:
+        """Note the node of a try."""
+        self._places[number] = node, None
+
+    def begins(self, number: int, node: str) -> None:
+        """Note that a try's worker is set up and at it."""
+        self._places[number] = node, time.monotonic()
+
+    def forget(self, numbers: Sequence[int]) -> None:
+        """Forget tries that have ended."""
+        for number in numbers:
+            self._places.pop(number, None)
+
+    def places(self, numbers: Sequence[int]) -> dict[int, tuple[str, float | None]]:
+        """Return nodes, and for how many seconds their workers have been at it, None for those that are not."""
+        now = time.monotonic()
+        found = {number: self._places[number] for number in numbers if number in self._places}
+        return {number: (node, None if begun is None else now - begun) for number, (node, begun) in found.items()}
+
+
+def attempt(package: Package, payload: Any, number: int, clerk: Any) -> tuple[str, Report]:
     """Do one shard; return the node, too."""
     node = this_node()
-    return node, perform(package, payload, node)
+    clerk.came.remote(number, node)
+    return node, perform(package, payload, node, lambda: clerk.begins.remote(number, node))
 
 
 def look() -> tuple[str, Mapping[str, str]]:

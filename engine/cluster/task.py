@@ -57,8 +57,8 @@ class Package:
         return cls.of(job.setup, job.do, job.context)
 
 
-def perform(package: Package, payload: Any, node: str) -> Report:
-    """Do one shard in this process, making or taking the state of its job; `node` is its name in errors."""
+def perform(package: Package, payload: Any, node: str, begun: Callable[[], None] = lambda: None) -> Report:
+    """Do one shard in this process, making or taking the state of its job; `begun` is called between. `node` is its name in errors."""
     try:
         compare(package.versions, here(), node)
         setup, do, context = pickle.loads(package.body)
@@ -68,6 +68,7 @@ def perform(package: Package, payload: Any, node: str) -> Report:
         _states.move_to_end(package.key)
     except Exception as error:
         return _failed(error, "unfit")
+    begun()
     began = time.monotonic()
     try:
         value = do(_states[package.key], payload)

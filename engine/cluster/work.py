@@ -38,10 +38,12 @@ class Job(Generic[C, S, P, R]):
     halve: Callable[[Shard[P]], Sequence[Shard[P]]] | None = None  # a shard whose worker died, in two or more; () where it cannot be cut
     cpus: float = 1.0
     gpus: float = 0.0
+    memory_bytes: int = 1_000_000_000  # that a worker needs, where a cluster counts it
     retries: int = 1  # how often a shard that cannot be halved is given out again after its worker died; then it is reported
     # A shard that takes longer than `least_s`, and `slower` times what the median says, is given out once more; the first result counts.
     least_s: float = 30.0
     slower: float = 4.0
+    longest_s: float = 3600.0  # that a shard may take while no median is known
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Outcome(Generic[P, R]):
     result: R | None = None
     error: GeoError | None = None
     died: int = 0  # more than 0: so many workers ended while they did this shard, which cannot be halved
+    why: str = ""  # the last of them ended, for people
     node: str = ""
     seconds: float = 0.0  # that `do` took
 

@@ -75,6 +75,12 @@ def this_node() -> str:
     return ray_task.this_node()
 
 
+def gpu(rules: Rules, numbers: Sequence[int]) -> str:
+    """Return the GPU that this process sees, after a while, so that no process does all."""
+    time.sleep(rules.each_s)
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "")
+
+
 def unsendable(rules: Rules, numbers: Sequence[int]) -> object:
     """Return what cannot travel."""
     return lambda: numbers

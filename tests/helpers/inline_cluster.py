@@ -73,7 +73,7 @@ class _InlinePool:
 
     def start(self, number: int, shard: Shard[Any], avoid: frozenset[str]) -> None:
         busy = {node for node, _ in self._waiting.values()}
-        free = [node for node in self._cluster.nodes if node not in avoid]
+        free = [node for node in self._cluster.nodes if node not in avoid] or list(self._cluster.nodes)
         node = next((node for node in free if node not in busy), free[0])
         self._cluster.begun.append((node, shard.key))
         self._waiting[number] = node, shard
@@ -94,6 +94,9 @@ class _InlinePool:
 
     def others(self, nodes: frozenset[str]) -> bool:
         return not nodes.issuperset(self._cluster.nodes)
+
+    def places(self, numbers: Iterable[int]) -> dict[int, dispatch.Place]:
+        return {number: dispatch.Place(self._waiting[number][0]) for number in numbers if number in self._waiting}
 
 
 class InlineActor:

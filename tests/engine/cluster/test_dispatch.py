@@ -1,7 +1,7 @@
 """How shards are given out, whoever does them: retried, halved, tried elsewhere, given out again, reported."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ from inline_cluster import Died, InlineCluster
 
 from crossgeo.engine.cluster import Job, Outcome, Shard, dispatch, open_cluster, task, versions
 from crossgeo.engine.cluster.task import Report
-from crossgeo.errors import ClusterError, InputError, LimitError, MismatchError, UsageError, WeightsError, WorkerBugError
+from crossgeo.errors import ClusterError, InputError, LimitError, MismatchError, StoreError, UsageError, WeightsError, WorkerBugError
 
 
 @dataclass
@@ -179,6 +179,67 @@ def test_a_disk_that_is_full_everywhere_stops_the_run_and_names_a_node() -> None
     assert {node for node, _ in cluster.begun} == {"a", "b"}
 
 
+def test_storage_that_is_full_is_believed_before_all_nodes_have_tried() -> None:
+    def full(numbers: tuple[int, ...]) -> int:
+        raise LimitError("disk full; make room")
+
+    SCRIPT.do = full
+    with InlineCluster([f"node {number}" for number in range(50)]) as cluster, pytest.raises(LimitError, match="disk full"):
+        list(cluster.run(job(), ones(1)))
+    assert len({node for node, _ in cluster.begun}) == 3
+
+
+@pytest.mark.parametrize(("fails", "fine"), [(1, True), (2, True), (3, False)])
+def test_storage_that_fails_for_a_moment_is_tried_again_elsewhere(fails: int, fine: bool) -> None:
+    tries: list[str] = []
+    with InlineCluster(("a", "b", "c")) as cluster:
+
+        def stumble(numbers: tuple[int, ...]) -> int:
+            tries.append(cluster.node)
+            if len(tries) <= fails:
+                raise StoreError("s3://shards: 503 Slow Down")
+            return sum(numbers)
+
+        SCRIPT.do = stumble
+        if fine:
+            (outcome,) = cluster.run(job(), ones(1))
+            assert outcome.result == 0
+        else:
+            with pytest.raises(StoreError, match=r"^[abc]: s3://shards: 503 Slow Down"):
+                list(cluster.run(job(), ones(1)))
+    assert len(set(tries)) == len(tries)
+
+
+def test_a_node_whose_workers_die_is_no_shards_fault() -> None:
+    with InlineCluster(("sick", "b", "c")) as cluster:
+
+        def dies_there(numbers: tuple[int, ...]) -> int:
+            if cluster.node == "sick":
+                raise Died
+            return sum(numbers)
+
+        SCRIPT.do = dies_there
+        outcomes = list(cluster.run(job(), [shard_of(tuple(range(at, at + 8))) for at in range(0, 400, 8)]))
+    assert [outcome.shard.key for outcome in outcomes if outcome.died] == []
+    assert sorted(number for outcome in outcomes for number in outcome.shard.payload) == list(range(400))
+    assert sum(node == "sick" for node, _ in cluster.begun) == 3  # then it is left out for a while
+
+
+def test_a_shard_that_kills_is_tried_on_another_node_before_it_is_blamed() -> None:
+    with InlineCluster(("a", "b", "c")) as cluster:
+
+        def poison(numbers: tuple[int, ...]) -> int:
+            if 5 in numbers:
+                raise Died
+            return sum(numbers)
+
+        SCRIPT.do = poison
+        outcomes = list(cluster.run(job(), ones(12)))
+    (bad,) = (outcome for outcome in outcomes if outcome.died)
+    assert (bad.shard.key, bad.died, bad.why) == ("5..5", 2, "SIGKILL")
+    assert len({node for node, key in cluster.begun if key == "5..5"}) == 2
+
+
 def test_code_that_differs_is_refused_before_the_first_shard(monkeypatch: pytest.MonkeyPatch) -> None:
     done = []
     SCRIPT.do = done.append
@@ -238,12 +299,16 @@ class Late:
     def __init__(self) -> None:
         self.now, self.cancelled, self.started = 0.0, [], []
         self.ends: list[list[dispatch.End]] = []
+        self.begun: dict[int, float] = {}  # others have not begun
+        self.at_once = True  # whether all begin as they are started
 
     def room(self) -> int:
         return 2
 
     def start(self, number: int, shard: Shard[Any], avoid: frozenset[str]) -> None:
         self.started.append((number, shard.key))
+        if self.at_once:
+            self.begun[number] = self.now
 
     def ended(self, timeout_s: float) -> list[dispatch.End]:
         self.now += 5.0
@@ -255,27 +320,62 @@ class Late:
     def others(self, nodes: frozenset[str]) -> bool:
         return True
 
+    def places(self, numbers: Iterable[int]) -> dict[int, dispatch.Place]:
+        return {number: dispatch.Place("a", self.begun.get(number)) for number in numbers}
+
+
+@pytest.fixture
+def late(monkeypatch: pytest.MonkeyPatch) -> Late:
+    pool = Late()
+    monkeypatch.setattr(dispatch, "time", SimpleNamespace(monotonic=lambda: pool.now))
+    return pool
+
 
 def finished(number: int, seconds: float = 2.0) -> dispatch.End:
     return dispatch.End(number, "a", Report("done", number, seconds=seconds))
 
 
-def test_a_late_shard_is_given_out_once_more_and_the_first_result_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    pool = Late()
-    monkeypatch.setattr(dispatch, "time", SimpleNamespace(monotonic=lambda: pool.now))
-    pool.ends = [[finished(1)], [], [], [], [], [finished(3)], [finished(2)]]  # 2 is silent; after max(15, 4 x 2 s) it is given out as 3
-    outcomes: list[Outcome[Any, Any]] = list(dispatch.run(job(least_s=15.0), ones(2), pool, None))
-    assert pool.started == [(1, "0..0"), (2, "1..1"), (3, "1..1")]
+def test_a_late_shard_is_given_out_once_more_and_the_first_result_counts(late: Late) -> None:
+    late.ends = [[finished(1)], [], [], [], [], [finished(3)], [finished(2)]]  # 2 is silent; after max(15, 4 x 2 s) it is given out as 3
+    outcomes: list[Outcome[Any, Any]] = list(dispatch.run(job(least_s=15.0), ones(2), late, None))
+    assert late.started == [(1, "0..0"), (2, "1..1"), (3, "1..1")]
     assert [(outcome.shard.key, outcome.result) for outcome in outcomes] == [("0..0", 1), ("1..1", 3)]
-    assert pool.cancelled == [2]
+    assert late.cancelled == [2]
 
 
-def test_a_large_shard_is_not_late_where_its_size_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    pool = Late()
-    monkeypatch.setattr(dispatch, "time", SimpleNamespace(monotonic=lambda: pool.now))
-    pool.ends = [[finished(1)], *([[]] * 8), [finished(2, 50.0)]]
-    list(dispatch.run(job(least_s=15.0), [shard_of((1,)), shard_of(tuple(range(30)))], pool, None))
-    assert len(pool.started) == 2
+def test_a_large_shard_is_not_late_where_its_size_says_why(late: Late) -> None:
+    late.ends = [[finished(1)], *([[]] * 8), [finished(2, 50.0)]]
+    list(dispatch.run(job(least_s=15.0), [shard_of((1,)), shard_of(tuple(range(30)))], late, None))
+    assert len(late.started) == 2
+
+
+def test_a_worker_that_is_set_up_or_waits_for_its_turn_is_not_late(late: Late) -> None:
+    late.at_once = False
+    late.ends = [[finished(1)], *([[]] * 100), [finished(2)]]
+    list(dispatch.run(job(least_s=15.0), ones(2), late, None))
+    assert [number for number, _ in late.started] == [1, 2]
+
+
+def test_a_worker_that_never_begins_is_not_waited_for_alone_and_is_no_death(late: Late) -> None:
+    late.at_once = False
+    late.ends = [[finished(1)], *([[]] * 1000), [finished(3)]]
+    outcomes = list(dispatch.run(job(least_s=15.0), ones(2), late, None))
+    assert [number for number, _ in late.started] == [1, 2, 3, 4]  # after ten minutes, and after twenty
+    assert [(outcome.result, outcome.died) for outcome in outcomes] == [(1, 0), (3, 0)]
+
+
+def test_a_shard_that_never_ends_is_ended_and_counts_as_a_death(late: Late) -> None:
+    late.ends = [[finished(1)]]
+    outcomes = list(dispatch.run(job(least_s=15.0), ones(2), late, None))
+    assert [number for number, _ in late.started] == [1, 2, 3, 4, 5, 6, 7]  # three at once, twice
+    assert late.cancelled == [2, 3, 4, 5, 6, 7]
+    assert (outcomes[-1].died, outcomes[-1].why) == (2, "it did not end, and was ended")
+
+
+def test_a_first_shard_that_hangs_is_given_out_once_more(late: Late) -> None:
+    late.ends = [*([[]] * 800), [finished(2)]]
+    (outcome,) = dispatch.run(job(least_s=15.0), ones(1), late, None)
+    assert outcome.result == 2
 
 
 def test_a_node_that_goes_is_not_the_shards_fault() -> None:

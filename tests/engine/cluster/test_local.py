@@ -12,9 +12,11 @@ from typing import Any
 
 import cluster_jobs as jobs
 import pytest
+from ray_clusters import wait_for
 
-from crossgeo.engine.cluster import Cluster, Job, Tally, open_cluster
-from crossgeo.errors import InputError, LimitError, UsageError, WeightsError, WorkerBugError, WorkerDiedError
+from crossgeo.engine.cluster import Cluster, Job, Tally, dispatch, local, open_cluster
+from crossgeo.engine.cluster.task import Package
+from crossgeo.errors import ClusterError, InputError, LimitError, UsageError, WeightsError, WorkerBugError, WorkerDiedError
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +63,35 @@ def test_a_number_that_kills_is_found_alone(two: Cluster, tmp_path: Path) -> Non
     (dead,) = (outcome for outcome in outcomes if outcome.died)
     assert (dead.shard.payload, dead.died, dead.node) == ((6,), 2, "this machine")
     assert squares_of(outcomes) == [number * number for number in range(8) if number != 6]
+
+
+def test_each_process_sees_one_gpu_and_there_is_one_for_each(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(local, "gpus_here", lambda: ("GPU-a", "GPU-b"))
+    with open_cluster("local", 3) as cluster:
+        asks = job(jobs.Rules(tmp_path, each_s=0.05), do=jobs.gpu, gpus=1.0)
+        assert cluster.workers(asks) == 2
+        seen = [outcome.result for outcome in cluster.run(asks, jobs.shards_of(12))]
+        assert set(seen) == {"GPU-a", "GPU-b"}
+        assert cluster.workers(job(jobs.Rules(tmp_path))) == 3
+
+
+def test_a_job_on_gpus_is_refused_where_there_is_none(two: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(local, "gpus_here", lambda: ())
+    with pytest.raises(ClusterError, match="this machine has no GPU to square with; give --device cpu"):
+        two.run(job(jobs.Rules(tmp_path), gpus=1.0), jobs.shards_of(1))
+
+
+def test_it_is_known_since_when_a_process_is_at_its_work(tmp_path: Path) -> None:
+    with local.LocalCluster(1) as cluster:
+        asks = job(jobs.Rules(tmp_path, setup_s=0.2, each_s=30.0))
+        pool = local._LocalPool(cluster, asks, Package.of_job(asks))
+        pool.start(1, jobs.shard_of((3,)), frozenset())
+        assert pool.places([1, 2]) == {1: dispatch.Place("this machine", None)}
+        began = time.monotonic()
+        wait_for("its begin", lambda: pool.ended(0.05) == [] and pool.places([1])[1].begun)
+        assert jobs.noted(jobs.Rules(tmp_path), "setup") != {}
+        assert (pool.places([1])[1].begun or 0.0) > began
+        pool.cancel(1)
 
 
 def test_what_goes_wrong_keeps_its_kind(two: Cluster, tmp_path: Path) -> None:

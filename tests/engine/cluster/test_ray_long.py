@@ -57,6 +57,7 @@ def test_what_goes_wrong_in_a_worker_is_said_as_it_is_here(ray_nodes: TestCluste
     told = end(begin(ray_nodes, where, tmp_path / "a", 24, size=8, kill=[5], refuse=[17]))
     assert "done" in told[-1], told
     assert [(outcome["key"], outcome["died"]) for outcome in told[1:-1] if outcome["died"]] == [("5..5", 2)]
+    assert all("(node " in outcome["node"] for outcome in told[1:-1]), told
     assert [outcome["error"] for outcome in told[1:-1] if outcome["error"]] == [["InputError", "17 cannot be read; copy it again"]]
     assert squares_of(told) == [number * number for number in range(16) if number != 5]
     (_, bug) = end(begin(ray_nodes, where, tmp_path / "b", 1, bug=[0]))
