@@ -1,6 +1,6 @@
 """Builds on clusters with a cheap description in place of a model, in workers that may be told to die.
 
-Run: python made_build.py CLUSTER IMAGERY INDEX NOTES EACH_S: builds as a driver does, and prints the hash.
+Run: python made_build.py CLUSTER IMAGERY INDEX NOTES EACH_S [STORAGE]: builds as a driver does, and prints the hash.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ def rules(notes: Path, kill_at: tuple[int, ...] = (), each_s: float = 0.0) -> st
     return json.dumps({"notes": str(notes), "kill_at": kill_at, "each_s": each_s})
 
 
-def crew(cluster: Any, imagery: Path, weights: str) -> Crew:
+def crew(cluster: Any, imagery: Path, weights: str, storage: str | None = None) -> Crew:
     """Return workers with `rules` in place of weights."""
-    return Crew(ClusterRunner(cluster, Tools(weights, IDENTITY, RuntimeOptions("torch"), (str(imagery),), None)))
+    return Crew(ClusterRunner(cluster, Tools(weights, IDENTITY, RuntimeOptions("torch"), (str(imagery),), None)), storage)
 
 
 def open_shop(context: tuple[Brief, Tools]) -> Workshop:
@@ -67,12 +67,12 @@ def describe(told: dict[str, Any], tiles: NDArray[np.uint8]) -> NDArray[np.float
 
 def main() -> None:
     """Build as the arguments say."""
-    where, imagery, out, notes, each_s = sys.argv[1:]
+    where, imagery, out, notes, each_s, *storage = sys.argv[1:]
     for module, name, value in SMALL:
         setattr(module, name, value)
     with open_cluster(where) as cluster:
         vars(cluster_build)["open_describing_shop"] = sys.modules["made_build"].open_shop
-        work = crew(cluster, Path(imagery), rules(Path(notes), each_s=float(each_s)))
+        work = crew(cluster, Path(imagery), rules(Path(notes), each_s=float(each_s)), *storage)
         print(build_index([imagery], out, work, IDENTITY, OPTIONS, lambda at: print(at.stage, at.done, at.who, flush=True)).hash)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -98,14 +99,18 @@ class TestCluster:
         """Run Python code where a node is."""
         return self.run([sys.executable, "-c", script], node, timeout_s, **changes)
 
-    def start_node(self, node: int, cpus: int = 1, **env: str) -> None:
-        """Start (again) what makes a machine a node, with variables of its own."""
+    def start_node(self, node: int, cpus: int = 1, mounts: Sequence[Sequence[str]] = (), **env: str) -> None:
+        """Start (again) what makes a machine a node, with variables of its own, and with what it alone is to `mount`."""
         options = NodeOptions(
             address=None if node == HEAD else self.address, host=self.addresses[node], port=self.ports[0], client_port=self.ports[1],
             cpus=cpus,
             object_store_bytes=STORE_BYTES, temp_dir=self.folder / (f"r{node}" if self.spaces else "r"),
         )  # fmt: skip
-        done = self.run(start(options), node, env={**self.env(), **env, _NODE: str(node)})
+        command = list(start(options))
+        if mounts:
+            script = "".join(f"{shlex.join(['mount', *mount])} && " for mount in mounts) + 'exec "$@"'
+            command = ["unshare", "--mount", "sh", "-c", script, "sh", *command]
+        done = self.run(command, node, env={**self.env(), **env, _NODE: str(node)})
         assert done.returncode == 0, done.stdout + done.stderr
 
     def start_nodes(self, nodes: int, cpus: int) -> None:

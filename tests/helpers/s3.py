@@ -2,41 +2,37 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
 
 KEYS = {"AWS_ACCESS_KEY_ID": "made", "AWS_SECRET_ACCESS_KEY": "up", "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
+_SERVER = """
+import contextlib, sys
+from urllib.request import Request, urlopen
+from moto.server import ThreadedMotoServer
+with contextlib.redirect_stdout(sys.stderr):  # it greets
+    server = ThreadedMotoServer("127.0.0.1", 0)
+    server.start()
+address = "{}:{}".format(*server.get_host_and_port())
+urlopen(Request(f"http://{address}/shards", method="PUT"), timeout=30).close()
+print(address, flush=True)
+sys.stdin.read()  # until the test is done, or dead
+"""
 
 
 @contextmanager
-def s3_server() -> Iterator[str]:
-    """Yield the address of a server that holds one bucket, `shards`, until the end of the block."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-c", "from moto.server import main; import sys; main(sys.argv[1:])", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        address = f"127.0.0.1:{port}"
-        for _ in range(600):
-            assert server.poll() is None
-            try:
-                with urlopen(Request(f"http://{address}/shards", method="PUT"), timeout=5):
-                    break
-            except HTTPError:
-                raise
-            except (URLError, OSError):
-                time.sleep(0.1)
+def s3_server(start: Callable[..., subprocess.Popen[str]] = subprocess.Popen) -> Iterator[str]:
+    """Yield the address of a server that holds one bucket, `shards`, until the end of the block; `start` starts it elsewhere."""
+    pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
+    with start([sys.executable, "-c", _SERVER], stdin=pipe, stdout=pipe, stderr=nothing, text=True) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        address = server.stdout.readline().strip()
+        assert address, "moto's server ended before it answered"
         yield address
-    finally:
-        server.terminate()
-        server.wait()
+        server.stdin.close()  # and so does the server
 
 
 def url_of(address: str, prefix: str = "a/b") -> str:
