@@ -17,6 +17,7 @@ results/cluster.json; the exit code is 1 where a bar is missed.
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -138,7 +139,7 @@ def ways_of(kind: str, opened: ExitStack, index: Path, photos: Path, count: int,
     processes = [opened.enter_context(closing(Process(words))) for _ in range(2)]
     ways: dict[str, Way] = {"alone": partial(together, processes[:1]), "two": partial(together, processes)}
     for workers in (1, 2):
-        driver = opened.enter_context(closing(Process([*words, "local", str(workers)])))
+        driver = opened.enter_context(closing(Process([*words, "local", str(workers)], on_processors(workers))))
         ways[f"local-{workers}"] = partial(together, [driver])
     for workers in (1, 2) if ray else ():
         short = opened.enter_context(tempfile.TemporaryDirectory(prefix="geo", dir="/tmp"))  # Ray has sockets there
@@ -146,6 +147,12 @@ def ways_of(kind: str, opened: ExitStack, index: Path, photos: Path, count: int,
         driver = opened.enter_context(closing(Process([*words, cluster.address, str(workers)], cluster.start)))
         ways[f"ray-{workers}"] = partial(together, [driver])
     return ways
+
+
+def on_processors(count: int) -> Callable[..., subprocess.Popen[str]]:
+    """Return what starts a process that sees so many processors: a lone worker would compute with as many threads as there are."""
+    seen = ",".join(map(str, sorted(os.sched_getaffinity(0))[:count]))
+    return lambda command, **how: subprocess.Popen(["taskset", "-c", seen, *command], **how)
 
 
 def together(processes: Sequence[Process]) -> list[str]:
