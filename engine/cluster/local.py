@@ -186,7 +186,8 @@ class LocalCluster:
     ) -> Actor:
         """Start a process for an actor; there is no other node than this."""
         actor = LocalActor(Package.of(setup, None, context), name, max(1, round(cpus)))
-        self._actors.append(actor)
+        with self._lock:
+            self._actors = [*(one for one in self._actors if not one.closed), actor]
         return actor
 
     def room(self, job: Job[Any, Any, Any, Any]) -> int:
@@ -276,6 +277,11 @@ class LocalActor:
         return HERE
 
     @property
+    def closed(self) -> bool:
+        """Return whether it was ended."""
+        return self._ended.is_set()
+
+    @property
     def pid(self) -> int | None:
         """Return its process, None while there is none."""
         worker = self._worker
@@ -297,26 +303,45 @@ class LocalActor:
             if self._ended.is_set():
                 return
             self._ended.set()
-            worker = self._worker
-        if worker is not None:
-            with suppress(ProcessLookupError):
-                os.kill(worker.pid, signal.SIGKILL)
+            if self._worker is not None:  # not yet waited for, or its number might be another program's by now
+                with suppress(ProcessLookupError):
+                    os.kill(self._worker.pid, signal.SIGKILL)
         self._thread.join()
+        self._refuse(self._gone("was closed"))
 
     def _gone(self, how: str) -> WorkerDiedError:
         return WorkerDiedError(f"{HERE}: {self._name} {how} before it answered")
 
     def _answer(self) -> None:
-        """Start the process, again whenever it died, and pass calls on to it."""
+        """Start the process, again whenever it died or could not be started, and pass calls on to it."""
         failures = 0
-        while (worker := self._begin()) is not None:
-            answered = self._pass_on(worker)
+        while not self._ended.is_set():
+            failures = 0 if self._live() else failures + 1
+            self._ended.wait(min(_LONGEST_S, 0.05 * 2 ** min(failures, 9)) if failures else 0.0)
+
+    def _live(self) -> bool:
+        """Have a process until it ends; return whether it has answered anything."""
+        try:
+            worker = self._begin()
+        except (ClusterError, OSError) as error:
+            self._refuse(error if isinstance(error, ClusterError) else _unstarted(error))
+            return False
+        if worker is None:
+            return False
+        try:
+            return self._pass_on(worker)
+        finally:
+            with self._lock:
+                self._worker = None
             worker.end()
-            failures = 0 if answered else failures + 1
-            self._ended.wait(min(_LONGEST_S, 0.05 * 2**failures) if failures else 0.0)
-        self._worker = None
-        while not self._calls.empty():
-            self._calls.get()[1].set_exception(self._gone("was closed"))
+
+    def _refuse(self, error: ClusterError) -> None:
+        """End with an error what waits."""
+        with suppress(queue.Empty):
+            while True:
+                _, future = self._calls.get_nowait()
+                if future.set_running_or_notify_cancel():
+                    future.set_exception(error)
 
     def _pass_on(self, worker: Worker) -> bool:
         """Pass calls on until the process died or is to end; return whether it has answered any."""
@@ -355,3 +380,7 @@ class LocalActor:
             worker = self._worker = Worker(self._threads)
         worker.send("host", self._package)
         return worker
+
+
+def _unstarted(error: OSError) -> ClusterError:
+    return ClusterError(f"no process can be started to work ({error.strerror or error}); close other programs")

@@ -1,5 +1,6 @@
 """Work in processes of this machine: deaths, bugs, late shards, actors."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -201,10 +202,11 @@ def test_an_actor_that_dies_comes_back_by_itself(two: Cluster, tmp_path: Path) -
 def test_closing_an_actor_ends_the_call_that_waits(two: Cluster, tmp_path: Path) -> None:
     actor = two.actor(jobs.setup, jobs.Rules(tmp_path), name="shard 1")
     actor.call(jobs.add, 1).result(60)
-    waiting = [actor.call(jobs.wait, 600.0), actor.call(jobs.add, 1)]
+    waiting = [actor.call(jobs.wait, 600.0), actor.call(jobs.add, 1), actor.call(jobs.add, 2)]
+    assert waiting[1].cancel()
     time.sleep(0.2)
     actor.close()
-    for future in waiting:
+    for future in waiting[::2]:
         with pytest.raises(WorkerDiedError, match="was closed"):
             future.result(60)
 
@@ -215,3 +217,65 @@ def test_an_actor_whose_setup_fails_says_so_to_everybody(two: Cluster, tmp_path:
         with pytest.raises(WeightsError, match="this machine: no weights"):
             actor.call(jobs.add, 1).result(60)
     actor.close()
+
+
+@pytest.fixture
+def starting(monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
+    """What the start of any process raises; nothing while it is empty."""
+    errors: list[Exception] = []
+
+    class Worker(local.Worker):
+        def __init__(self, threads: int, gpu: str | None = None) -> None:
+            if errors:
+                raise errors[0]
+            super().__init__(threads, gpu)
+
+    monkeypatch.setattr(local, "Worker", Worker)
+    return errors
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EMFILE, "Too many open files"), ClusterError("no process can be started to work (no memory)")]
+)
+def test_an_actor_whose_process_cannot_be_started_again_says_so_and_goes_on(
+    two: Cluster, tmp_path: Path, starting: list[Exception], error: Exception
+) -> None:
+    actor = two.actor(jobs.setup, jobs.Rules(tmp_path), name="shard 1")
+    actor.call(jobs.add, 1).result(60)
+    starting.append(error)
+    with pytest.raises(WorkerDiedError):
+        actor.call(jobs.die).result(60)
+    for _ in range(2):
+        with pytest.raises(ClusterError, match="no process can be started to work"):
+            actor.call(jobs.add, 1).result(60)
+    starting.clear()
+    until = time.monotonic() + 60.0
+    while actor.call(jobs.add, 1).exception(60) is not None:  # of a start that was tried before
+        assert time.monotonic() < until
+    actor.close()
+
+
+def test_closing_an_actor_whose_process_has_ended_kills_no_other(
+    two: Cluster, tmp_path: Path, starting: list[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actor = two.actor(jobs.setup, jobs.Rules(tmp_path), name="shard 1")
+    assert isinstance(actor, local.LocalActor)
+    actor.call(jobs.add, 1).result(60)
+    starting.append(ClusterError("no process can be started to work"))
+    with pytest.raises(WorkerDiedError):
+        actor.call(jobs.die).result(60)
+    with pytest.raises(ClusterError, match="no process can be started"):
+        actor.call(jobs.add, 1).result(60)
+    assert actor.pid is None
+    killed: list[int] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "kill", lambda pid, number: killed.append(pid))
+        actor.close()
+    assert killed == []
+
+
+def test_actors_that_are_closed_are_let_go(tmp_path: Path) -> None:
+    with local.LocalCluster(1) as cluster:
+        for _ in range(3):
+            cluster.actor(jobs.setup, jobs.Rules(tmp_path), name="shard 1").close()
+        assert len(cluster._actors) == 1
