@@ -33,6 +33,7 @@ class Replica:
         self._state: State = "down"
         self._lock = Lock()
         self._out = 0
+        self._closed = False
         self._asking: Future[int] | None = None
         self._asked = 0.0
         self._answers = 0
@@ -73,6 +74,8 @@ class Replica:
         """Ask whether it is there where that is not known, and replace it where it has not been there for long."""
         now = time.monotonic()
         with self._lock:
+            if self._closed:
+                return
             silent_s = 0.0 if self._asking is None else now - self._asked
             failing = self._asking is None and self._state == "down" and self.error is not None and now - self._since >= FAILING_S
             gone = failing or (silent_s >= SILENT_S and self._answers > 0)
@@ -88,7 +91,9 @@ class Replica:
             self.late()
 
     def close(self) -> None:
-        """End it."""
+        """End it, and what is being started in its place."""
+        with self._lock:
+            self._closed = True
         self.actor.close()
 
     def _replace(self) -> None:
@@ -98,20 +103,25 @@ class Replica:
         with suppress(Exception):
             old.close()
         try:
-            self.actor = self._start(self)
+            new = self._start(self)
         except Exception as error:  # the next try is as far off as this one was
             self.trouble = str(error)
+            return
+        with self._lock:
+            closed = self._closed
+            if not closed:
+                self.actor = new
+        if closed:  # while it was started
+            new.close()
 
     def _answered(self, actor: Actor, future: Future[Any]) -> None:
-        if future.cancelled():
-            with self._lock:
-                self._out = max(0, self._out - 1)
-            return
-        error, now = future.exception(), time.monotonic()
+        error, now = None if future.cancelled() else future.exception(), time.monotonic()
         with self._lock:
             if actor is not self.actor:
                 return
             self._out = max(0, self._out - 1)
+            if future.cancelled():
+                return
             if future is self._asking:
                 self._asking = None
             if error is None:
