@@ -6,6 +6,7 @@ question that it answers is done (as epochs reclaim what readers may still see; 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from crossgeo.indexer.manifest import pointer
 
 EVERY_S = 5.0
 _SELDOM_S = 300.0
+_LOG = logging.getLogger("crossgeo.engine")
 
 
 @dataclass(frozen=True)
@@ -164,17 +166,26 @@ class LiveSearch:
             there = self._there()
             if there is not None and there == failed and time.monotonic() < due:
                 continue
-            self.refresh()
+            self._refresh_anyhow()
             if self.stats().trouble is None:
                 wait_s, failed = every_s, None
             else:
                 wait_s = min(2.0 * wait_s, _SELDOM_S) if there == failed else every_s
                 failed, due = there, time.monotonic() + wait_s
 
+    def _refresh_anyhow(self) -> None:
+        """Refresh; whatever it raises is said, and does not end the thread, which looks for generations as long as the service runs."""
+        try:
+            self.refresh()
+        except Exception as error:
+            _LOG.exception("%s: a newer generation could not be opened", self.path)
+            with self._changed:
+                self._trouble = f"{type(error).__name__}: {error}"
+
     def _there(self) -> str | None:
         try:
             return pointer(self.path)
-        except (GeoError, OSError):
+        except Exception:  # which `refresh` then says
             return None
 
     def __enter__(self) -> LiveSearch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,30 @@ def test_what_is_warmed_takes_over_only_then_and_a_warming_that_fails_is_no_swap
         warmed.append(warmed[0])
         assert live.refresh()
     assert len(warmed) == 3
+
+
+def test_a_bug_in_an_opening_is_said_and_later_ones_are_tried(
+    index: Path, built: Build, opening: Opened, caplog: pytest.LogCaptureFixture
+) -> None:
+    failed, go_on = threading.Event(), threading.Event()
+
+    def warm(search: GeoSearch) -> None:
+        if search.index.generation > 1 and not go_on.is_set():
+            failed.set()
+            raise MemoryError("no room for the rows")
+
+    with LiveSearch(index, opening, warm, every_s=0.01) as live:
+        built(index, 2)
+        assert failed.wait(WAIT_S)
+        until = time.monotonic() + WAIT_S
+        while live.stats().trouble != "MemoryError: no room for the rows":
+            assert time.monotonic() < until
+        assert live.stats().generation == 1
+        go_on.set()
+        while live.stats().generation == 1:
+            assert time.monotonic() < until
+        assert live.stats().trouble is None
+    assert "a newer generation could not be opened" in caplog.text
 
 
 def test_what_is_kept_of_cells_goes_on_to_the_next_generation(index: Path, opening: Opened) -> None:
