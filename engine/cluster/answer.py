@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from crossgeo.engine.cluster.task import Report
-from crossgeo.errors import GeoError, WorkerBugError
+from crossgeo.errors import ClusterError, GeoError, MismatchError, WorkerBugError
 
 
 def error_of(report: Report, node: str, what: str) -> GeoError | None:
@@ -32,3 +32,15 @@ def settle(future: Future[Any], report: Report, node: str, what: str) -> None:
         future.set_result(report.value)
     else:
         future.set_exception(error)
+
+
+def unfit(error: Any) -> ClusterError | MismatchError:
+    """Return what an error of Ray's means that a worker did not answer for itself."""
+    text = str(error)
+    node = getattr(error, "ip", None) or "a node of the cluster"
+    if "ModuleNotFoundError" in text or "ImportError" in text or "failed to import" in text or "AttributeError" in text:
+        last = text.strip().splitlines()[-1]
+        return MismatchError(
+            f"{node} cannot import what this machine runs ({last}); install the same crossgeo there, and start Ray there again"
+        )
+    return ClusterError(f"{node}: a worker cannot take its work or give its result back: {text.strip().splitlines()[-1]}")

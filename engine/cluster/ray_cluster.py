@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import math
-import pickle
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from crossgeo.engine.cluster import dispatch
-from crossgeo.engine.cluster.answer import settle
+from crossgeo.engine.cluster.answer import unfit
 from crossgeo.engine.cluster.cluster import Actor
+from crossgeo.engine.cluster.ray_actor import RayActor
 from crossgeo.engine.cluster.ray_connect import LABEL, LABEL_VALUE, Connection, Where, connect
 from crossgeo.engine.cluster.task import Package
 from crossgeo.engine.cluster.work import C, Job, Outcome, P, R, S, Shard
-from crossgeo.errors import ClusterError, MismatchError, WorkerDiedError
+from crossgeo.errors import ClusterError
 
 T = TypeVar("T")
 _FRESH_S = 2.0  # that what is known of the nodes stays believed
 _SILENT_S = 30.0  # that a head node may be before it is given up
 _PATIENCE_S = 120.0  # for a node to come back that can do the job
 _ASKED_S = 5.0  # for where tries are
-_PLACED_S = 60.0  # for an actor to be started before another one is placed apart from it
+_PLACED_S = 60.0  # for an actor whose node Ray chooses to be started, before another one is placed apart from it
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ class RayCluster:
         self._seen: list[Node] = []
         self._looked, self._silent_since = -_FRESH_S, math.inf
         self._actors: list[RayActor] = []
-        self._lock = threading.Lock()
+        self._later = ThreadPoolExecutor(1, "calls")
+        self._lock, self._placing = threading.Lock(), threading.Lock()
 
     @property
     def label(self) -> str:
@@ -86,6 +87,7 @@ class RayCluster:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for actor in self._actors:
             actor.close()
+        self._later.shutdown(wait=False, cancel_futures=True)
         with suppress(Exception):  # a connection that is lost cannot be ended either, which is no error of its own
             self._ray.shutdown()
 
@@ -155,15 +157,18 @@ class RayCluster:
         options: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus, "max_restarts": -1, "max_task_retries": 0}
         if memory_bytes:
             options["memory"] = memory_bytes
-        taken = [other.node for other in apart_from]
-        apart = [node for node in fit if node.label not in taken]
-        if taken and apart:
-            load = [actor.node for actor in self._actors]
-            chosen = min(apart, key=lambda node: load.count(node.label))
-            options["scheduling_strategy"] = self._on(chosen.id, soft=True)
-        actor = RayActor(self._ray, Package.of(setup, None, context), name, options)
-        self._actors.append(actor)
-        return actor
+        taken = {other.placed(_PLACED_S) for other in apart_from if isinstance(other, RayActor)}
+        package = Package.of(setup, None, context)
+        with self._placing:  # or several that are started at once would all choose the same node
+            self._actors = [actor for actor in self._actors if not actor.closed]
+            meant = ""
+            if taken:
+                load = [actor.place for actor in self._actors]
+                apart = [node for node in fit if node.label not in taken]
+                chosen = min(apart or fit, key=lambda node: load.count(node.label))
+                options["scheduling_strategy"], meant = self._on(chosen.id, soft=True), chosen.label
+            self._actors.append(RayActor(self._connection, package, name, options, meant, self._later))
+            return self._actors[-1]
 
     def fit(self, job: Job[Any, Any, Any, Any], avoid: frozenset[str] = frozenset()) -> list[Node]:
         """Return the nodes that could do a shard, but for some."""
@@ -285,7 +290,7 @@ class _RayPool:
         try:
             node, report = self._ray.get(ref)
         except errors.RayTaskError as error:  # what `perform` does not answer for itself
-            raise _unfit(error) from error
+            raise unfit(error) from error
         except (errors.WorkerCrashedError, errors.OutOfMemoryError) as error:
             why = "it lacked memory" if isinstance(error, errors.OutOfMemoryError) else "it crashed or was killed"
             return dispatch.End(number, self.places([number]).get(number, dispatch.Place()).node, why=why)
@@ -298,67 +303,3 @@ class _RayPool:
         ):
             return dispatch.End(number, self.places([number]).get(number, dispatch.Place()).node, with_node=True)
         return dispatch.End(number, node, report)
-
-
-def _unfit(error: Any) -> ClusterError | MismatchError:
-    text = str(error)
-    node = getattr(error, "ip", None) or "a node of the cluster"
-    if "ModuleNotFoundError" in text or "ImportError" in text or "failed to import" in text or "AttributeError" in text:
-        last = text.strip().splitlines()[-1]
-        return MismatchError(
-            f"{node} cannot import what this machine runs ({last}); install the same crossgeo there, and start Ray there again"
-        )
-    return ClusterError(f"{node}: a worker cannot take its work or give its result back: {text.strip().splitlines()[-1]}")
-
-
-class RayActor:
-    """An actor of Ray, which starts it again when it dies."""
-
-    def __init__(self, ray: Any, package: Package, name: str, options: Mapping[str, Any]) -> None:
-        from crossgeo.engine.cluster.ray_task import RayHost
-
-        self._ray, self._name = ray, name
-        self._handle = ray.remote(**options)(RayHost).remote(package)
-        self._node = ""
-        self._first = self._handle.where.remote()
-        self._closed = False
-
-    @property
-    def node(self) -> str:
-        """Return the node where it answered last; waits until it is started for the first time."""
-        if not self._node:
-            with suppress(self._ray.exceptions.RayError):
-                self._node = self._ray.get(self._first, timeout=_PLACED_S)
-        return self._node
-
-    def call(self, do: Callable[..., T], *args: Any) -> Future[T]:
-        """Ask, as `Actor.call` says."""
-        future: Future[T] = Future()
-        future.set_running_or_notify_cancel()
-        if self._closed:
-            future.set_exception(WorkerDiedError(f"{self._name} was closed before it answered"))
-            return future
-        ref = self._handle.call.remote(pickle.dumps((do, args), protocol=5))
-        ref.future().add_done_callback(lambda done: self._answered(done, future))
-        return future
-
-    def close(self) -> None:
-        """End it."""
-        if not self._closed:
-            self._closed = True
-            with suppress(Exception):
-                self._ray.kill(self._handle, no_restart=True)
-
-    def _answered(self, done: Future[Any], future: Future[Any]) -> None:
-        errors = self._ray.exceptions
-        try:
-            self._node, report = done.result()
-        except errors.RayActorError:
-            how = "was closed" if self._closed else "died"
-            future.set_exception(WorkerDiedError(f"{self._node or 'a node of the cluster'}: {self._name} {how} before it answered"))
-        except errors.RayTaskError as error:
-            future.set_exception(_unfit(error))
-        except Exception as error:
-            future.set_exception(ClusterError(f"{self._name}: the cluster is lost: {' '.join(str(error).split())}"))
-        else:
-            settle(future, report, self._node, self._name)

@@ -189,7 +189,13 @@ with open_cluster(sys.argv[1]) as cluster:
     first = cluster.actor(jobs.setup, rules, name="one", cpus=0.5)
     second = cluster.actor(jobs.setup, rules, name="two", cpus=0.5, apart_from=[first])
     third = cluster.actor(jobs.setup, rules, name="three", cpus=0.5, apart_from=[first, second])
+    for actor in (first, second, third):
+        actor.call(jobs.whoami).result(60)
     nodes = [actor.node for actor in (first, second, third)]
+    calls = [second.call(jobs.wait, 0.5), second.call(jobs.note, "kept", 1), *[second.call(jobs.note, "dropped", 1) for _ in range(9)]]
+    assert all(call.cancel() for call in calls[2:])
+    assert [second.call(jobs.add, 1).result(60), calls[1].result(60)] == [2, 1]
+    assert not jobs.noted(rules, "dropped")
     seen = [first.call(jobs.add, 1).result(60), first.call(jobs.whoami).result(60)]
     errors = []
     for what in (jobs.refuse, jobs.stumble, jobs.die):
