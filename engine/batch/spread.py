@@ -134,7 +134,7 @@ class Sharded:
     def _results(self, outcome: Outcome[Photos, Back]) -> Iterator[tuple[Task, Record]]:
         if outcome.error is not None:
             raise on_node(outcome.node, outcome.error)
-        node = self._spread.nodes.setdefault(outcome.node, NodeTally())
+        node = self._spread.nodes.setdefault(outcome.node or "a node that was lost", NodeTally())
         node.seconds += outcome.seconds
         photos = {sent.task.number: sent for sent in outcome.shard.payload.sent}
         if outcome.result is not None:
@@ -154,7 +154,8 @@ class Sharded:
             task = left.task
             if outcome.died:
                 node.given_up += 1
-                why = f"{task.item.path}: the worker that answered this photo alone ended {outcome.died} times over it; leave it out"
+                times = f"ended {outcome.died} times over it ({outcome.why})"
+                why = f"{task.item.path}: the worker that answered this photo alone {times}; leave it out"
                 yield task, record_of(task.item, None, InputError(why))
                 self._died(task)
             else:
