@@ -233,6 +233,7 @@ def speed(builder: Builder, args: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> int:
     """Do what was named, or all."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background, and its children, would ignore it
     parser = argparse.ArgumentParser()
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--data")
