@@ -47,6 +47,7 @@ def _smoothed(records: Sequence[Record], drive: Drive, options: SequenceOptions)
         rank, chain = int(ranks[t]), chains[t]
         likely = float(chance[t, rank]) if rank != NONE else float(1.0 - chance[t].sum())
         sure = anchors[chain] >= options.least_anchors and likely >= options.sure and strays[t] <= options.most_stray_m
+        sure = sure and not record.get("partial")  # a place that fits better may lie where nobody looked
         if rank == NONE:
             new = _left_out(record, t, chains, lengths, chance, options)
         elif likely >= options.even:

@@ -101,6 +101,21 @@ def test_nothing_is_made_sure_without_photos_that_are_sure_by_themselves(drive: 
     assert sum(row["status"] == "located" for row in smooth(records)) > len(drive) - 4
 
 
+@pytest.mark.parametrize("rank", [1, 2])
+def test_an_answer_without_some_area_is_never_made_sure(drive: Any, place: Make, record: Make, rank: int) -> None:
+    """Of a service whose shards did not all answer: what was not looked at may hold the place."""
+    records = [record(f"{k}.jpg", [place(lat, lon, 0.6, turn)]) for k, (lat, lon, turn) in enumerate(drive)]
+    lat, lon, turn = drive[7]
+    places = [place(lat, lon, 0.5, turn), place(lat + 0.01, lon, 0.46 + 0.03 * rank, turn)]
+    records[7] = record("7.jpg", sorted(places, key=lambda at: -at["score"]), "low_confidence")
+    assert smooth(records)[7]["status"] == "located", "as it is of a whole answer"
+    records[7]["partial"] = [[20.0, 10.0, 20.1, 10.1]]
+    new = smooth(records)[7]
+    assert (new["status"], new["partial"], new["sequence"]["rank"]) == ("low_confidence", records[7]["partial"], rank)
+    records[7] |= {"status": "outside_coverage", "places": []}
+    assert smooth(records)[7]["status"] == "outside_coverage"
+
+
 def test_the_speed_limit_is_kept_and_gaps_are_bridged(drive: Any, place: Make, record: Make) -> None:
     """Two places that are right in all but the way: a car cannot be at the second in a second."""
     lat, lon, _ = drive[0]
