@@ -101,25 +101,30 @@ class GeoIndex:
         return zone
 
     @classmethod
-    def open(cls, path: str | Path, rows: OpenRows | None = None) -> GeoIndex:
+    def open(cls, path: str | Path, rows: OpenRows | None = None, identity: ModelIdentity | None = None) -> GeoIndex:
         """Open the current generation; every file is checked against the manifest first.
 
-        `rows` says who searches its descriptors, where that is not this process, which then neither reads nor checks them.
-        Raise InputError where there is no index, StoreError naming the file that is damaged, MismatchError for a newer format.
+        `rows` says who searches its descriptors, where that is not this process, which then neither reads nor checks them. An index that
+        was not described by the model of `identity` is refused before anything of it is opened, which may take others long.
+        Raise InputError where there is no index, StoreError naming the file that is damaged, MismatchError for a newer format or another
+        model.
         """
         folder = Path(path)
         for attempt in range(ATTEMPTS):
             before = pointer(folder)
             try:
-                return cls(folder, read_manifest(folder), rows)
+                manifest = read_manifest(folder)
+                if identity is not None:
+                    check_model(folder, manifest, identity)
+                return cls(folder, manifest, rows)
             except StoreError:
                 if attempt == ATTEMPTS - 1 or pointer(folder) == before:
                     raise  # not a build that replaced this generation while it was being opened
         raise AssertionError("unreachable")
 
     def renewed(self) -> GeoIndex:
-        """Return the generation that is current on disk, opened as this one was; raise what `open` does."""
-        return GeoIndex.open(self.path, self._open_rows)
+        """Return the generation that is current on disk, opened as this one was; raise what `open` does, also for one of another model."""
+        return GeoIndex.open(self.path, self._open_rows, self.manifest.identity)
 
     def close(self) -> None:
         """Let go of the files."""

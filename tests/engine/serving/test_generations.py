@@ -19,8 +19,10 @@ from crossgeo.engine.search import GeoSearch
 from crossgeo.engine.serving.rows import OnShelf
 from crossgeo.engine.serving.shelf import ShardOptions, Shelf
 from crossgeo.indexer.add import AddOptions, add_to_index
+from crossgeo.indexer.build import BuildOptions, build_index
 from crossgeo.indexer.descriptor_store import DescriptorRows
 from crossgeo.indexer.index import GeoIndex
+from crossgeo.indexer.manifest import ModelIdentity
 
 ASKED: dict[str, Any] = {"heading_deg": 0.0, "height_m": 50.0, "fov_deg": 62.0}
 
@@ -101,6 +103,21 @@ def test_a_generation_whose_rows_do_not_open_leaves_the_old_one_answering(
                 assert search.index.generation == 1
                 assert search.index.descriptors(list(range(len(search.index)))).any(axis=1).all()
             assert {actor.context.name for actor in cluster.actors if not actor.closed} == first
+
+
+def test_nothing_is_made_of_a_generation_of_another_model(
+    path: Path, cluster: GatedCluster, tmp_path: Path, make_describer: Any, make_patchwork: Any, write_ortho: Any
+) -> None:
+    with Shelf(cluster, ShardOptions(tiles=40)) as shelf:
+        opener = OnShelf(shelf)
+        with LiveSearch(path, lambda at: GeoSearch(GeoIndex.open(at, opener), make_describer()), every_s=None) as live:
+            first, started = made(path), len(cluster.actors)
+            write_ortho(tmp_path / "other.tif", make_patchwork(9, 80))
+            other = ModelIdentity("others", "1" * 64, "view")
+            build_index([tmp_path / "other.tif"], path, make_describer().tiles, other, BuildOptions(gsd_m=0.5, tile_px=96, overwrite=True))
+            assert not live.refresh()
+            assert "others" in (live.stats().trouble or "")
+            assert (made(path), len(cluster.actors)) == (first, started), "each try would make it anew"
 
 
 def test_answers_are_complete_or_flagged_through_deaths_and_generations(
