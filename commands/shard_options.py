@@ -38,6 +38,10 @@ class Sharding:
     shard_deadline_ms: Annotated[
         float, typer.Option(min=1.0, max=6e5, help="How long one is waited for; then answers go without it.", rich_help_panel=CLUSTER)
     ] = 2000.0
+    shard_start_s: Annotated[
+        float,
+        typer.Option(min=1.0, max=1e6, help="How long one may take to be made and read, after the one before it.", rich_help_panel=CLUSTER),
+    ] = 3600.0
     shard_folder: Annotated[
         Path | None,
         typer.Option(help="Folder for what they search, which all nodes see; without it `shards` in the index.", rich_help_panel=CLUSTER),
@@ -56,7 +60,7 @@ class Sharding:
         from crossgeo.engine.serving.rows import OnShelf
         from crossgeo.engine.serving.shelf import ShardOptions, Shelf
 
-        options = ShardOptions(self.shard_tiles, self.replicas, self.shard_deadline_ms / 1000.0, self.shard_folder)
+        options = ShardOptions(self.shard_tiles, self.replicas, self.shard_deadline_ms / 1000.0, self.shard_folder, self.shard_start_s)
         with open_cluster(self.cluster) as cluster:
             for warning in cluster.warnings:
                 console.say(f"warning: {warning}")

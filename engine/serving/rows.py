@@ -46,7 +46,7 @@ class SpreadRows:
         self._area_of = np.empty(len(index), np.int32)
         for number, area in enumerate(self.areas):
             self._area_of[area.ids] = number
-        self._held = shelf.take([put_on_shelf(index, area, folder) for area in self.areas])
+        self._held = shelf.take(put_on_shelf(index, area, folder) for area in self.areas)
         self._closed = False
         generations.opened(index.path)
         self._path = index.path
@@ -168,8 +168,8 @@ class OnShelf:
     """Opens the rows of indexes on a shelf, one generation after the other: `GeoIndex.open(path, OnShelf(shelf))`."""
 
     def __init__(self, shelf: Shelf) -> None:
-        self._shelf, self._generations = shelf, Generations()
+        self.shelf, self._generations = shelf, Generations()
 
     def __call__(self, index: GeoIndex) -> SpreadRows:
         """Open those of an index."""
-        return SpreadRows(index, self._shelf, self._generations)
+        return SpreadRows(index, self.shelf, self._generations)

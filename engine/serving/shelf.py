@@ -6,18 +6,19 @@ Areas are known by their content, so that a generation which is opened beside an
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Lock, Thread
 from types import TracebackType
 
 from crossgeo.engine.cluster.cluster import Actor, Cluster
+from crossgeo.engine.cluster.work import Job
 from crossgeo.engine.serving.asking import Counts
 from crossgeo.engine.serving.held import HeldArea
 from crossgeo.engine.serving.latency import Latencies
 from crossgeo.errors import ClusterError, UsageError, WorkerDiedError
-from crossgeo.indexer.area_rows import AreaFiles, open_area, take_off_shelf
+from crossgeo.indexer.area_rows import AreaFiles, area_descriptors, open_area, take_off_shelf
 
 FOLDER = "shards"
 _MIND_S = 0.05
@@ -33,12 +34,13 @@ class ShardOptions:
     replicas: int = 2
     deadline_s: float = 2.0  # of a search; what has not answered by then is missing
     folder: Path | None = None  # that all nodes see; None: in the index
-    start_s: float = 3600.0  # for each area to be made and read
+    start_s: float = 3600.0  # for an area to be made and read, after the one before it
 
     def __post_init__(self) -> None:
         """Refuse what cannot be; raises UsageError."""
-        if self.tiles < 1 or self.replicas < 1 or not self.deadline_s > 0.0:
-            raise UsageError(f"{self.tiles} tiles, {self.replicas} replicas, {self.deadline_s:g} s: each must be more than nothing")
+        if self.tiles < 1 or self.replicas < 1 or not self.deadline_s > 0.0 or not self.start_s > 0.0:
+            told = f"{self.tiles} tiles, {self.replicas} replicas, {self.deadline_s:g} s, {self.start_s:g} s to start"
+            raise UsageError(f"{told}: each must be more than nothing")
 
 
 class Shelf:
@@ -52,18 +54,18 @@ class Shelf:
         self._minder = Thread(target=self._mind, name="replicas", daemon=True)
         self._minder.start()
 
-    def take(self, files: Sequence[AreaFiles]) -> list[HeldArea]:
+    def take(self, files: Iterable[AreaFiles]) -> list[HeldArea]:
         """Return areas once each has a replica that answers; raise what opening one raises, ClusterError where that takes too long."""
         taken: list[HeldArea] = []
+        opening: list[HeldArea] = []
         try:
-            for told in files:
-                with self._lock:
-                    held = self._held.get(told.folder)
-                    if held is None:
-                        held = self._held[told.folder] = HeldArea(told, self.options.replicas, self._start)
-                    held.users += 1
-                taken.append(held)
-            self._wait(taken)
+            at_once = max(1, self._cluster.workers(Job("areas", open_area, area_descriptors, None)))
+            for told in files:  # of more at once than there are processors none would be there before all are
+                opening = self._wait(opening, at_once - 1)
+                taken.append(self._taken(told))
+                opening.append(taken[-1])
+            self._wait(opening, 0)
+            self._wait_for_others(taken)
         except BaseException:
             self.release(taken, superseded=False)
             raise
@@ -99,20 +101,39 @@ class Shelf:
         name = f"rows {files.name[:10]}"
         return self._cluster.actor(open_area, files, name=name, cpus=_CPUS, memory_bytes=files.memory_bytes, apart_from=beside)
 
-    def _wait(self, areas: Sequence[HeldArea]) -> None:
-        until = time.monotonic() + self.options.start_s
-        for held in areas:  # the first makes what the others read
-            while held.alive == 0:
+    def _taken(self, told: AreaFiles) -> HeldArea:
+        with self._lock:
+            held = self._held.get(told.folder)
+            if held is None:
+                held = self._held[told.folder] = HeldArea(told, self.options.replicas, self._start)
+            held.users += 1
+            return held
+
+    def _wait(self, opening: Sequence[HeldArea], most: int) -> list[HeldArea]:
+        """Wait until at most so many of the areas have no replica that answers, and return those."""
+        since = time.monotonic()
+        while True:
+            still = [held for held in opening if not held.alive]
+            for held in opening:
+                if held not in still:
+                    held.complete()  # the first made what the others read
+            since = time.monotonic() if len(still) < len(opening) else since
+            opening = still
+            if len(still) <= most:
+                return still
+            for held in still:
                 self._check(held)
-                if self._stop.is_set():
-                    raise ClusterError(f"{self._cluster.label}: it was closed before {held.files.folder} was opened")
-                if time.monotonic() >= until:
-                    raise ClusterError(
-                        f"{self._cluster.label}: {held.files.folder} was not opened within {self.options.start_s:g} s"
-                        f"{f' ({held.trouble})' if held.trouble else ''}; see that the cluster has room for all areas"
-                    )
-                self._stop.wait(_MIND_S)
-            held.complete()
+            if self._stop.is_set():
+                raise ClusterError(f"{self._cluster.label}: it was closed before {still[0].files.folder} was opened")
+            if time.monotonic() - since >= self.options.start_s:
+                trouble = next((f" ({held.trouble})" for held in still if held.trouble), "")
+                raise ClusterError(
+                    f"{self._cluster.label}: {still[0].files.folder} was not opened within {self.options.start_s:g} s{trouble}; "
+                    "see that the cluster has room for all areas, or give more time (--shard-start-s)"
+                )
+            self._stop.wait(_MIND_S)
+
+    def _wait_for_others(self, areas: Sequence[HeldArea]) -> None:
         until = time.monotonic() + _OTHERS_S
         while time.monotonic() < until and any(held.alive < held.wanted for held in areas):
             self._stop.wait(_MIND_S)

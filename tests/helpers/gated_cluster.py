@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from inline_cluster import InlineCluster
 
-from crossgeo.engine.cluster import Actor, task
+from crossgeo.engine.cluster import Actor, Job, task
 from crossgeo.engine.cluster.answer import settle
 from crossgeo.errors import WorkerDiedError
 
@@ -23,12 +23,18 @@ class GatedCluster(InlineCluster):
     def __init__(self, nodes: Sequence[str] = ("one", "two", "three")) -> None:
         super().__init__(nodes)
         self.actors: list[GatedActor] = []
+        self.room = 100  # for shards at once
+        self.stops = False  # whether actors are stopped from their start
+
+    def workers(self, job: Job[Any, Any, Any, Any]) -> int:
+        return self.room
 
     def actor(self, setup: Callable[[Any], Any], context: Any, *, name: str, cpus: float = 1.0, gpus: float = 0.0,
               memory_bytes: int = 0, apart_from: Sequence[Actor] = ()) -> Actor:  # fmt: skip
         taken = {other.node for other in apart_from}
         node = next((node for node in self.nodes if node not in taken), self.nodes[0])
         self.actors.append(GatedActor(task.Package.of(setup, None, context), context, node))
+        self.actors[-1].stopped = self.stops
         return self.actors[-1]
 
     def of(self, name: str) -> list[GatedActor]:
