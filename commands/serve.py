@@ -151,6 +151,8 @@ def serve(
                 lambda path: models.open_at(path, runtime, rows), GeoSearch.warm, serving.workers, serving.waiting, merging=merging
             )
             opened = closing.enter_context(Indexes(names, how))
+            if rows is not None:
+                closing.callback(rows.shelf.open_no_more)  # first: a generation that is being opened would be waited for
             run(opened, settings, keys, listening, lambda address: console.say(f"serving {', '.join(names)} at {address}"))
     console.say("stopped")
 

@@ -14,7 +14,7 @@ from crossgeo.commands import console
 from crossgeo.errors import UsageError
 
 if TYPE_CHECKING:
-    from crossgeo.indexer.index import OpenRows
+    from crossgeo.engine.serving.rows import OnShelf
 
 CLUSTER = "Spreading indexes over a cluster"
 
@@ -48,7 +48,7 @@ class Sharding:
     ] = None
 
     @contextmanager
-    def spread(self) -> Iterator[OpenRows | None]:
+    def spread(self) -> Iterator[OnShelf | None]:
         """Yield what opens the rows of indexes on the cluster, None without one; raise UsageError, or ClusterError where there is none."""
         if self.cluster is None:
             for field in fields(self):

@@ -50,7 +50,7 @@ class Shelf:
         self.options, self.counts, self.latencies = options, Counts(), Latencies(options.deadline_s)
         self._cluster = cluster
         self._held: dict[Path, HeldArea] = {}
-        self._lock, self._stop = Lock(), Event()
+        self._lock, self._stop, self._no_more = Lock(), Event(), Event()
         self._minder = Thread(target=self._mind, name="replicas", daemon=True)
         self._minder.start()
 
@@ -82,8 +82,13 @@ class Shelf:
                 if superseded:
                     take_off_shelf(held.files)
 
+    def open_no_more(self) -> None:
+        """Have every `take` that waits, and later ones, raise ClusterError: whoever closes a service waits for its openings to end."""
+        self._no_more.set()
+
     def close(self) -> None:
         """End all replicas."""
+        self.open_no_more()
         self._stop.set()
         self._minder.join()
         with self._lock:
@@ -123,20 +128,20 @@ class Shelf:
                 return still
             for held in still:
                 self._check(held)
-            if self._stop.is_set():
-                raise ClusterError(f"{self._cluster.label}: it was closed before {still[0].files.folder} was opened")
+            if self._no_more.is_set():
+                raise ClusterError(f"{self._cluster.label}: it is being closed, and {still[0].files.folder} was not opened before")
             if time.monotonic() - since >= self.options.start_s:
                 trouble = next((f" ({held.trouble})" for held in still if held.trouble), "")
                 raise ClusterError(
                     f"{self._cluster.label}: {still[0].files.folder} was not opened within {self.options.start_s:g} s{trouble}; "
                     "see that the cluster has room for all areas, or give more time (--shard-start-s)"
                 )
-            self._stop.wait(_MIND_S)
+            self._no_more.wait(_MIND_S)
 
     def _wait_for_others(self, areas: Sequence[HeldArea]) -> None:
         until = time.monotonic() + _OTHERS_S
-        while time.monotonic() < until and any(held.alive < held.wanted for held in areas):
-            self._stop.wait(_MIND_S)
+        while time.monotonic() < until and any(held.alive < held.wanted for held in areas) and not self._no_more.wait(_MIND_S):
+            pass
 
     @staticmethod
     def _check(held: HeldArea) -> None:
