@@ -106,7 +106,7 @@ def _add_health(app: Application, indexes: Indexes, metrics: Metrics) -> None:
         for served in indexes:
             if shards := served.shards():
                 told[served.name]["shards"] = {key: shards[key] for key in ("shards", "shards_alive", "replicas", "replicas_alive")}
-                if not shards["shards_alive"]:
+                if not shards["shards_answering"]:  # late ones answer, too: with much to do all may be
                     raise Problem("cluster", f"none of the processes that hold {served.name} answers; ask again later", retry_after_s=5)
         return JSONResponse({"status": "ok", "indexes": told}, headers=_NO_STORE)
 

@@ -45,6 +45,11 @@ class HeldArea:
         return sum(replica.state == "up" for replica in self.replicas)
 
     @property
+    def answers(self) -> bool:
+        """Whether it has a replica that answers, in time or late: one is late already when there is much to do."""
+        return any(replica.state != "down" for replica in self.replicas)
+
+    @property
     def trouble(self) -> str | None:
         """Why a replica is down; None where none is, or nobody knows."""
         return next((replica.trouble for replica in self.replicas if replica.trouble is not None), None)

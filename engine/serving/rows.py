@@ -97,10 +97,11 @@ class SpreadRows:
         """Rows stay where they are."""
 
     def metrics(self) -> dict[str, Any]:
-        """Return how many areas and replicas there are and answer, what was asked so far, and why a replica is down."""
+        """Return how many areas and replicas there are, answer and do so in time (`alive`), what was asked, and why a replica is down."""
         counts, held = self._shelf.counts, self._held
         return {
             "shards": len(held),
+            "shards_answering": sum(area.answers for area in held),
             "shards_alive": sum(area.alive > 0 for area in held),
             "replicas": sum(area.wanted for area in held),
             "replicas_alive": sum(area.alive for area in held),

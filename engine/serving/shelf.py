@@ -118,7 +118,7 @@ class Shelf:
         """Wait until at most so many of the areas have no replica that answers, and return those."""
         since = time.monotonic()
         while True:
-            still = [held for held in opening if not held.alive]
+            still = [held for held in opening if not held.answers]
             for held in opening:
                 if held not in still:
                     held.complete()  # the first made what the others read

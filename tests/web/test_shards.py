@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gated_cluster import GatedCluster
+from gated_cluster import GatedActor, GatedCluster
 
 from crossgeo.engine.search import GeoSearch
-from crossgeo.engine.serving.rows import OnShelf
+from crossgeo.engine.serving.rows import OnShelf, SpreadRows
 from crossgeo.engine.serving.shelf import ShardOptions, Shelf
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.web.served import Indexes, Opening
@@ -80,6 +80,21 @@ def test_an_answer_says_which_areas_it_misses_and_the_service_how_many(
             assert time.monotonic() < ends
         again = located(service, photo_file).json()
         assert {**again, "timings_ms": None} == {**whole, "timings_ms": None}
+
+
+def test_a_service_whose_replicas_are_all_late_is_ready(spread: Indexes, tmp_path: Path, serving: Any) -> None:
+    (served,) = spread
+    with serving(spread, Settings(tmp_path / "jobs")) as service, served.live.current() as search:
+        rows = search.index.rows
+        assert isinstance(rows, SpreadRows)
+        for actor in [replica.actor for held in rows._held for replica in held.replicas]:
+            assert isinstance(actor, GatedActor)
+            actor.stop()  # nobody takes back what is said next
+        while rows.metrics()["replicas_alive"]:  # one may have been about to answer
+            for replica in [replica for held in rows._held for replica in held.replicas]:
+                replica.late()
+        ready = service.get("/readyz")
+        assert (ready.status_code, ready.json()["indexes"]["index"]["shards"]["shards_alive"]) == (200, 0)
 
 
 def test_deaths_under_load_cost_no_answer(spread: Indexes, cluster: GatedCluster, tmp_path: Path, serving: Any, photo_file: bytes) -> None:
