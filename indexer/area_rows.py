@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from crossgeo.indexer.index import GeoIndex
 from crossgeo.indexer.manifest import TILES_FILE, FileRecord, canonical, check_file, segment_path
 from crossgeo.indexer.partition import Area
 from crossgeo.indexer.segment_files import file_record, write_tiles
+from crossgeo.indexer.shelf_use import remove_abandoned
 from crossgeo.indexer.vector_index import VectorIndex
 from crossgeo.indexer.vectors import Ids, Vectors
 from crossgeo.indexer.vectors.ivf import PIECE
@@ -49,8 +50,11 @@ class AreaFiles:
         return Path(self.shelf, self.name)
 
 
-def put_on_shelf(index: GeoIndex, area: Area, shelf: Path) -> AreaFiles:
-    """Say on a shelf of what an area is made, and return where; raise LimitError or InputError where that cannot be written."""
+def put_on_shelf(index: GeoIndex, area: Area, shelf: Path, use: Callable[[str], None] | None = None) -> AreaFiles:
+    """Say on a shelf of what an area is made, and return where; raise LimitError or InputError where that cannot be written.
+
+    `use` is called with its name first, to see to it that nobody removes it (`ShelfUse.add`).
+    """
     zone, first_id = index.zones[area.segment], index.segments[area.segment].first_id
     rows, part_of = area.ids - first_id, np.zeros(len(area.ids), np.int64)
     if zone.part_of is not None and zone.row_of is not None:
@@ -64,6 +68,8 @@ def put_on_shelf(index: GeoIndex, area: Area, shelf: Path) -> AreaFiles:
     recipe = canonical(head) + b"\n" + np.stack([np.searchsorted(used, part_of), rows]).astype("<i8").tobytes()
     name = "a-" + hashlib.sha256(recipe).hexdigest()[:32]
     told = AreaFiles(str(index.path.resolve()), str(shelf.resolve()), name, _structure_bytes(len(rows), index.manifest.dim, exact))
+    if use is not None:
+        use(name)
     if not (told.folder / _RECIPE).exists():
         files.make_folder(shelf)
         part = shelf / f"{name}.{uuid.uuid4().hex}.part"
@@ -108,14 +114,9 @@ def area_rows(held: VectorIndex) -> int:
     return len(held)
 
 
-def take_off_shelf(told: AreaFiles) -> None:
-    """Remove the files of an area that nobody will ask for; it can be made again as long as its index has those segments."""
-    with suppress(GeoError):  # somebody else may be doing so
-        files.remove(told.folder)
-
-
 def _make(told: AreaFiles) -> None:
     rows = _Picked(told)
+    remove_abandoned(told.folder)
     part = told.folder / f"{_MADE}.{uuid.uuid4().hex}.part"
     files.make_folder(part)
     try:

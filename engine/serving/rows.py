@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from crossgeo.engine.serving.asking import Wanted, ask
+from crossgeo.engine.serving.held import HeldArea
 from crossgeo.engine.serving.shelf import FOLDER, Shelf
 from crossgeo.errors import ClusterError
 from crossgeo.indexer.area_rows import area_descriptors, put_on_shelf, search_area
@@ -46,10 +47,15 @@ class SpreadRows:
         self._area_of = np.empty(len(index), np.int32)
         for number, area in enumerate(self.areas):
             self._area_of[area.ids] = number
-        self._held = shelf.take(put_on_shelf(index, area, folder) for area in self.areas)
-        self._closed = False
+        self._path, self._closed = index.path, False
+        self._use, self._used = shelf.use(folder.resolve()), list[str]()
+        self._held: list[HeldArea] = []
         generations.opened(index.path)
-        self._path = index.path
+        try:
+            self._held = shelf.take(put_on_shelf(index, area, folder, self._uses) for area in self.areas)
+        except BaseException:
+            self.close()
+            raise
 
     def search(self, queries: Vectors, k: int, ids: Ids | None) -> tuple[Vectors, Ids]:
         """Return the best of the areas that have any of `ids`, as `RowSearch` says."""
@@ -117,7 +123,12 @@ class SpreadRows:
         """Let go of the areas; those that no other generation has are closed."""
         if not self._closed:
             self._closed = True
-            self._shelf.release(self._held, superseded=self._generations.closed(self._path))
+            self._shelf.release(self._held)
+            self._use.drop(self._used, superseded=self._generations.closed(self._path))
+
+    def _uses(self, name: str) -> None:
+        self._use.add(name)
+        self._used.append(name)
 
     def _concerned(self, ids: Ids | None) -> Iterator[tuple[int, Ids | None]]:
         """The areas that have some of the ids, and which."""

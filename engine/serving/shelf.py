@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Lock, Thread
@@ -17,12 +18,14 @@ from crossgeo.engine.cluster.work import Job
 from crossgeo.engine.serving.asking import Counts
 from crossgeo.engine.serving.held import HeldArea
 from crossgeo.engine.serving.latency import Latencies
-from crossgeo.errors import ClusterError, UsageError, WorkerDiedError
-from crossgeo.indexer.area_rows import AreaFiles, area_descriptors, open_area, take_off_shelf
+from crossgeo.errors import ClusterError, GeoError, UsageError, WorkerDiedError
+from crossgeo.indexer.area_rows import AreaFiles, area_descriptors, open_area
+from crossgeo.indexer.shelf_use import ShelfUse
 
 FOLDER = "shards"
 _MIND_S = 0.05
 _OTHERS_S = 30.0  # for replicas beside the first, which a new generation does not wait for longer
+_TIDY_S = 600.0
 _CPUS = 0.1  # of a node for each replica: most wait most of the time
 
 
@@ -51,8 +54,11 @@ class Shelf:
         self._cluster = cluster
         self._held: dict[Path, HeldArea] = {}
         self._lock, self._stop, self._no_more = Lock(), Event(), Event()
-        self._minder = Thread(target=self._mind, name="replicas", daemon=True)
-        self._minder.start()
+        self._uses: dict[Path, ShelfUse] = {}
+        self._using = Lock()
+        self._threads = [Thread(target=do, name=name, daemon=True) for do, name in ((self._mind, "replicas"), (self._tidy, "shelves"))]
+        for thread in self._threads:
+            thread.start()
 
     def take(self, files: Iterable[AreaFiles]) -> list[HeldArea]:
         """Return areas once each has a replica that answers; raise what opening one raises, ClusterError where that takes too long."""
@@ -67,20 +73,33 @@ class Shelf:
             self._wait(opening, 0)
             self._wait_for_others(taken)
         except BaseException:
-            self.release(taken, superseded=False)
+            self.release(taken)
             raise
         return taken
 
-    def release(self, areas: Sequence[HeldArea], superseded: bool) -> None:
-        """Close areas that nobody else has taken; `superseded`: another generation answers, so that their files are of no use any more."""
+    def release(self, areas: Sequence[HeldArea]) -> None:
+        """Close areas that nobody else has taken."""
         for held in areas:
             with self._lock:
                 held.users -= 1
                 last = held.users == 0 and self._held.pop(held.files.folder, None) is not None
             if last:
                 held.close()
-                if superseded:
-                    take_off_shelf(held.files)
+
+    def use(self, folder: Path) -> ShelfUse:
+        """Return what keeps the files of areas in a folder from being removed; those that nobody uses are, after a while."""
+        with self._using:
+            if folder not in self._uses:
+                self._uses[folder] = ShelfUse(folder)
+            return self._uses[folder]
+
+    def tidy(self) -> None:
+        """Remove files that nobody has used for long."""
+        with self._using:
+            uses = list(self._uses.values())
+        for use in uses:
+            with suppress(GeoError, OSError):  # another time
+                use.tidy()
 
     def open_no_more(self) -> None:
         """Have every `take` that waits, and later ones, raise ClusterError: whoever closes a service waits for its openings to end."""
@@ -90,11 +109,14 @@ class Shelf:
         """End all replicas."""
         self.open_no_more()
         self._stop.set()
-        self._minder.join()
+        for thread in self._threads:
+            thread.join()
         with self._lock:
             left, self._held = list(self._held.values()), {}
         for held in left:
             held.close()
+        for use in self._uses.values():
+            use.close()
 
     def __enter__(self) -> Shelf:
         return self
@@ -156,3 +178,7 @@ class Shelf:
                 replicas = [replica for held in self._held.values() for replica in list(held.replicas)]
             for replica in replicas:
                 replica.mind()
+
+    def _tidy(self) -> None:
+        while not self._stop.wait(_TIDY_S):
+            self.tidy()

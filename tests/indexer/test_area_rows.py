@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from crossgeo.errors import GeoError, StoreError
-from crossgeo.indexer.area_rows import AreaFiles, area_descriptors, area_rows, open_area, put_on_shelf, search_area, take_off_shelf
+from crossgeo.indexer.area_rows import AreaFiles, area_descriptors, area_rows, open_area, put_on_shelf, search_area
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.indexer.manifest import SearchRecord
 from crossgeo.indexer.partition import Area, areas_of
@@ -99,11 +100,21 @@ def test_what_cannot_be_made_is_said(made_index: Path, shelf: Path, tmp_path: Pa
     (files.folder / "recipe").write_bytes(b"{}")
     with pytest.raises(StoreError, match="recipe is damaged"):
         open_area(files)
-    take_off_shelf(files)
-    take_off_shelf(files)
-    assert not files.folder.exists()
+    shutil.rmtree(files.folder)
     with pytest.raises(GeoError, match="recipe"):
         open_area(files)
+
+
+def test_what_a_killed_maker_left_goes_once_nobody_can_be_at_it(made_index: Path, shelf: Path) -> None:
+    _, files = put(made_index, shelf)[0]
+    left, young = files.folder / "made.1.part", files.folder / "made.2.part"
+    for part in (left, young):
+        part.mkdir()
+        (part / "descriptors.h5").write_bytes(b"half")
+    for path in (left, left / "descriptors.h5", young):  # the young one's file is still being written
+        os.utime(path, (0, 0))
+    open_area(files)
+    assert sorted(path.name for path in files.folder.iterdir()) == ["made", "made.2.part", "recipe"]
 
 
 def test_who_comes_second_takes_what_the_first_made(made_index: Path, shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:

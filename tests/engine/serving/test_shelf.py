@@ -63,7 +63,7 @@ def test_the_time_to_open_is_for_the_next_area_and_not_for_all(
             until(lambda number=number: taken.done() or len(cluster.actors) == 4 + number)
         assert [held.alive for held in taken.result(30)] == [2, 2, 2]
         clock[0] += 1000.0
-        shelf.release(taken.result(), superseded=False)
+        shelf.release(taken.result())
         cluster.stops = True
         again = taking(shelf)
         until(lambda: len(cluster.actors) == 9)
