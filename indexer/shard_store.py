@@ -19,6 +19,7 @@ from crossgeo.errors import GeoError, InputError, LimitError, StoreError, UsageE
 from crossgeo.indexer import files
 
 _MORE = "pip install 'crossgeo[cluster]'"
+_SECRET_OPTION = re.compile(r"([?&][^=&]*(?:key|secret|sig|token|password)[^=&]*=)[^&]*", re.IGNORECASE)
 
 
 class ShardStore(Protocol):
@@ -110,8 +111,7 @@ class RemoteStore:
     """
 
     def __init__(self, url: str) -> None:
-        self.where = url
-        self.shown = re.sub(r"//[^/@]*@", "//", url)  # without keys that stand in it
+        self.where, self.shown = url, without_keys(url)
         self._system, root = _file_system(url)
         self._root = root.rstrip("/")
 
@@ -169,13 +169,18 @@ class RemoteStore:
         try:
             yield
         except PermissionError as error:
-            raise InputError(f"{self.shown}: {_line(error)}; give the keys that may read and write there") from error
+            raise InputError(f"{self.shown}: {_line(error, self.where)}; give the keys that may read and write there") from error
         except OSError as error:
-            raise _failure(self.shown + (name and f": {name}"), error) from error
+            raise _failure(self.shown + (name and f": {name}"), _line(error, self.where)) from error
 
 
-def _failure(what: str, error: OSError) -> GeoError:
-    said = _line(error)
+def without_keys(url: str) -> str:
+    """Return an address as it may be shown: without what stands before its last @, or as the value of a secret option."""
+    scheme, rest = url.split("://", maxsplit=1)
+    return _SECRET_OPTION.sub(r"\1...", f"{scheme}://{rest.rpartition('@')[2]}")  # keys may hold slashes
+
+
+def _failure(what: str, said: str) -> GeoError:
     if any(word in said for word in ("ACCESS_DENIED", "Access Denied", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch")):
         return InputError(f"{what}: {said}; give the keys that may read and write there")
     if any(word in said for word in ("QuotaExceeded", "XMinioStorageFull", "EntityTooLarge", "No space left")):
@@ -183,16 +188,19 @@ def _failure(what: str, error: OSError) -> GeoError:
     return StoreError(f"{what}: {said}; check the address and the network, then run the same command again: it goes on from there")
 
 
-def _line(error: OSError) -> str:
-    return " ".join(str(error.strerror or error).split())[:300]
+def _line(error: BaseException, url: str) -> str:
+    """Return what another library says in one line, in which it may quote the address."""
+    said = getattr(error, "strerror", None) or str(error)
+    return " ".join(said.replace(url, without_keys(url)).split())[:300]
 
 
 def _file_system(url: str) -> tuple[Any, str]:
     """Return pyarrow's file system of a URL, and the path in it."""
+    shown = without_keys(url)
     try:
         fs = importlib.import_module("pyarrow.fs")
     except ImportError as error:
-        raise UsageError(f"{url}: storage behind an address needs pyarrow; {_MORE}") from error
+        raise UsageError(f"{shown}: storage behind an address needs pyarrow; {_MORE}") from error
     try:
         system, path = fs.FileSystem.from_uri(url)
     except (ValueError, NotImplementedError, OSError) as error:  # pyarrow's errors of an address are ValueErrors
@@ -200,12 +208,9 @@ def _file_system(url: str) -> tuple[Any, str]:
             fsspec = importlib.import_module("fsspec")
             other, path = fsspec.core.url_to_fs(url)
         except (ImportError, ValueError, OSError) as also:
-            raise UsageError(f"{url}: {_first(error)}; {_first(also)}; give a folder, or an address like s3://bucket/prefix") from also
+            said = f"{_line(error, url)}; {_line(also, url)}"
+            raise UsageError(f"{shown}: {said}; give a folder, or an address like s3://bucket/prefix") from also
         system = fs.PyFileSystem(fs.FSSpecHandler(other))
     if not path.strip("/"):
-        raise UsageError(f"{url} names no bucket; give an address like s3://bucket/prefix")
+        raise UsageError(f"{shown} names no bucket; give an address like s3://bucket/prefix")
     return system, path
-
-
-def _first(error: BaseException) -> str:
-    return str(error).strip().split("\n", maxsplit=1)[0]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from crossgeo.errors import UsageError
 from crossgeo.indexer.shard_store import open_store
 
 
@@ -30,3 +33,18 @@ def test_storage_that_fsspec_knows_serves_too() -> None:
     store.remove_all("a")
     store.remove_all("a")
     assert not store.has("a/b")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://AKIA:se/cret@bucket/a",
+        "s3://AKIA:se/cr@cret@bucket/a",
+        "nothing://AKIA:secret@bucket/a",
+        "nothing://bucket/a?client_secret=cret&x=1",
+    ],
+)
+def test_keys_in_an_address_are_never_shown(url: str) -> None:
+    with pytest.raises(UsageError, match="://bucket/a") as caught:
+        open_store(url)
+    assert not any(word in str(caught.value) for word in ("AKIA", "cret@", "=cret", "se/cr"))
