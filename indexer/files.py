@@ -18,6 +18,8 @@ from crossgeo.errors import GeoError, InputError, LimitError, StoreError
 
 _PIECE_BYTES = 1 << 20
 _DIGEST_BYTES = 32
+_STILL_WRITTEN = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT}  # a write that had begun came between the listing and the removal
+_TRIES = 5
 _NO_ROOM_BYTES = 1 << 18  # less than this left: the disk is full
 
 
@@ -146,6 +148,23 @@ def remove(path: Path) -> None:
             disk.remove_tree(path)
         else:
             disk.unlink(path)
+
+
+def take_away(folder: Path) -> None:
+    """Remove a folder in which others may still be writing: under another name they do not find it, nor can they fill it again."""
+    gone = folder.with_name(f"{folder.name}-gone")
+    remove(gone)  # where a run was broken off here
+    with guarded(folder):
+        if not folder.is_dir():
+            return
+        disk.rename(folder, gone)
+        fault(f"{folder.name}: removing")
+        for left in reversed(range(_TRIES)):
+            try:
+                return disk.remove_tree(gone)
+            except OSError as error:
+                if not left or error.errno not in _STILL_WRITTEN:
+                    raise
 
 
 def keep_names(folder: Path) -> None:

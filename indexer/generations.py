@@ -74,9 +74,11 @@ def tidy(index: Path, current: Manifest, keep: int, work: Sequence[str] = ()) ->
     """
     with guarded(index):
         sync(index)  # a run that was broken off right after its commit may not have done it, and what goes now is all there was before
-    others = [path for path in files.listing(index) if path.match("work-*")]
-    for path in [*(index / name for name in work), *others]:  # only `work` is ever gone on with after a commit
-        files.remove(path)
+    for name in work:
+        files.take_away(index / name)  # a node that was cut off may go on writing into it
+    for path in files.listing(index):
+        if path.match("work-*"):  # only `work` is ever gone on with after a commit
+            files.remove(path)
     kept = {current.generation: current}
     there, before = generations(index), current.previous
     while before in there and before not in kept and len(kept) <= keep:

@@ -101,7 +101,7 @@ class FolderStore:
 
     def remove_all(self, folder: str) -> None:
         """Remove a folder of names."""
-        files.remove(self._root / folder)
+        files.take_away(self._root / folder)
 
 
 class RemoteStore:

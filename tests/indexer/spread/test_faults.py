@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ import pytest
 from inline_crew import InlineRunner, Shard, crew, other_digits
 
 from crossgeo import disk
-from crossgeo.errors import InputError, LimitError, MismatchError, UsageError
+from crossgeo.errors import GeoError, InputError, LimitError, MismatchError, UsageError
+from crossgeo.indexer import files
 from crossgeo.indexer.build import build_index
 from crossgeo.indexer.manifest import Manifest
 from crossgeo.indexer.shards import CutShard, DescribeShard
@@ -170,3 +173,43 @@ def test_descriptors_of_one_process_that_describes_otherwise_are_not_mixed_in(
     with pytest.raises(KeyboardInterrupt):
         build(otherwise)
     assert build(crew(InlineRunner(describe), tmp_path)).hash == wanted.hash
+
+
+@pytest.mark.parametrize("storage", [None, "storage"])
+def test_a_node_that_writes_while_its_folder_is_removed_breaks_no_build(
+    build: Any, tmp_path: Path, describe: Any, wanted: Manifest, monkeypatch: pytest.MonkeyPatch, storage: str | None
+) -> None:
+    late: list[tuple[Workshop, CutShard]] = []
+    rmdir = os.rmdir
+
+    def keeps(when: str, shard: Shard, shop: Workshop) -> None:
+        if isinstance(shard, CutShard):
+            late.append((Workshop(shop._brief, describe, "made"), shard))
+
+    def meanwhile(*args: Any, **named: Any) -> None:
+        while late and Path(args[0]).name.startswith(late[-1][1].name.split("/")[0]):  # its files are gone by now
+            shop, shard = late.pop()
+            with suppress(GeoError):
+                shop.cut(shard)
+        rmdir(*args, **named)
+
+    monkeypatch.setattr(os, "rmdir", meanwhile)
+    assert build(crew(InlineRunner(describe, keeps), tmp_path, storage)).hash == wanted.hash
+    assert late == []
+    assert {p.name for p in (tmp_path / "a.geo").iterdir()} == {"CURRENT", "LOCK", "manifest-000001.json", "segments"}
+
+
+def test_a_write_that_had_begun_before_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "work").mkdir()
+    rmdir, left = os.rmdir, [2]
+
+    def meanwhile(*args: Any, **named: Any) -> None:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise OSError(errno.ENOTEMPTY, "Directory not empty")
+        rmdir(*args, **named)
+
+    monkeypatch.setattr(os, "rmdir", meanwhile)
+    files.take_away(tmp_path / "work")
+    files.take_away(tmp_path / "work")
+    assert list(tmp_path.iterdir()) == []
