@@ -31,12 +31,18 @@ import numpy as np
 from common import RESULTS, record
 from simulated_cluster import Fleet, Machines, Run, Stage, serve, simulate
 
-from crossgeo.indexer.plan_cluster import SEARCH_S_PER_TILE
+from crossgeo.indexer.plan_cluster import DriverRates, lists_s
 from crossgeo.indexer.shards import TILES
 
 SEEDS = 200  # of simulated runs whose mean is what is foretold
 STAGES = "cut", "describe"
 TOWN, GSD_M = 9_210, 0.2
+DRIVER = DriverRates(2.9e8, 1.2e9)  # by plan_cluster.measure_driver, here: 280 to 307 and 1,151 to 1,226 MB/s of four tries
+ROW_BYTES, TILE_BYTES = (
+    3072,
+    3072 + 442 + 2230,
+)  # of a tile: its descriptor; with lists (search-10000000.json) and imagery, too
+BUILDS = {1e8: 1, 1e9: 5}  # one after the other: one of more than 20 million blocks is refused
 WAYS = {"local, 1 worker": 1, "local, 2 workers": 2, "Ray, 3 nodes": 3}
 Start = Callable[[list[str]], "subprocess.Popen[str]"]
 
@@ -213,8 +219,8 @@ def project(args: argparse.Namespace) -> dict[str, Any]:
     for tiles, nodes in ((1e8, 16), (1e8, 64), (1e8, 256), (1e9, 64), (1e9, 256), (1e9, 1024)):
         for fails, stalls in ((0.0, 0.0), (1 / 720, 0.001), (1 / 24, 0.01)):
             shards = round(tiles / TILES)
-            take_in_s = TILES * 3072 / 4e8  # descriptors checked, written and checked again at 400 MB/s
-            stage = Stage("describe", shards, shard_s, 30.0, take_in_s, after_s=tiles * SEARCH_S_PER_TILE)
+            alone_s = lists_s(tiles, BUILDS[tiles]) + tiles * (ROW_BYTES + TILE_BYTES) / DRIVER.check  # rows for the lists, all at the end
+            stage = Stage("describe", shards, shard_s, 30.0, TILES * ROW_BYTES / DRIVER.take_in, after_s=alone_s)
             runs = [
                 simulate([stage], Machines(nodes, 1, 10.0, fails, stalls=stalls), np.random.default_rng([args.seed, n])) for n in range(3)
             ]
@@ -237,7 +243,10 @@ def project(args: argparse.Namespace) -> dict[str, Any]:
                 services.append(
                     {"tiles": tiles, "replicas": replicas, "shards_asked": touched, **{k: round(v, 5) for k, v in vars(found).items()}}
                 )
-    return {"simulated": "all of it", "seconds_of_a_shard": round(median(shard_s), 2), "builds": builds, "services": services}
+    return {
+        "simulated": "all of it", "seconds_of_a_shard": round(median(shard_s), 2), "driver_bytes_per_s": vars(DRIVER),
+        "builds": builds, "services": services,
+    }  # fmt: skip
 
 
 def main() -> None:

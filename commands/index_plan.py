@@ -124,6 +124,7 @@ def _rows_of(found: ClusterPlan) -> list[tuple[str, str]]:
     out.append(
         ("storage", f"{_size(found.stored_bytes)} of shards until the index is whole; {_size(found.moved_bytes)} through the network")
     )
+    out.append(("driver", f"up to {_size(found.driver_bytes)} of memory; it works {_span(found.driver_s)} alone"))
     s = found.serving
     money = "" if s.price_per_hour is None else f", {s.price_per_hour * 24:,.2f} in money a day"
     out.append(

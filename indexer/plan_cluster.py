@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -14,12 +15,18 @@ import numpy as np
 
 from crossgeo.errors import UsageError
 from crossgeo.indexer.descriptor_store import write_descriptors
+from crossgeo.indexer.files import checksum
 from crossgeo.indexer.plan import Plan
 from crossgeo.indexer.shards import TILES
 from crossgeo.indexer.vectors.structure import USUAL, Budget, choose_structure, is_exact
 
-SEARCH_S_PER_TILE = 6.4e-5  # to make inverted lists, one core: 635 s for ten million (benchmarks/results/search-10000000.json)
-_TRIED_ROWS = 8192
+BLOCKS_AGAIN = 3.5  # times that workers read each block: tiles are patches, blocks strips of 64 of a row (counted, in the tests, too)
+_LISTS_S, _LISTS_OF, _LISTS_GROWTH = 635.3, 1e7, 1.12  # of one core, to make lists (results/search-10000000.json, search-1000000.json)
+_BLOCK_S = 2.7e-5  # of one core, to read what a block covers and to choose its tiles: measured on 100,000 blocks, as are the two below
+_BLOCK_BYTES = 100  # of the driver's memory, of each block as long as it works
+_CHOOSING_BYTES = 1300  # besides, of each block of the zone whose tiles are being chosen, at a stride of 15 m
+_TILE_BYTES = 8
+_TRIED_ROWS = 16_384
 _FRONT_BYTES = 48  # of a tile in a process that answers: its place, its segment, its number
 _START_S = 30.0  # until a worker has joined and loaded its model
 _NOTICED_S = 8.4  # until the death of a node is noticed, with the settings of docs/howto/cluster.md
@@ -49,6 +56,14 @@ class Site:
         for name, fine in checks.items():
             if not fine:
                 raise UsageError(f"{name}: out of range; give more than nothing")
+
+
+@dataclass(frozen=True)
+class DriverRates:
+    """How many bytes a second one process takes in, as a driver does."""
+
+    take_in: float  # of what workers made: read, checked and written, until the disk has it
+    check: float  # of its own files: read again, for their checksums
 
 
 @dataclass(frozen=True)
@@ -84,8 +99,9 @@ class ClusterPlan:
     shards: int  # of the build
     shard_s: float  # of one on one node
     stored_bytes: int  # by the shards until the index is whole
-    moved_bytes: int  # through the network: blocks out and in again, descriptors once
+    moved_bytes: int  # to the storage and from it: blocks out, in again to who describes, and to the driver; descriptors out and in
     driver_s: float  # of the driver alone
+    driver_bytes: int  # of its memory, at most
     serving: Serving
 
 
@@ -94,14 +110,14 @@ def plan_cluster(
     site: Site | None = None,
     nodes: int | None = None,
     within_hours: float | None = None,
-    copy_bytes_per_s: float | None = None,
+    rates: DriverRates | None = None,
     budget: Budget = USUAL,
     dim: int = 768,
 ) -> ClusterPlan:
     """Say what the build of `plan` takes on `nodes`, on as few as end `within_hours`, or, without either, on 1, 2, 4 ... as far as it pays.
 
-    `copy_bytes_per_s`: how fast the driver takes shards in; measured here where it is not given. Raise UsageError for a plan without a
-    rate, both of the two, or a time that no number of nodes keeps.
+    `rates` are of the driver; measured here where they are not given. Raise UsageError for a plan without a rate, both of the two, a time
+    that no number of nodes keeps, or a shard that no node has the memory to serve.
     """
     site = site or Site()
     if plan.describe_s is None:
@@ -112,10 +128,9 @@ def plan_cluster(
         raise UsageError(f"{nodes} nodes: give 1 to {_MOST_NODES}")
     if within_hours is not None and not within_hours > 0.0:
         raise UsageError(f"{within_hours:g} hours: give more than nothing")
+    serving = _serving(plan, site, budget, dim)
     rows_bytes = 4 * dim * plan.tiles
-    copy = copy_bytes_per_s or measure_copy(dim)
-    exact = is_exact(math.ceil(plan.tiles / plan.zones), dim, budget)
-    driver = _Driver(plan.imagery_bytes / copy, rows_bytes / copy, 0.0 if exact else plan.tiles * SEARCH_S_PER_TILE)
+    driver = _driver(plan, rates or measure_driver(dim), budget, dim)
     shards = max(1, math.ceil(plan.tiles / TILES))
 
     def row(count: int) -> Row:
@@ -129,10 +144,10 @@ def plan_cluster(
         rows = [row(1)]
         while rows[-1].nodes < _MOST_NODES and rows[-1].hours > (better := row(2 * rows[-1].nodes)).hours * _GAIN:
             rows.append(better)
-    moved = 2 * plan.imagery_bytes + rows_bytes
+    moved = round((1.0 + BLOCKS_AGAIN + 1.0) * plan.imagery_bytes) + 2 * rows_bytes
     shard_s = (plan.cut_s + plan.describe_s) / shards
-    serving = _serving(plan, site, budget, dim)
-    return ClusterPlan(tuple(rows), shards, shard_s, plan.imagery_bytes + rows_bytes, moved, driver.alone_s, serving)
+    stored = plan.imagery_bytes + rows_bytes
+    return ClusterPlan(tuple(rows), shards, shard_s, stored, moved, driver.alone_s, _driver_bytes(plan, budget, dim), serving)
 
 
 def scaled(plan: Plan, area_km2: float, stride_m: float, budget: Budget = USUAL, dim: int = 768) -> Plan:
@@ -159,31 +174,68 @@ def scaled(plan: Plan, area_km2: float, stride_m: float, budget: Budget = USUAL,
     )
 
 
-def measure_copy(dim: int = 768) -> float:
-    """Return how many bytes a second this machine reads, checks and writes of what workers made, as a driver does."""
+def lists_s(tiles: float, zones: int) -> float:
+    """Return the seconds of one core that inverted lists of so many tiles in equal zones take: a guess past ten million in one."""
+    return zones * _LISTS_S * math.pow(tiles / zones / _LISTS_OF, _LISTS_GROWTH)
+
+
+def measure_driver(dim: int = 768) -> DriverRates:
+    """Return how fast this machine does a driver's work, in the folder of temporary files and past the cache, where the system lets it."""
     rows = np.random.default_rng(0).standard_normal((_TRIED_ROWS, dim), np.float32)
     tiles = np.zeros((_TRIED_ROWS, 2), np.int32)
     with tempfile.TemporaryDirectory() as folder:
-        payload = rows.tobytes()
+        shard, made = Path(folder) / "shard", Path(folder) / "rows.h5"
+        shard.write_bytes(rows.tobytes())
+        _onto_disk(shard)
         began = time.perf_counter()
-        hashlib.sha256(payload)  # of the shard
-        write_descriptors(Path(folder) / "rows.h5", [rows], tiles)
-        with (Path(folder) / "rows.h5").open("rb") as file:
-            hashlib.file_digest(file, "sha256")  # of the index's file
-        return len(payload) / max(time.perf_counter() - began, 1e-9)
+        payload = shard.read_bytes()
+        hashlib.sha256(payload)
+        write_descriptors(made, [np.frombuffer(payload, np.float32).reshape(rows.shape)], tiles)
+        _onto_disk(made)
+        taken = time.perf_counter()
+        checksum(made)
+        checked = time.perf_counter()
+    return DriverRates(rows.nbytes / max(taken - began, 1e-9), rows.nbytes / max(checked - taken, 1e-9))
+
+
+def _onto_disk(path: Path) -> None:
+    """Wait until the disk has a file, and have it read from there next time: an index is larger than what memory keeps of it."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 @dataclass(frozen=True)
 class _Driver:
-    """What only the driver does: blocks are written once all are cut, rows while others are described, the search at the end."""
+    """What only the driver does: blocks are written once all are cut, rows while others are described, then the search is made."""
 
     blocks_s: float
     rows_s: float
     search_s: float
+    seal_s: float  # all files are read for their checksums at the end
 
     @property
     def alone_s(self) -> float:
-        return self.blocks_s + self.search_s
+        return self.blocks_s + self.search_s + self.seal_s
+
+
+def _driver(plan: Plan, rates: DriverRates, budget: Budget, dim: int) -> _Driver:
+    rows_bytes = 4 * dim * plan.tiles
+    blocks_s = plan.imagery_bytes / rates.take_in + plan.blocks * _BLOCK_S
+    blocks_s += 2 * plan.imagery_bytes / rates.check  # for their checksum, and for what they cover
+    if is_exact(math.ceil(plan.tiles / plan.zones), dim, budget):
+        search_s = rows_bytes / rates.take_in  # a copy
+    else:
+        search_s = lists_s(plan.tiles, plan.zones) + rows_bytes / rates.check  # all rows are read once more
+    return _Driver(blocks_s, rows_bytes / rates.take_in, search_s, plan.bytes / rates.check)
+
+
+def _driver_bytes(plan: Plan, budget: Budget, dim: int) -> int:
+    """Return how much memory the driver takes at most: when it chooses the tiles of a zone, or when it makes what searches them."""
+    searched = choose_structure(math.ceil(plan.tiles / plan.zones), dim, budget).memory_bytes
+    one = max(_CHOOSING_BYTES * math.ceil(plan.blocks / plan.zones), searched)
+    return _BLOCK_BYTES * plan.blocks + _TILE_BYTES * plan.tiles + one
 
 
 def _row(plan: Plan, site: Site, driver: _Driver, shards: int, nodes: int) -> Row:
@@ -221,6 +273,12 @@ def _serving(plan: Plan, site: Site, budget: Budget, dim: int) -> Serving:
     shards = max(1, math.ceil(plan.tiles / site.shard_tiles))
     each = choose_structure(max(1, math.ceil(plan.tiles / shards)), dim, budget).memory_bytes
     total = shards * site.replicas * each
-    nodes = max(site.replicas, math.ceil(total / (_USED * site.memory_bytes)))
+    fit = int(_USED * site.memory_bytes // each)  # a replica lies on one node, whole
+    if fit == 0:
+        raise UsageError(
+            f"{site.shard_tiles} tiles of a process that serves: they take {each / 1e9:.2g} GB, more than the {100 * _USED:.0f} % that may "
+            f"be used of a node of {site.memory_bytes / 1e9:.2g} GB; give a smaller --shard-tiles, or nodes of more memory"
+        )
+    nodes = max(site.replicas, math.ceil(shards * site.replicas / fit))
     price = None if site.price_per_hour is None else nodes * site.price_per_hour
     return Serving(shards, site.replicas, each, total, plan.tiles * _FRONT_BYTES, nodes, price)
