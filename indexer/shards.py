@@ -25,7 +25,7 @@ from crossgeo.indexer.places import crs_text
 from crossgeo.indexer.source import Source
 from crossgeo.indexer.tiles import Tiles
 
-BLOCKS = 256  # of a shard, at most
+BLOCKS = 64  # of a shard, at most: strips of a row, of which the patches that tiles are described in read each whole
 TILES = 4096
 HAND_CHARS = 16
 _LEAST_SHARDS = 64  # of a stage, if there is as much: for workers to share

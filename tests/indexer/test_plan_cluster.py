@@ -92,8 +92,7 @@ def test_blocks_go_out_once_in_several_times_and_to_the_driver_and_rows_twice() 
     assert plan_cluster(PLAN, CALM, nodes=1, rates=QUICK).moved_bytes == 5.5 * PLAN.imagery_bytes + 2 * ROWS_BYTES
 
 
-def test_workers_read_each_block_as_often_as_the_plan_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shards, "BLOCKS", 64)
+def test_workers_read_each_block_as_often_as_the_plan_says() -> None:
     side_m, grid = 12_000.0, grid_of(BuildOptions())
     corner = np.asarray([500_000.0, 5_600_000.0])
     blocks = blocks_over(np.asarray([[*corner, *(corner + side_m)]]), grid.gsd_m)
