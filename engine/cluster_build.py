@@ -9,12 +9,13 @@ from typing import Any
 
 from crossgeo.engine.cluster import Cluster, Job, Shard, Tally
 from crossgeo.engine.cluster.answer import on_node
+from crossgeo.engine.cluster.versions import here
 from crossgeo.engine.describe import TileDescriber
 from crossgeo.engine.runtime.choose import RuntimeOptions
 from crossgeo.engine.runtime.pictures import of_imagery
 from crossgeo.errors import ClusterError, MismatchError
 from crossgeo.indexer.manifest import ModelIdentity
-from crossgeo.indexer.shards import Brief, CutShard, DescribeShard, Done, Made
+from crossgeo.indexer.shards import Brief, CutShard, DescribeShard, Done, Made, digest_of
 from crossgeo.indexer.workshop import Workshop
 
 _RETRIES = 5  # of a shard whose worker died: of its own fault, it would die of it as often
@@ -47,6 +48,11 @@ class ClusterRunner:
             return self._cluster.label
         shown = ", ".join(f"{node} {rate:.1f}/s" for node, rate in sorted(rates.items(), key=lambda item: -item[1])[:_NODES_SHOWN])
         return f"{self._cluster.label}: {shown}{', ...' if len(rates) > _NODES_SHOWN else ''}"
+
+    @property
+    def versions(self) -> str:
+        """Return a digest of what this process runs, and hence, as they are compared with it, all workers."""
+        return digest_of(dict(here()))
 
     def cut(self, brief: Brief, shards: Iterable[CutShard | None]) -> Generator[Done, None, None]:
         """Have blocks cut, as `Runner.cut` says."""

@@ -141,10 +141,11 @@ def build_index(
                 prints = {path_of(s): record.fingerprint for s, record in zip(sources, wanted.sources, strict=True)}
                 segments = _make_segments(out, areas, wanted, prints, work, options, progress)
                 done = commit(out, wanted.identity, wanted.grid, wanted.sources, segments, _current(out))
+                forget_shards(out, work)
                 tidy(out, done, options.keep, ["work"])
             else:
+                forget_shards(out, work)
                 tidy(out, done, options.keep, [] if begun_command(out) == "add" else ["work"])  # a kill may have come before this
-            forget_shards(work, _plan(wanted, options))
             return done
     finally:
         for source in sources:

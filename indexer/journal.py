@@ -47,15 +47,7 @@ class Journal:
 
     def get(self, name: str) -> bytes | None:
         """Return a piece, None where it is not there or not whole."""
-        path = self.folder / name
-        with disk.guarded(path):
-            if not path.is_file():
-                return None
-            data = disk.read(path)
-        payload = files.unsealed(data)
-        if payload is None:
-            files.remove(path)
-        return payload
+        return read_piece(self.folder / name)
 
     def need(self, name: str) -> bytes:
         """Return a piece that was there; raise StoreError where it is gone."""
@@ -82,6 +74,18 @@ class Journal:
     def drop(self, name: str) -> None:
         """Forget a piece or a folder of pieces."""
         files.remove(self.folder / name)
+
+
+def read_piece(path: Path) -> bytes | None:
+    """Return a piece, None where it is not there or not whole."""
+    with disk.guarded(path):
+        if not path.is_file():
+            return None
+        data = disk.read(path)
+    payload = files.unsealed(data)
+    if payload is None:
+        files.remove(path)
+    return payload
 
 
 def drop_finished(index: Path, plan: dict[str, Any]) -> None:

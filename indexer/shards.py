@@ -40,6 +40,7 @@ class Brief:
     """What all shards of a build share."""
 
     storage: str
+    folder: str  # of its shards in the storage, which no other build has
     plan: str  # digest of the journal's plan
     source_crs: str | None
     grid: GridRecord
@@ -115,6 +116,11 @@ class Runner(Protocol):
         """Return who works, for people."""
         ...
 
+    @property
+    def versions(self) -> str:
+        """Return a digest of what all workers run: our code and the libraries that decide what they make."""
+        ...
+
     def cut(self, brief: Brief, shards: Iterable[CutShard | None]) -> Generator[Done, None, None]:
         """Have blocks cut, each shard once and for all, and yield the shards as they finish, in any order.
 
@@ -126,11 +132,6 @@ class Runner(Protocol):
     def describe(self, brief: Brief, shards: Iterable[DescribeShard | None]) -> Generator[Done, None, None]:
         """Have tiles described, as `cut` says."""
         ...
-
-
-def folder_of(plan: str) -> str:
-    """Return the folder of a build's shards in the storage, by the digest of its plan."""
-    return plan[:16]
 
 
 def path_of(source: Source) -> str:
@@ -211,7 +212,7 @@ def _keys(blocks: NDArray[Any]) -> NDArray[np.int64]:
 
 def _name(brief: Brief, site: Site, kind: str, at: int, **content: Any) -> str:
     digest = digest_of({"plan": brief.plan, "kind": kind, "at": at, **content})
-    return f"{folder_of(brief.plan)}/{site.name}-{kind}-{at:09d}-{digest[:32]}"
+    return f"{brief.folder}/{site.name}-{kind}-{at:09d}-{digest[:32]}"
 
 
 def digest_of(value: Any) -> str:

@@ -19,6 +19,7 @@ class InlineRunner:
     """Workers that are this process: it takes a few shards and does the last first, so that they never end in order."""
 
     who = "this process"
+    versions = "made"
 
     def __init__(self, describe: Any, happens: Callable[[str, Shard, Workshop], Workshop | None] | None = None) -> None:
         self._describe, self._happens = describe, happens or (lambda *_: None)

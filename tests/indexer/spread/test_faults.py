@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from inline_crew import InlineRunner, Shard, crew, other_digits
+from inline_crew import InlineRunner, Shard, crew, other_digits, stop_after
 
 from crossgeo import disk
 from crossgeo.errors import GeoError, InputError, LimitError, MismatchError, UsageError
@@ -157,6 +157,37 @@ def test_two_builds_that_share_a_storage_end_alike(build: Any, tmp_path: Path, d
 
     assert build(crew(InlineRunner(describe, also), tmp_path)).hash == wanted.hash
     assert other[1] == wanted.hash
+
+
+def test_a_build_takes_and_removes_no_shard_of_another_build_of_the_same_plan(
+    build: Any, tmp_path: Path, describe: Any, wanted: Manifest
+) -> None:
+    abandoned = InlineRunner(other_digits(describe), stop_after(DescribeShard, 3))
+    with pytest.raises(KeyboardInterrupt):
+        build(crew(abandoned, tmp_path), "abandoned.geo")
+    other: list[str] = []
+
+    def also(when: str, shard: Shard, _: Workshop) -> None:
+        if isinstance(shard, DescribeShard) and not other:
+            other.append("begun")
+            build(crew(InlineRunner(describe), tmp_path), "other.geo")
+            build(crew(InlineRunner(describe), tmp_path), "other.geo")  # given again when it is there already
+
+    live = InlineRunner(describe, also)
+    assert build(crew(live, tmp_path)).hash == wanted.hash
+    assert len(live.done) == len(set(live.done))
+    assert {path.name for path in (tmp_path / "storage").iterdir()} == {abandoned.done[0].split("/")[0]}
+
+
+def test_shards_that_other_versions_left_are_made_again(build: Any, tmp_path: Path, describe: Any, wanted: Manifest) -> None:
+    old, new = InlineRunner(describe, stop_after(DescribeShard, 3)), InlineRunner(describe)
+    with pytest.raises(KeyboardInterrupt):
+        build(crew(old, tmp_path))
+    new.versions = "others"
+    assert build(crew(new, tmp_path)).hash == wanted.hash
+    assert sum("-tiles-" in name for name in new.done) > sum("-tiles-" in name for name in old.done)
+    assert not set(new.done) & set(old.done)
+    assert list((tmp_path / "storage").iterdir()) == []
 
 
 def test_descriptors_of_one_process_that_describes_otherwise_are_not_mixed_in(
