@@ -138,7 +138,7 @@ def build_index(
         with locked(out):
             done = _already_there(out, wanted, overwrite=options.overwrite)
             if done is None:
-                prints = {path_of(s): record.fingerprint for s, record in zip(sources, wanted.sources, strict=True)}
+                prints = {path_of(s): s.glance() for s in sources}
                 segments = _make_segments(out, areas, wanted, prints, work, options, progress)
                 done = commit(out, wanted.identity, wanted.grid, wanted.sources, segments, _current(out))
                 forget_shards(out, work)

@@ -192,6 +192,10 @@ class RasterSource:
         beside = [self._world, self.path.with_suffix(".prj"), Path(f"{self.path}.msk"), Path(f"{self.path}.aux.xml")]
         return files_fingerprint([self.path, *(p for p in beside if p is not None and p.is_file())])
 
+    def glance(self) -> str:
+        """Return its fingerprint: of few files no more is read."""
+        return self.fingerprint()
+
     def close(self) -> None:
         """Let go of the file; reading opens it again."""
         with self._lock:

@@ -32,7 +32,7 @@ _LEAST_SHARDS = 64  # of a stage, if there is as much: for workers to share
 
 
 Prints = Mapping[str, str]
-"""Fingerprints of sources by their paths."""
+"""What a glance at sources shows, by their paths."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class SourceAt:
     """A source as a worker finds it."""
 
     path: str
-    fingerprint: str
+    glance: str  # `Source.glance`: each worker compares it, and would read a whole folder of tiles for a fingerprint
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -50,6 +50,10 @@ class Source(Protocol):
 
     def fingerprint(self) -> str:
         """Return a hash of the names, sizes and sampled bytes of its files."""
+        ...
+
+    def glance(self) -> str:
+        """Return a hash of the names and sizes of its files and the sampled bytes of some: quick to compare, however many there are."""
         ...
 
     def close(self) -> None:
@@ -139,6 +143,18 @@ def _sample(rgb: Pixels, valid: Mask, cols: NDArray[np.float64], rows: NDArray[n
     out = np.rint(mean[..., :3] / np.maximum(mean[..., 3:], 0.25)).clip(0, 255).astype(np.uint8)
     out[~kept] = 0
     return out, kept
+
+
+def files_glance(paths: Sequence[Path]) -> str:
+    """Return a hash of the names and sizes of files and of what `files_fingerprint` reads of 16 of them, from first to last."""
+    some = [paths[(len(paths) - 1) * n // (_SAMPLES - 1)] for n in range(_SAMPLES)] if len(paths) > _SAMPLES else paths
+    digest = hashlib.sha256(files_fingerprint(some).encode())
+    for path in paths:
+        try:
+            digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
+        except OSError as error:
+            raise unreadable(path, error) from error
+    return digest.hexdigest()
 
 
 def files_fingerprint(paths: Iterable[Path]) -> str:

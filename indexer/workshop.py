@@ -81,7 +81,7 @@ class Workshop:
         """Return a source, opened and compared with what the driver has; InputError where it is missing, MismatchError where it differs."""
         if at not in self._sources:
             source = open_source(Path(at.path), self._brief.source_crs)
-            if source.fingerprint() != at.fingerprint:
+            if source.glance() != at.glance:
                 source.close()
                 raise MismatchError(
                     f"{at.path} is not the same imagery here as where the build was started; all nodes must see the same files under it"

@@ -19,7 +19,7 @@ from crossgeo.errors import InputError
 from crossgeo.indexer.block_store import Mask, Pixels
 from crossgeo.indexer.grid import Bounds
 from crossgeo.indexer.places import affine_of, carry_bounds, ground_m
-from crossgeo.indexer.source import files_fingerprint, fill, resample
+from crossgeo.indexer.source import files_fingerprint, files_glance, fill, resample
 
 _NAME = re.compile(r"(?<!\d)(\d+)[-_](\d+)[-_](\d{1,2})(?!\d)")
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp"}
@@ -130,6 +130,10 @@ class XyzSource:
     def fingerprint(self) -> str:
         """Return a hash of its tiles."""
         return files_fingerprint(self._tiles.values())
+
+    def glance(self) -> str:
+        """Return a hash of its tiles' names and sizes, and of some tiles."""
+        return files_glance(list(self._tiles.values()))
 
     def close(self) -> None:
         """Forget the decoded tiles."""
