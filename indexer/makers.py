@@ -15,7 +15,7 @@ from crossgeo.indexer.manifest import GridRecord
 from crossgeo.indexer.pieces import Here, Maker
 from crossgeo.indexer.shard_store import open_store
 from crossgeo.indexer.shards import Brief, Prints, digest_of
-from crossgeo.indexer.spread import Crew, Spread
+from crossgeo.indexer.spread import HAND, Crew, Spread
 
 _BUILD = "build"  # the piece of the journal that says where shards lie
 _SHARDS = "shards"  # in the index's work, where no other storage is named
@@ -55,6 +55,8 @@ def _folder(journal: Journal, plan: str, work: Describe | Crew) -> str:
     versions = work.runner.versions if isinstance(work, Crew) else None
     if kept is None or versions not in (None, kept["versions"]):
         if kept is not None and isinstance(work, Crew):
+            if not any(journal.folder.glob("*/segment.json")):  # or areas would be described in two ways
+                journal.drop(HAND)
             open_store(work.storage or str(journal.folder / _SHARDS)).remove_all(kept["folder"])
         kept = {"folder": f"{plan[:16]}{uuid.uuid4().hex[:12]}", "versions": versions}
         if versions is not None:

@@ -27,7 +27,7 @@ from crossgeo.indexer.shard_store import ShardStore
 from crossgeo.indexer.shards import Brief, CutShard, DescribeShard, Done, Prints, Runner, cut_shards, describe_shards, hand_and_rows
 from crossgeo.indexer.tiles import Tiles
 
-_HAND = "hand"
+HAND = "hand"  # the piece of the journal that says how tiles are described, and who did first
 _MISSED = 2  # times that a shard may be gone or damaged
 
 
@@ -160,17 +160,18 @@ class Spread:
             raise MismatchError(
                 f"{done.node} ({made.processor}) describes tiles with other last digits than {first.get('node')} "
                 f"({first.get('processor')}), so the index would depend on who did what; build on nodes of one kind with one --runtime, "
-                "or allow it with --mixed-nodes: the index is as good then, but another run makes other bytes"
+                "or allow it with --mixed-nodes: the index is as good then, but another run makes other bytes. Where libraries were "
+                f"updated since the build began, remove {self._journal.folder}: it then begins again"
             )
 
     def _is_ours(self, hand: str, node: str, processor: str) -> bool:
         if self._mixed:
             return True
         if self._hand is None:
-            self._hand = self._journal.get_json(_HAND)
+            self._hand = self._journal.get_json(HAND)
         if self._hand is None:
             self._hand = {"hand": hand, "node": node, "processor": processor}
-            self._journal.put_json(_HAND, self._hand)
+            self._journal.put_json(HAND, self._hand)
         return self._hand["hand"] == hand
 
     # What is there from a build in one process

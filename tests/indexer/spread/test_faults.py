@@ -190,6 +190,18 @@ def test_shards_that_other_versions_left_are_made_again(build: Any, tmp_path: Pa
     assert list((tmp_path / "storage").iterdir()) == []
 
 
+def test_a_build_goes_on_with_other_last_digits_where_all_nodes_have_other_versions(build: Any, tmp_path: Path, describe: Any) -> None:
+    old = InlineRunner(describe, stop_after(DescribeShard, 3))
+    with pytest.raises(KeyboardInterrupt):
+        build(crew(old, tmp_path))
+    updated = InlineRunner(other_digits(describe))
+    with pytest.raises(MismatchError, match=r"Where libraries were updated since the build began, remove .*work: it then begins again"):
+        build(crew(updated, tmp_path))
+    updated = InlineRunner(other_digits(describe))
+    updated.versions = "others"
+    assert build(crew(updated, tmp_path)).hash == build(other_digits(describe), "wanted.geo").hash
+
+
 def test_descriptors_of_one_process_that_describes_otherwise_are_not_mixed_in(
     build: Any, tmp_path: Path, describe: Any, wanted: Manifest
 ) -> None:
