@@ -24,10 +24,11 @@ _NO_ROOM_BYTES = 1 << 18  # less than this left: the disk is full
 
 
 def failed_write(path: Path, said: str) -> OSError:
-    """Return the OSError for a library that failed to write `path` without saying why (LMDB calls a full disk an I/O error)."""
+    """Return the OSError for a library that failed to write `path` and says why in words alone (LMDB calls a full disk an I/O error)."""
     room_bytes = shutil.disk_usage(path.parent).free
     full = "No space left" in said or room_bytes < _NO_ROOM_BYTES
-    return OSError(errno.ENOSPC if full else errno.EIO, said)
+    scarce = next((number for number in disk.SCARCE if os.strerror(number) in said), errno.EIO)
+    return OSError(errno.ENOSPC if full else scarce, said)
 
 
 def need_room(path: Path, size_bytes: int) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from crossgeo import disk
 from crossgeo.errors import UsageError
 from crossgeo.indexer.descriptor_store import write_descriptors
 from crossgeo.indexer.files import checksum
@@ -185,7 +186,7 @@ def measure_driver(dim: int = 768) -> DriverRates:
     tiles = np.zeros((_TRIED_ROWS, 2), np.int32)
     with tempfile.TemporaryDirectory() as folder:
         shard, made = Path(folder) / "shard", Path(folder) / "rows.h5"
-        shard.write_bytes(rows.tobytes())
+        disk.write(shard, rows.tobytes())
         _onto_disk(shard)
         began = time.perf_counter()
         payload = shard.read_bytes()
@@ -200,8 +201,8 @@ def measure_driver(dim: int = 768) -> DriverRates:
 
 def _onto_disk(path: Path) -> None:
     """Wait until the disk has a file, and have it read from there next time: an index is larger than what memory keeps of it."""
-    with path.open("r+b") as file:
-        os.fsync(file.fileno())
+    disk.sync(path)
+    with path.open("rb") as file:
         if hasattr(os, "posix_fadvise"):
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 

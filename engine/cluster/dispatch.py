@@ -261,6 +261,7 @@ class _Dispatch(Generic[C, S, P, R]):
                 )
         if task.tries:
             return  # another try of it goes on
+        self._end_tries(task)  # it may wait to be given out beside the try that has just ended
         parts = self._job.halve(task.shard) if self._job.halve is not None and not end.with_node else ()
         if parts:  # which is a retry, too, and finds a culprit in half as many deaths
             self._again([_Task(part, before=task.before | task.where) for part in parts])

@@ -99,7 +99,7 @@ def test_workers_read_each_block_as_often_as_the_plan_says() -> None:
     i, j = (np.arange(at / grid.stride_m, (at + side_m) / grid.stride_m, dtype=np.int32) for at in corner)
     tiles = np.stack(np.meshgrid(i, j), axis=-1).reshape(-1, 2)
     site = Ground("area-0", Cutter(CRS.from_epsg(32630), [], np.zeros((0, 4)), grid, {}), blocks)
-    brief = shards.Brief("", "0" * 64, None, grid, 32)
+    brief = shards.Brief("", "0", "0" * 64, None, grid, 32)
     cut = shards.cut_shards(brief, site, {})
     described = shards.describe_shards(brief, site, tiles[in_order(tiles)], cut)
     read = sum(one.size for shard in described for one in shard.cut)

@@ -372,6 +372,20 @@ def test_a_shard_that_never_ends_is_ended_and_counts_as_a_death(late: Late) -> N
     assert (outcomes[-1].died, outcomes[-1].why) == (2, "it did not end, and was ended")
 
 
+def test_a_late_shard_whose_worker_dies_before_its_copy_begins_is_halved_once(late: Late, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = [finished(1), dispatch.End(2, "a", why="SIGKILL"), *map(finished, range(3, 9))]
+
+    def ended(timeout_s: float) -> list[dispatch.End]:
+        late.now += 5.0
+        return [waiting.pop(0)] if late.now == 5.0 or late.now >= 40.0 else []  # 2 is late after 20 s, and there is no room for a copy
+
+    monkeypatch.setattr(late, "ended", ended)
+    monkeypatch.setattr(late, "room", lambda: 0 if 0.0 < late.now < 40.0 else 2)
+    outcomes = list(dispatch.run(job(least_s=15.0), [shard_of((0,)), shard_of((1, 2))], late, None))
+    assert late.started == [(1, "0..0"), (2, "1..2"), (3, "1..1"), (4, "2..2")]
+    assert [outcome.shard.key for outcome in outcomes] == ["0..0", "1..1", "2..2"]
+
+
 def test_a_first_shard_that_hangs_is_given_out_once_more(late: Late) -> None:
     late.ends = [*([[]] * 800), [finished(2)]]
     (outcome,) = dispatch.run(job(least_s=15.0), ones(1), late, None)
