@@ -58,8 +58,8 @@ def ceilings(rounds: int, device: str) -> dict[str, Any]:
     a, b = (torch.randn(side, side, device=device).bfloat16() for _ in range(2))
     taken = milliseconds({"copy": lambda: target.copy_(source), "matmul": lambda: a @ b}, rounds, device)
     return {
-        "copy_gb_s": spread([2 * size / ms / 1e6 for ms in taken["copy"]]),
-        "bfloat16_matmul_tflop_s": spread([2 * side**3 / ms / 1e9 for ms in taken["matmul"]]),
+        "copy_gb_s": spread([2 * size / ms / 1e6 for ms in taken["copy"]], 9),
+        "bfloat16_matmul_tflop_s": spread([2 * side**3 / ms / 1e9 for ms in taken["matmul"]], 9),  # digits enough for a busy processor, too
     }
 
 
