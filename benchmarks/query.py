@@ -53,8 +53,8 @@ def main() -> None:
     args.work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=args.work) as made, ExitStack() as opened:
         folder = Path(made)
-        index, tiles = town_index(folder, args.size_m, args.photos + 1)
-        questions = [question for question in town_questions(folder / "town") if question.point is not None]
+        index, tiles = town_index(folder, args.size_m, 2 * args.photos + 4)
+        questions = [question for question in town_questions(folder / "town") if question.point is not None][: args.photos + 1]
         ways = {
             name: opened.enter_context(GeoSearch.open(index, street_weights=None, runtime=options))
             for name, options in runtimes(args).items()
