@@ -120,6 +120,18 @@ def listing(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
+def sizes(folder: Path) -> dict[str, int]:
+    """Return the files of a folder and their bytes; none where there is no such folder. Others may be writing and removing there."""
+    called("list", folder)
+    found: dict[str, int] = {}
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):
+                if entry.is_file():
+                    found[entry.name] = entry.stat().st_size
+    return found
+
+
 def rename(path: Path, target: Path) -> None:
     """Give a file or a folder another name in one step; a file takes the place of another."""
     called("rename", path, target)

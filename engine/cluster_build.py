@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -58,15 +59,23 @@ class ClusterRunner:
         """Have blocks cut, as `Runner.cut` says."""
         return self._run(Job("cut", open_shop, cut, brief, retries=_RETRIES), shards)
 
-    def describe(self, brief: Brief, shards: Iterable[DescribeShard | None]) -> Generator[Done, None, None]:
+    def describe(
+        self, brief: Brief, shards: Iterable[DescribeShard | None], stop: threading.Event | None = None
+    ) -> Generator[Done, None, None]:
         """Have tiles described, as `Runner.describe` says."""
         gpus = 1.0 if self._tools.runtime.device.startswith("cuda") else 0.0
-        return self._run(Job("describe", open_describing_shop, describe, (brief, self._tools), gpus=gpus, retries=_RETRIES), shards)
+        job = Job("describe", open_describing_shop, describe, (brief, self._tools), gpus=gpus, retries=_RETRIES)
+        return self._run(job, shards, stop)
 
-    def _run(self, job: Job[Any, Workshop, Any, Made], shards: Iterable[CutShard | DescribeShard | None]) -> Generator[Done, None, None]:
+    def _run(
+        self,
+        job: Job[Any, Workshop, Any, Made],
+        shards: Iterable[CutShard | DescribeShard | None],
+        stop: threading.Event | None = None,
+    ) -> Generator[Done, None, None]:
         self._tally = Tally()
         given = (None if shard is None else Shard(shard.name, shard, shard.size) for shard in shards)
-        with closing(self._cluster.run(job, given)) as outcomes:
+        with closing(self._cluster.run(job, given, stop)) as outcomes:
             for outcome in outcomes:
                 if outcome.error is not None:
                     raise on_node(outcome.node, outcome.error)

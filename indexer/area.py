@@ -25,7 +25,7 @@ from crossgeo.indexer.grid import Bounds
 from crossgeo.indexer.ground import Ground, Layer, seen
 from crossgeo.indexer.journal import Journal
 from crossgeo.indexer.manifest import IMAGERY_FILE, FileRecord, GridRecord, SegmentRecord, parse_segment, plain, segment_path
-from crossgeo.indexer.pieces import Maker, Site
+from crossgeo.indexer.pieces import Cut, Maker, ResizedError, Site
 from crossgeo.indexer.places import carry_bounds, crs_text
 from crossgeo.indexer.region import Region, mask_cells
 from crossgeo.indexer.segment_files import file_record, is_whole, matches, move_in, seal, write_tiles
@@ -121,8 +121,13 @@ class Area:
         )
 
     def _write_blocks(self, path: Path, step: Step) -> None:
-        cut = self._maker.cut(self._site, step)
         files.make_folder(path.parent)
+        try:
+            self._write_pieces(path, self._maker.cut(self._site, step))
+        except ResizedError:
+            self._write_pieces(path, self._maker.cut(self._site, lambda _: None))
+
+    def _write_pieces(self, path: Path, cut: Cut) -> None:
         with replacing(path) as temporary:
             write_blocks(temporary, (block for piece in cut.pieces for block in unpacked(piece)), cut.size_bytes, len(self.blocks))
 

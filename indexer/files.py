@@ -17,7 +17,7 @@ from crossgeo.disk import fault, guarded, named, replacing, sync
 from crossgeo.errors import GeoError, InputError, LimitError, StoreError
 
 _PIECE_BYTES = 1 << 20
-_DIGEST_BYTES = 32
+SEAL_BYTES = 32
 _STILL_WRITTEN = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT}  # a write that had begun came between the listing and the removal
 _TRIES = 5
 _NO_ROOM_BYTES = 1 << 18  # less than this left: the disk is full
@@ -208,5 +208,5 @@ def sealed(payload: bytes) -> bytes:
 
 def unsealed(data: bytes) -> bytes | None:
     """Return the payload of a piece that was kept; None where it is not whole."""
-    payload, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
+    payload, digest = data[:-SEAL_BYTES], data[-SEAL_BYTES:]
     return payload if hashlib.sha256(payload).digest() == digest else None

@@ -22,8 +22,8 @@ from crossgeo.indexer.tiles import Tiles
 from crossgeo.indexer.workshop import hand_of
 
 
-def blocks_to_shards(journal: Journal, site: Site, store: ShardStore, shards: Sequence[CutShard]) -> None:
-    """Put shards into a storage whose pieces are all in the journal."""
+def blocks_to_shards(journal: Journal, site: Site, store: ShardStore, shards: Sequence[CutShard], there: dict[str, int]) -> None:
+    """Put shards into a storage whose pieces are all in the journal; `there` says what it has (`ShardStore.sizes`), and is kept true."""
     number, pieces = 0, cut_in_pieces(site.blocks)
     for shard in shards:
         last, left = number, shard.size
@@ -32,8 +32,10 @@ def blocks_to_shards(journal: Journal, site: Site, store: ShardStore, shards: Se
             last += 1
         payloads = [journal.get(block_piece(site, n)) for n in range(number, last)]
         whole = [payload for payload in payloads if payload is not None]
-        if len(whole) == len(payloads) and not store.has(shard.name):
-            store.put(shard.name, b"".join(whole))
+        if len(whole) == len(payloads) and shard.name not in there:
+            payload = b"".join(whole)
+            store.put(shard.name, payload)
+            there[shard.name] = len(payload)
         number = last
 
 
@@ -52,13 +54,17 @@ def first_piece(
     return None
 
 
-def descriptors_to_shards(journal: Journal, site: Site, store: ShardStore, shards: Sequence[DescribeShard], batch: int, hand: str) -> None:
-    """Put shards into a storage whose pieces are all in the journal, as described by a hand."""
+def descriptors_to_shards(
+    journal: Journal, site: Site, store: ShardStore, shards: Sequence[DescribeShard], batch: int, hand: str, there: dict[str, int]
+) -> None:
+    """Put shards into a storage whose pieces are all in the journal, as described by a hand; `there` is as above."""
     for shard, pieces in _numbered(site, shards, batch * described.BATCHES_PER_PIECE):
         payloads = [journal.get(name) for _, name in pieces]
         whole = [payload for payload in payloads if payload is not None]
-        if len(whole) == len(payloads) and not store.has(shard.name):
-            store.put(shard.name, with_hand(hand, np.frombuffer(b"".join(whole), np.float32)))
+        if len(whole) == len(payloads) and shard.name not in there:
+            payload = with_hand(hand, np.frombuffer(b"".join(whole), np.float32))
+            store.put(shard.name, payload)
+            there[shard.name] = len(payload)
 
 
 def _numbered(site: Site, shards: Sequence[DescribeShard], per: int) -> Iterator[tuple[DescribeShard, list[tuple[int, str]]]]:
@@ -103,7 +109,8 @@ class FromShards:
         """Make pieces of the shards of tiles that are there, where they were described as this process does it; describe the others."""
         brief = self._brief
         shards = describe_shards(brief, site, tiles, cut_shards(brief, site, self._prints))
-        if any(self._store.has(shard.name) for shard in shards):
+        there = self._store.sizes(brief.folder)
+        if any(shard.name in there for shard in shards):
             self._take(site, shards, hand_of(self._describe, brief.grid.tile_px, brief.batch, self._model))
         return self._here.describe(site, ground, tiles, step)
 

@@ -34,9 +34,13 @@ class Site:
     blocks: list[Block]
 
 
+class ResizedError(Exception):
+    """A piece has another size than was said when its site was cut: it is to be asked for once more."""
+
+
 @dataclass(frozen=True)
 class Cut:
-    """All blocks of a site, in pieces of `cutting.packed` ones in order."""
+    """All blocks of a site, in pieces of `cutting.packed` ones in order; going through them may raise ResizedError, once for a site."""
 
     size_bytes: int  # of all pieces
     pieces: Iterator[bytes]

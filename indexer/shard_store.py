@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -44,8 +44,8 @@ class ShardStore(Protocol):
         """Return a payload; None where there is none, or none that is whole."""
         ...
 
-    def has(self, name: str) -> bool:
-        """Say whether there is something under a name, whole or not."""
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Return how many bytes the payload under each name of a folder seems to have; whether it is whole, only `get` finds out."""
         ...
 
     def remove_all(self, folder: str) -> None:
@@ -95,9 +95,10 @@ class FolderStore:
                 disk.unlink(path)
         return payload
 
-    def has(self, name: str) -> bool:
-        """Say whether there is a file."""
-        return files.what_is(self._root / name) == "file"
+    def sizes(self, folder: str) -> dict[str, int]:
+        """List a folder."""
+        with disk.guarded(self._root / folder):
+            return _payloads(folder, disk.sizes(self._root / folder).items())
 
     def remove_all(self, folder: str) -> None:
         """Remove a folder of names."""
@@ -146,12 +147,13 @@ class RemoteStore:
                 self._system.delete_file(self._path(name))
         return payload
 
-    def has(self, name: str) -> bool:
-        """Say whether there is an object."""
-        from pyarrow.fs import FileType
+    def sizes(self, folder: str) -> dict[str, int]:
+        """List the objects of a folder, a thousand a call."""
+        from pyarrow.fs import FileSelector, FileType
 
-        with self._named(name):
-            return bool(self._system.get_file_info(self._path(name)).type == FileType.File)
+        with self._named(folder):
+            found = self._system.get_file_info(FileSelector(self._path(folder), allow_not_found=True))
+        return _payloads(folder, ((info.base_name, info.size or 0) for info in found if info.type == FileType.File))
 
     def remove_all(self, folder: str) -> None:
         """Delete all objects of a folder."""
@@ -172,6 +174,11 @@ class RemoteStore:
             raise InputError(f"{self.shown}: {_line(error, self.where)}; give the keys that may read and write there") from error
         except OSError as error:
             raise _failure(self.shown + (name and f": {name}"), _line(error, self.where)) from error
+
+
+def _payloads(folder: str, sizes: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """Return the names and the payloads' sizes of what is at least as large as a checksum."""
+    return {f"{folder}/{name}": size - files.SEAL_BYTES for name, size in sizes if size >= files.SEAL_BYTES}
 
 
 def without_keys(url: str) -> str:

@@ -8,6 +8,7 @@ the other's.
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -129,8 +130,10 @@ class Runner(Protocol):
         """
         ...
 
-    def describe(self, brief: Brief, shards: Iterable[DescribeShard | None]) -> Generator[Done, None, None]:
-        """Have tiles described, as `cut` says."""
+    def describe(
+        self, brief: Brief, shards: Iterable[DescribeShard | None], stop: threading.Event | None = None
+    ) -> Generator[Done, None, None]:
+        """Have tiles described, as `cut` says; the work ends, and so does the generator, once `stop` is set."""
         ...
 
 

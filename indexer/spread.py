@@ -8,8 +8,9 @@ index is committed as always, by the one process that holds its lock.
 from __future__ import annotations
 
 import itertools
+import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -18,11 +19,12 @@ from numpy.typing import NDArray
 
 from crossgeo.errors import InputError, MismatchError
 from crossgeo.indexer import handover
+from crossgeo.indexer.ahead import collected
 from crossgeo.indexer.cutting import packed
 from crossgeo.indexer.described import Step
 from crossgeo.indexer.ground import Ground
 from crossgeo.indexer.journal import Journal
-from crossgeo.indexer.pieces import Cut, Site
+from crossgeo.indexer.pieces import Cut, ResizedError, Site
 from crossgeo.indexer.shard_store import ShardStore
 from crossgeo.indexer.shards import Brief, CutShard, DescribeShard, Done, Prints, Runner, cut_shards, describe_shards, hand_and_rows
 from crossgeo.indexer.tiles import Tiles
@@ -47,6 +49,7 @@ class Spread:
         self._journal, self._prints, self._brief, self._store, self._runner = journal, prints, brief, store, runner
         self._mixed = mixed
         self._cut: dict[str, list[CutShard]] = {}
+        self._resized: set[str] = set()  # sites of which a shard has another size than the storage's list says
         self._hand: dict[str, str] | None = None
 
     @property
@@ -56,29 +59,35 @@ class Spread:
 
     def cut(self, site: Site, step: Step) -> Cut:
         """Have the shards of blocks cut that are not in the storage."""
-        shards, sizes = self._cut_shards(site), {}
-        handover.blocks_to_shards(self._journal, site, self._store, shards)
-        for shard in shards:
-            payload = self._store.get(shard.name)
-            if payload is not None:
-                sizes[shard.name] = len(payload)
-                step(shard.size)
+        shards, there = self._cut_shards(site), self._store.sizes(self._brief.folder)
+        handover.blocks_to_shards(self._journal, site, self._store, shards, there)
+        if site.name in self._resized:
+            payloads = ((shard.name, self._store.get(shard.name)) for shard in shards if shard.name in there)
+            there = {name: len(payload) for name, payload in payloads if payload is not None}
+        sizes = {shard.name: there[shard.name] for shard in shards if shard.name in there}
+        step(sum(shard.size for shard in shards if shard.name in sizes))
         missing = [shard for shard in shards if shard.name not in sizes]
         with closing(self._runner.cut(self._brief, missing)) as running:
             for done in running if missing else ():
                 sizes[done.shard.name] = done.made.bytes
                 step(done.shard.size)
-        return Cut(sum(sizes.values()), (self._payload(shard) for shard in shards))
+        return Cut(sum(sizes.values()), self._payloads(site, shards, sizes))
 
     def _cut_shards(self, site: Site) -> list[CutShard]:
         if site.name not in self._cut:
             self._cut[site.name] = cut_shards(self._brief, site, self._prints)
         return self._cut[site.name]
 
-    def _payload(self, shard: CutShard) -> bytes:
-        """Return the blocks of a shard; where they are gone or damaged, they are cut again."""
-        payload = self._store.get(shard.name)
-        return self._again(shard) if payload is None else payload
+    def _payloads(self, site: Site, shards: Iterable[CutShard], sizes: Mapping[str, int]) -> Iterator[bytes]:
+        """Yield the blocks of each shard; where they are gone or damaged, they are cut again."""
+        for shard in shards:
+            payload = self._store.get(shard.name)
+            if payload is None:
+                payload = self._again(shard)
+            if len(payload) != sizes[shard.name]:
+                self._resized.add(site.name)
+                raise ResizedError(shard.name)
+            yield payload
 
     def cut_kept(self, site: Site) -> None:
         """Drop what a build in one process left; shards stay, since tiles are described from them."""
@@ -89,12 +98,13 @@ class Spread:
 
         Raise MismatchError where a node describes tiles otherwise than another did.
         """
-        shards = describe_shards(self._brief, site, tiles, self._cut_shards(site))
-        self._take_pieces(site, shards, ground)
-        there = {shard.name for shard in shards if self._store.has(shard.name)}
+        shards, listed = describe_shards(self._brief, site, tiles, self._cut_shards(site)), self._store.sizes(self._brief.folder)
+        self._take_pieces(site, shards, ground, listed)
+        there = {shard.name for shard in shards if shard.name in listed}
         todo = deque(shard for shard in shards if shard.name not in there)
-        self._give_blocks(todo, ground)
+        self._give_blocks(todo, ground, listed)
         counted: set[str] = set()
+        stop = threading.Event()
 
         def count(done: DescribeShard | CutShard) -> None:
             if done.name not in counted:
@@ -102,7 +112,7 @@ class Spread:
                 step(done.size)
 
         shards_now = (todo.popleft() if todo else None for _ in itertools.count())
-        with closing(self._runner.describe(self._brief, shards_now)) as running:
+        with collected(self._runner.describe(self._brief, shards_now, stop), stop) as running:  # which does not wait for what is read here
             for shard in shards:
                 if shard.name in there:
                     count(shard)
@@ -176,21 +186,23 @@ class Spread:
 
     # What is there from a build in one process
 
-    def _take_pieces(self, site: Site, shards: Sequence[DescribeShard], ground: Ground) -> None:
+    def _take_pieces(self, site: Site, shards: Sequence[DescribeShard], ground: Ground, there: dict[str, int]) -> None:
         """Put whole shards of pieces into the storage, if a worker describes a batch of one as it stands in the piece."""
         found = handover.first_piece(self._journal, site, shards, self._brief.batch)
         if found is None:
             return
         shard, rows = found
-        self._give_blocks([shard], ground)
+        self._give_blocks([shard], ground, there)
         payload = self._again(shard)
         if np.array_equal(hand_and_rows(payload, shard.size)[1], rows) and self._hand is not None:
-            handover.descriptors_to_shards(self._journal, site, self._store, shards, self._brief.batch, self._hand["hand"])
+            handover.descriptors_to_shards(self._journal, site, self._store, shards, self._brief.batch, self._hand["hand"], there)
 
-    def _give_blocks(self, shards: Iterable[DescribeShard], ground: Ground) -> None:
+    def _give_blocks(self, shards: Iterable[DescribeShard], ground: Ground, there: dict[str, int]) -> None:
         """See to it that the storage has the blocks of tiles that are to be described; what is not there lies in the index."""
         store = ground.layers[0].store
         for cut in {cut.name: cut for shard in shards for cut in shard.cut}.values():
-            if not self._store.has(cut.name):
+            if cut.name not in there:
                 values = ((block, store[block]) for block in cut.block_list())
-                self._store.put(cut.name, b"".join(packed(block, value) for block, value in values if value is not None))
+                payload = b"".join(packed(block, value) for block, value in values if value is not None)
+                self._store.put(cut.name, payload)
+                there[cut.name] = len(payload)

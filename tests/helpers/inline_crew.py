@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,17 @@ class InlineRunner:
         self.done: list[str] = []
         self.node = "node-0"
 
-    def cut(self, brief: Brief, todo: Iterable[Shard | None]) -> Generator[Done, None, None]:
+    def cut(self, brief: Brief, todo: Iterable[Shard | None], stop: threading.Event | None = None) -> Generator[Done, None, None]:
         shop, out = Workshop(brief, self._describe, "made"), []
         try:
             for shard in todo:
-                assert shard is not None or out, "nothing to do and nothing to wait for"
+                if stop is not None and stop.is_set():
+                    return
                 out += [] if shard is None else [shard]
-                if shard is None or len(out) == 3:
+                if not out:
+                    assert stop is not None, "nothing to do and nothing to wait for"
+                    stop.wait(0.001)
+                elif shard is None or len(out) == 3:
                     yield self._do(shop, out.pop())
             while out:
                 yield self._do(shop, out.pop())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from PIL import Image
 from crossgeo.errors import InputError
 from crossgeo.indexer import cutting, pieces
 from crossgeo.indexer import described as describing
-from crossgeo.indexer.ahead import ahead
+from crossgeo.indexer.ahead import ahead, collected
 from crossgeo.indexer.build import build_index
 from crossgeo.indexer.xyz import XyzSource
 
@@ -199,3 +199,39 @@ def test_a_tile_that_several_threads_want_is_decoded_once(tmp_path: Path, paint:
         pictures = [rgb for rgb, _ in made]
     assert len(decoded) == 1
     assert all(np.array_equal(pictures[0], other) for other in pictures)
+
+
+def test_what_comes_is_collected_while_nobody_asks() -> None:
+    stop, came = threading.Event(), threading.Event()
+    ended: list[str] = []
+
+    def items() -> Generator[int, None, None]:
+        try:
+            yield 1
+            yield 2
+            came.set()
+            stop.wait(WAIT_S)
+        finally:
+            ended.append(threading.current_thread().name)
+
+    with collected(items(), stop) as found:
+        assert came.wait(WAIT_S)
+        assert (next(found), next(found)) == (1, 2)
+    assert ended == ["collected"]
+
+
+def test_what_a_collected_generator_raises_comes_in_its_turn() -> None:
+    def items() -> Generator[int, None, None]:
+        yield 1
+        raise KeyboardInterrupt
+
+    with collected(items(), threading.Event()) as found:
+        assert next(found) == 1
+        with pytest.raises(KeyboardInterrupt):
+            next(found)
+    with collected(iter_of(2), threading.Event()) as found:
+        assert list(found) == [0, 1]
+
+
+def iter_of(count: int) -> Generator[int, None, None]:
+    yield from range(count)

@@ -40,6 +40,18 @@ def test_damaged_and_missing_shards_are_made_again(build: Any, tmp_path: Path, d
     assert (made.hash, made.segments) == (wanted.hash, wanted.segments)
 
 
+@pytest.mark.parametrize("keep", [0, 20, 40, 5000])
+def test_shards_that_lost_their_ends_between_two_runs_are_made_again(
+    build: Any, tmp_path: Path, describe: Any, wanted: Manifest, keep: int
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        build(crew(InlineRunner(describe, stop_after(CutShard, 2)), tmp_path))
+    for path in (tmp_path / "storage").glob("*/*"):
+        os.truncate(path, keep)
+    made = build(crew(InlineRunner(describe), tmp_path))
+    assert (made.hash, made.segments) == (wanted.hash, wanted.segments)  # the file of blocks says how large it may become
+
+
 def test_blocks_that_vanish_while_tiles_are_described_are_cut_again(build: Any, tmp_path: Path, describe: Any, wanted: Manifest) -> None:
     def happens(when: str, shard: Shard, shop: Workshop) -> Workshop | None:
         if when == "after" or isinstance(shard, CutShard):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from crossgeo.errors import InputError
 from crossgeo.indexer import shards
 from crossgeo.indexer.build import BuildOptions, Progress, build_index, grid_of
 from crossgeo.indexer.manifest import Manifest
-from crossgeo.indexer.shard_store import open_store
+from crossgeo.indexer.shard_store import FolderStore, open_store
 from crossgeo.indexer.shards import CutShard, DescribeShard
 from crossgeo.indexer.spread import Crew
 from crossgeo.indexer.verify import verify_index
@@ -113,6 +114,28 @@ def test_what_a_crew_has_done_is_not_done_again_by_a_crew_or_by_one_process(
             assert calls[0] < wanted.tiles  # and a batch to compare how tiles are described
 
 
+def test_a_crew_goes_on_with_what_is_missing_before_what_is_there_is_read(
+    build: Any, tmp_path: Path, describe: Any, wanted: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        build(crew(InlineRunner(describe, stop_after(DescribeShard, 4)), tmp_path))
+    at_work, asked, get = threading.Event(), [], FolderStore.get
+
+    def happens(when: str, shard: Shard, _: Workshop) -> None:
+        if when == "before" and isinstance(shard, DescribeShard):
+            at_work.set()
+
+    def reads(store: FolderStore, name: str) -> bytes | None:
+        if threading.current_thread() is threading.main_thread():
+            asked.append(at_work.wait(30.0))
+        return get(store, name)
+
+    monkeypatch.setattr(FolderStore, "get", reads)
+    assert build(crew(InlineRunner(describe, happens), tmp_path)).hash == wanted.hash
+    assert asked
+    assert all(asked)
+
+
 def test_what_one_process_has_done_is_not_done_again_by_acrew(build: Any, tmp_path: Path, describe: Any, wanted: Manifest) -> None:
     left = [wanted.tiles // 2]
 
@@ -180,9 +203,9 @@ def test_storage_that_speaks_s3_serves_as_a_folder_does(
         made = build(Crew(runner, url))
         assert (made.hash, made.segments) == (wanted.hash, wanted.segments)
         assert "blocks" not in {name.split("-")[2] for name in runner.done}  # they were there
-        assert not any(store.has(name) for name in runner.done)
-        store.put("b/c", b"")
-        assert (store.get("b/c"), store.get("b/d")) == (b"", None)
+        assert not any(store.sizes(name.split("/")[0]) for name in runner.done)
+        store.put("b/c", b"12")
+        assert (store.get("b/c"), store.get("b/d"), store.sizes("b"), store.sizes("d")) == (b"12", None, {"b/c": 2}, {})
         with pytest.raises(InputError, match=r"^s3://none/a/b.*there is no none") as caught:
             build(Crew(runner, url.replace("//shards", "//who:secret@none")), "b.geo")
         assert "secret" not in str(caught.value)

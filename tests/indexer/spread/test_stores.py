@@ -13,13 +13,15 @@ from crossgeo.indexer.shard_store import open_store
 def test_stores_keep_what_is_whole(tmp_path: Path) -> None:
     store = open_store(str(tmp_path))
     assert store.get("a/b") is None
-    assert not store.has("a/b")
+    assert store.sizes("a") == {}
     store.put("a/b", b"")
     store.put("a/c", b"payload")
-    assert (store.get("a/b"), store.get("a/c"), store.has("a/c")) == (b"", b"payload", True)
+    assert (store.get("a/b"), store.get("a/c")) == (b"", b"payload")
+    assert store.sizes("a") == {"a/b": 0, "a/c": 7}
     (tmp_path / "a" / "c").write_bytes(b"torn")
+    assert store.sizes("a") == {"a/b": 0}
     assert store.get("a/c") is None
-    assert not store.has("a/c")
+    assert not (tmp_path / "a" / "c").exists()
     store.remove_all("a")
     store.remove_all("a")
     assert list(tmp_path.iterdir()) == []
@@ -29,10 +31,10 @@ def test_stores_keep_what_is_whole(tmp_path: Path) -> None:
 def test_storage_that_fsspec_knows_serves_too() -> None:
     store = open_store("memory://shards/of")
     store.put("a/b", b"payload")
-    assert (store.get("a/b"), store.get("a/c"), store.has("a/b")) == (b"payload", None, True)
+    assert (store.get("a/b"), store.get("a/c"), store.sizes("a")) == (b"payload", None, {"a/b": 7})
     store.remove_all("a")
     store.remove_all("a")
-    assert not store.has("a/b")
+    assert store.sizes("a") == {}
 
 
 @pytest.mark.parametrize(
