@@ -8,6 +8,7 @@ from typing import Any
 
 import ray
 
+from crossgeo.engine.cluster.ray_gpu import use_one
 from crossgeo.engine.cluster.task import Host, Package, Report, perform
 from crossgeo.engine.cluster.versions import here
 
@@ -52,6 +53,7 @@ def attempt(package: Package, payload: Any, number: int, clerk: Any) -> tuple[st
     """Do one shard; return the node, too."""
     node = this_node()
     clerk.came.remote(number, node)
+    use_one()
     return node, perform(package, payload, node, lambda: clerk.begins.remote(number, node))
 
 

@@ -54,6 +54,8 @@ def squares(rules: Rules, numbers: Sequence[int]) -> list[int]:
     """Return squares, unless the rules say otherwise."""
     for number in numbers:
         times = note(rules, "do", number)
+        if seen := os.environ.get("CUDA_VISIBLE_DEVICES"):
+            note(rules, f"gpu{seen}", os.getpid())
         if number in rules.kill or (number in rules.kill_once and times == 1):
             os.kill(os.getpid(), signal.SIGKILL)
         if number in rules.refuse:

@@ -99,11 +99,11 @@ class TestCluster:
         """Run Python code where a node is."""
         return self.run([sys.executable, "-c", script], node, timeout_s, **changes)
 
-    def start_node(self, node: int, cpus: int = 1, mounts: Sequence[Sequence[str]] = (), **env: str) -> None:
+    def start_node(self, node: int, cpus: int = 1, mounts: Sequence[Sequence[str]] = (), gpus: int | None = None, **env: str) -> None:
         """Start (again) what makes a machine a node, with variables of its own, and with what it alone is to `mount`."""
         options = NodeOptions(
             address=None if node == HEAD else self.address, host=self.addresses[node], port=self.ports[0], client_port=self.ports[1],
-            cpus=cpus,
+            cpus=cpus, gpus=gpus,
             object_store_bytes=STORE_BYTES, temp_dir=self.folder / (f"r{node}" if self.spaces else "r"),
         )  # fmt: skip
         command = list(start(options))

@@ -77,6 +77,20 @@ def test_a_full_disk_of_one_node_is_tried_on_others_and_named_where_all_are_full
     assert "(node " in full["error"][1] and "the disk is full" in full["error"][1]
 
 
+def test_each_process_of_a_node_keeps_a_gpu_of_its_own(ray_nodes: TestCluster, tmp_path: Path) -> None:
+    ray_nodes.kill(1)
+    ray_nodes.start_node(1, cpus=4, gpus=4, CUDA_VISIBLE_DEVICES="1,3,5,GPU-7")  # Ray believes what it is told
+    try:
+        told = end(begin(ray_nodes, ray_nodes.address, tmp_path / "a", 160, gpus=1.0, each_s=0.02, kill_once=[70]))
+    finally:
+        ray_nodes.kill(1)
+    assert squares_of(told) == squares(160)
+    rules = jobs.Rules(tmp_path / "a")
+    found = {gpu: set(jobs.noted(rules, f"gpu{gpu}")) for gpu in ("1", "3", "5", "GPU-7")}
+    assert sorted(map(len, found.values())) == [1, 1, 1, 2]  # and the one that followed whoever was killed
+    assert len(set.union(*found.values())) == 5
+
+
 def test_a_stopped_node_holds_nothing_up(ray_nodes: TestCluster, tmp_path: Path) -> None:
     driver = begin(ray_nodes, ray_nodes.address, tmp_path, 60, each_s=0.2, least_s=2.0)
     rules = jobs.Rules(tmp_path)
