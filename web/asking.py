@@ -124,7 +124,9 @@ class Asker:
             yield "geo_questions_refused", "Questions that were refused because too many waited", index, queue.refused
             yield "geo_index_generation", "The generation that answers", index, live.generation
             yield "geo_index_behind", "1 where the newest generation could not be opened", index, live.trouble is not None
-            for name, value in served.shards().items():
+            told = served.metrics()
+            yield from _kept(index, told)
+            for name, value in told.get("shards", {}).items():
                 if name in SHARDS:
                     yield f"geo_{name}" if name.startswith(("shards", "replicas")) else f"geo_shards_{name}", SHARDS[name], index, value
 
@@ -151,6 +153,25 @@ class Asker:
         finally:
             for task in waiting:
                 task.cancel()
+
+
+def _kept(index: dict[str, str], told: dict[str, dict[str, Any]]) -> Iterator[Reading]:
+    """Yield what is to be read of what models made of imagery and is kept, of what `GeoSearch.metrics` has told."""
+    for name in ("object_features", "cells"):
+        own, of = told[name], {**index, "cache": name}
+        for where in ("memory", "disk"):
+            yield "geo_cache_hits", "Times that what a model made of imagery was kept already", {**of, "where": where}, own[f"{where}_hits"]
+            yield "geo_cache_bytes", "Bytes that are kept", {**of, "where": where}, own[f"{where}_bytes"]
+        yield "geo_cache_misses", "Times that it had to be made", of, own["misses"]
+        yield "geo_cache_damaged", "Values and files on disk that were found damaged and are made again", of, own["damaged"]
+        why = {**of, "reason": own["trouble"] or ""}
+        yield "geo_cache_trouble", "1 where the folder of a cache is not used any more, and why", why, own["trouble"] is not None
+    yield (
+        "geo_cells_from_index",
+        "Cells of the 5 m step that the index itself had, which no cache is asked for",
+        index,
+        told["cells"]["from_index"],
+    )
 
 
 async def left(request: Request) -> None:

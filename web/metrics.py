@@ -1,4 +1,4 @@
-"""What Prometheus reads at /metrics: requests, questions, photos, queues, generations, jobs, the process."""
+"""What Prometheus reads at /metrics: requests, questions, photos, queues, generations, what is kept, jobs, the process."""
 
 from __future__ import annotations
 

@@ -53,6 +53,11 @@ class Served:
         with self.live.current() as search:
             return search.index.rows.metrics()
 
+    def metrics(self) -> dict[str, dict[str, Any]]:
+        """Return what happened since the index was opened, in all its generations, as `GeoSearch.metrics` has it."""
+        with self.live.current() as search:
+            return search.metrics()
+
     def close(self) -> None:
         """Answer what waits, then close the index."""
         self.answering.close()

@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from crossgeo.engine.feature_cache import CELLS, FeatureCache
 from crossgeo.engine.runtime.batched import Batched
 from crossgeo.engine.runtime.merged import Merging
+from crossgeo.engine.search import GeoSearch
 from crossgeo.errors import UsageError
+from crossgeo.indexer.index import GeoIndex
 from crossgeo.web.app import make_app
 from crossgeo.web.keys import Keys, Role, needed
 from crossgeo.web.problems import Problem
@@ -160,6 +163,33 @@ def test_metrics_tell_how_passes_were_merged(index_path: Path, open_search: Any,
             text = client.get("/metrics").text
     assert "geo_passes 2.0" in text and "geo_pass_batches 2.0" in text and "geo_pass_batch_rows 2.5" in text
     assert "geo_passes_failed 0.0" in text
+
+
+def test_metrics_tell_how_often_what_models_made_was_kept(index_path: Path, open_search: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+
+    def opened(path: Path) -> GeoSearch:
+        features, cells = FeatureCache(folder=tmp_path / "kept"), FeatureCache(folder=tmp_path / "file" / "kept", form=CELLS)
+        known = open_search(path)
+        known.index.close()
+        return GeoSearch(GeoIndex.open(path), known.matchers["drone"].describer, features=features, cells=cells)
+
+    with Indexes({"index": index_path}, Opening(opened, workers=1)) as indexes:
+        with indexes.named("index").live.current() as search:
+            assert search._features.get(b"a" * 32) is None
+            search._features.put(b"a" * 32, np.ones((1, 2, 16, 16), np.float16))
+            assert search._features.get(b"a" * 32) is not None
+            assert search._cells.get(b"b" * 32) is None
+        with TestClient(make_app(indexes, Settings(tmp_path / "jobs")), base_url="http://127.0.0.1") as client:
+            lines = dict(line.rsplit(" ", 1) for line in client.get("/metrics").text.splitlines() if line.startswith("geo_"))
+    windows, cells = 'cache="object_features",index="index"', 'cache="cells",index="index"'
+    assert lines[f'geo_cache_hits{{{windows},where="memory"}}'] == "1.0" and lines[f'geo_cache_hits{{{windows},where="disk"}}'] == "0.0"
+    assert lines[f"geo_cache_misses{{{windows}}}"] == lines[f"geo_cache_misses{{{cells}}}"] == "1.0"
+    assert float(lines[f'geo_cache_bytes{{{windows},where="memory"}}']) == 1024 + 256
+    assert float(lines[f'geo_cache_bytes{{{windows},where="disk"}}']) > 1024
+    assert lines[f'geo_cache_trouble{{{windows},reason=""}}'] == "0.0" and lines[f"geo_cache_damaged{{{windows}}}"] == "0.0"
+    assert lines[f'geo_cache_trouble{{{cells},reason="Not a directory"}}'] == "1.0"
+    assert lines['geo_cells_from_index{index="index"}'] == "0.0"
 
 
 @pytest.mark.parametrize(
