@@ -41,13 +41,21 @@ def surroundings() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
     }
-    versions = {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in PACKAGES}
+    versions = {"python": platform.python_version()} | {p: _version(p) for p in PACKAGES}
     return {"machine": machine, "commit": COMMIT, "versions": versions}
 
 
 def spread(values: Sequence[float], digits: int = 4) -> dict[str, float]:
     """Return the median with the least and the greatest value."""
     return {"median": round(median(values), digits), "least": round(min(values), digits), "greatest": round(max(values), digits)}
+
+
+def _version(package: str) -> str | None:
+    """Return a package's version, None where it is not here: a machine with a GPU may lack what only some benchmarks need."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _commit() -> str:
