@@ -96,7 +96,7 @@ def test_nothing_but_the_cluster_imports_ray() -> None:
     assert len(files) > 100
     importing = re.compile(r"^\s*(import ray\b|from ray\b)", re.MULTILINE)
     found = {path.relative_to(ROOT).as_posix() for path in files if importing.search(path.read_text())}
-    assert found <= {f"engine/cluster/{name}.py" for name in ("ray_cluster", "ray_connect", "ray_start", "ray_task")}
+    assert found <= {f"engine/cluster/{name}.py" for name in ("ray_cluster", "ray_connect", "ray_gpu", "ray_start", "ray_task")}
 
 
 def test_ray_is_loaded_only_where_it_is_asked_for() -> None:
