@@ -15,6 +15,8 @@ import hashlib
 import math
 import struct
 from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -26,6 +28,9 @@ from crossgeo.engine.feature_store import FeatureStore, Unusable
 
 Features = NDArray[np.float16] | NDArray[np.float32]
 """Of a window (T, C, g, g), T turns of it; of a cell (1, 1, 1, D). No values at all (any shape with a 0) where there is no imagery."""
+
+Promise = Future[Features | None]
+"""What a thread is finding or making; None where it could not."""
 
 MEMORY_BYTES = 128 << 20
 DISK_BYTES = 1 << 30
@@ -82,7 +87,8 @@ class FeatureCache:
         self.form = form
         self._limit, self._bytes = memory_bytes, 0
         self._kept: OrderedDict[bytes, Features] = OrderedDict()
-        self._lock = Lock()
+        self._making: dict[bytes, Promise] = {}
+        self._lock = Lock()  # of what is in memory; never held while the disk is read or features are made
         self._memory_hits = self._disk_hits = self._misses = self._damaged = 0
         self._trouble: str | None = None
         self._folder, self._disk_bytes = folder, disk_bytes
@@ -97,38 +103,62 @@ class FeatureCache:
 
     def get(self, key: bytes) -> Features | None:
         """Return the features of a key, None where there are none."""
-        with self._lock:
-            found = self._kept.get(key)
-            if found is not None:
-                self._kept.move_to_end(key)
-                self._memory_hits += 1
-                return found
-            found = self._from_disk(key)
-            if found is None:
-                self._misses += 1
-                return None
-            self._disk_hits += 1
-            self._keep(key, found)
-            return found
+        found = self._from_memory(key)
+        return self._from_disk(key) if found is None else found
 
     def put(self, key: bytes, features: Features) -> None:
         """Keep the features of a key."""
         with self._lock:
             self._keep(key, features)
+        try:
+            store = self._opened()
+            if store is not None:
+                store.put(key, pack(key, features, self.form))
+        except Unusable as error:
+            self._give_up(error)
+
+    def get_or_make(self, keys: Sequence[bytes], make: Callable[[Sequence[int]], Sequence[Features]]) -> list[Features]:
+        """Return the features of each key; `make` is called once for all that are nowhere, with their places in `keys`.
+
+        What another thread is making is waited for and not made twice; where that thread fails it is made here. Features of another type
+        than the form's are returned and not kept. Raises what `make` does.
+        """
+        out: dict[int, Features] = {}
+        while len(out) < len(keys):
+            mine, others = self._claimed({at: key for at, key in enumerate(keys) if at not in out}, out)
             try:
-                store = self._opened()
-                if store is not None:
-                    store.put(key, pack(key, features, self.form))
-            except Unusable as error:
-                self._give_up(error)
+                missing = []
+                for at, (key, promise) in mine.items():
+                    found = self._from_disk(key)
+                    if found is None:
+                        missing.append(at)
+                    else:
+                        out[at] = found
+                        promise.set_result(found)
+                for at, features in zip(missing, make(missing) if missing else (), strict=True):
+                    key, promise = mine[at]
+                    if features.dtype == np.dtype(self.form.dtype):
+                        self.put(key, features)
+                    out[at] = features
+                    promise.set_result(features)
+            finally:
+                self._settle(mine.values())
+            for at, promise in others.items():  # after its own, so that no two threads wait for each other
+                made = promise.result()
+                if made is not None:
+                    out[at] = made
+                    with self._lock:
+                        self._memory_hits += 1
+        return [out[at] for at in range(len(keys))]
 
     def stats(self) -> CacheStats:
         """Return what it has done and holds."""
         with self._lock:
-            on_disk, damaged = 0, self._damaged
-            if self._store is not None:
-                on_disk, damaged = self._store.size_bytes, damaged + self._store.damaged
-            return CacheStats(self._memory_hits, self._disk_hits, self._misses, self._bytes, on_disk, damaged, self._trouble)
+            store, damaged = self._store, self._damaged
+            counts = self._memory_hits, self._disk_hits, self._misses, self._bytes
+            trouble = self._trouble
+        on_disk, more = (0, 0) if store is None else (store.size_bytes, store.damaged)
+        return CacheStats(*counts, on_disk, damaged + more, trouble)
 
     def close(self) -> None:
         """Let go of the folder and forget what is in memory, once all who share it have closed it."""
@@ -138,14 +168,49 @@ class FeatureCache:
                 return
             self._kept.clear()
             self._bytes = 0
-            if self._store is not None:
-                self._store.close()
-            self._store = self._folder = None
+            store, self._store, self._folder = self._store, None, None
+        if store is not None:
+            store.close()
+
+    def _claimed(self, keys: dict[int, bytes], out: dict[int, Features]) -> tuple[dict[int, tuple[bytes, Promise]], dict[int, Promise]]:
+        """Put into `out` what is in memory; return what is this thread's to find or make, and what others do already."""
+        mine: dict[int, tuple[bytes, Promise]] = {}
+        others: dict[int, Promise] = {}
+        with self._lock:
+            for at, key in keys.items():
+                found = self._known(key)
+                if found is not None:
+                    out[at] = found
+                elif key in self._making:
+                    others[at] = self._making[key]
+                else:
+                    mine[at] = key, self._making.setdefault(key, Future())
+        return mine, others
+
+    def _settle(self, claims: Iterable[tuple[bytes, Promise]]) -> None:
+        """Give claims up: what was not made by now is for those who wait for it."""
+        with self._lock:
+            for key, promise in claims:
+                del self._making[key]
+                if not promise.done():
+                    promise.set_result(None)
 
     def _opened(self) -> FeatureStore | None:
-        if self._store is None and self._folder is not None:
-            self._store = FeatureStore.shared(self._folder, self._disk_bytes, self.form.name)
-        return self._store
+        with self._lock:
+            if self._store is None and self._folder is not None:
+                self._store = FeatureStore.shared(self._folder, self._disk_bytes, self.form.name)
+            return self._store
+
+    def _from_memory(self, key: bytes) -> Features | None:
+        with self._lock:
+            return self._known(key)
+
+    def _known(self, key: bytes) -> Features | None:
+        found = self._kept.get(key)
+        if found is not None:
+            self._kept.move_to_end(key)
+            self._memory_hits += 1
+        return found
 
     def _keep(self, key: bytes, features: Features) -> None:
         old = self._kept.pop(key, None)
@@ -155,6 +220,17 @@ class FeatureCache:
             self._bytes -= _size_bytes(self._kept.popitem(last=False)[1])
 
     def _from_disk(self, key: bytes) -> Features | None:
+        """What is on disk, counted; the lock is not held, since reading takes as long as the disk does."""
+        found = self._read(key)
+        with self._lock:
+            if found is None:
+                self._misses += 1
+            else:
+                self._disk_hits += 1
+                self._keep(key, found)
+        return found
+
+    def _read(self, key: bytes) -> Features | None:
         try:
             store = self._opened()
             value = None if store is None else store.get(key)
@@ -170,11 +246,13 @@ class FeatureCache:
 
     def _give_up(self, error: Unusable) -> None:
         """Leave the folder alone from now on."""
-        self._trouble, self._folder = str(error), None
-        if self._store is not None:
-            self._damaged += self._store.damaged
-            self._store.close()
-            self._store = None
+        with self._lock:
+            self._trouble, self._folder = str(error), None
+            store, self._store = self._store, None
+            if store is not None:
+                self._damaged += store.damaged
+        if store is not None:
+            store.close()
 
 
 def pack(key: bytes, features: Features, form: Form = WINDOWS) -> bytes:

@@ -52,8 +52,9 @@ _sharing = Lock()
 class FeatureStore:
     """Get and put bytes by 32-byte keys; safe for threads, and for processes that opened it themselves.
 
-    What goes wrong is raised as `Unusable`; a folder that is busy is a miss, or a value not kept. A process may open an LMDB file only
-    once, so those who ask for the same folder through `shared` get the same store.
+    What goes wrong is raised as `Unusable`; a folder that is busy is a miss, or a value not kept. So is, for all threads but the one that
+    met it first, a file that is being probed. A process may open an LMDB file only once, so those who ask for the same folder through
+    `shared` get the same store.
     """
 
     @classmethod
@@ -77,16 +78,17 @@ class FeatureStore:
         self.damaged = 0  # generations that were deleted for it
         self._half = max(limit_bytes // 2, _LEAST_BYTES) // 4096 * 4096
         self._lock, self._pid = RLock(), os.getpid()
-        self._held, self._users = False, 0
+        self._probing = Lock()  # held for as long as a probe takes, which nobody waits for
+        self._held, self._users, self._closed = False, 0, False
         self._generations: list[_Generation] = []  # the young one first
         with self._usable():
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._refresh()
 
     def get(self, key: bytes) -> bytes | None:
         """Return a value, None where there is none."""
-        with self._lock, self._usable():
+        with self._usable():
             self._refresh()
+        with self._lock, self._usable():
             for generation in list(self._generations):
                 value = self._read(generation, key)
                 if value is not None:
@@ -97,9 +99,15 @@ class FeatureStore:
 
     def put(self, key: bytes, value: bytes) -> bool:
         """Keep a value, the first of its key; False where it is too large or the folder is busy."""
-        with self._lock, self._usable():
-            self._refresh()
-            return self._write(key, value)
+        for _ in range(2):  # again where another process has begun a generation meanwhile
+            with self._usable():
+                self._refresh()
+            with self._lock, self._usable():
+                if self._write(key, value):
+                    return True
+                if not self._unopened():
+                    break
+        return False
 
     def distrust(self, key: bytes) -> None:
         """Delete the generations that hold a value which turned out to be damaged.
@@ -114,11 +122,10 @@ class FeatureStore:
     @property
     def size_bytes(self) -> int:
         """What the folder's files of features take on disk; 0 where the folder is gone."""
-        with self._lock:
-            try:
-                return sum(_size(path) for path in self._files().values())
-            except FileNotFoundError:
-                return 0
+        try:
+            return sum(_size(path) for path in self._files().values())
+        except FileNotFoundError:
+            return 0
 
     def close(self) -> None:
         """Let go of the files once all who share it have."""
@@ -128,6 +135,7 @@ class FeatureStore:
                 return
             for place in [place for place, store in _shared.items() if store is self]:
                 del _shared[place]
+            self._closed = True
             if os.getpid() == self._pid:
                 for generation in self._generations:
                     generation.environment.close()
@@ -146,14 +154,16 @@ class FeatureStore:
             return None
 
     def _write(self, key: bytes, value: bytes) -> bool:
-        if len(value) > self._half // 4:
+        if self._closed or len(value) > self._half // 4:
             return False
+        if self._unopened():
+            return False  # beside a file that is still being probed the next would be begun, and the one before it deleted
         with self._locked() as held:
             if not held:
                 return False
             for _ in range(3):
-                if not self._generations:
-                    self._refresh()
+                if self._unopened():
+                    return False
                 if not self._generations:
                     self._begin()
                 young = self._generations[0]
@@ -179,36 +189,47 @@ class FeatureStore:
             path = self.folder / f"{self.name}-{number:06d}.lmdb"
             environment = self._open(path, create=True)
             self._generations.insert(0, _Generation(number, path.stat().st_ino, environment))
-        self._refresh()
+        self._drop_deleted()
 
     def _refresh(self) -> None:
-        """Open what others began and close what others deleted."""
-        files = self._files()
-        newest = sorted(files, reverse=True)[:2]
-        kept: list[_Generation] = []
+        """Open what others began and close what others deleted; the lock is not held, since others are not to wait for a probe."""
+        with self._lock:
+            self._drop_deleted()
+            new = self._unopened()
+        if new and self._probing.acquire(blocking=False):
+            try:
+                for number, path in new.items():
+                    self._admit(number, path)
+            finally:
+                self._probing.release()
+
+    def _drop_deleted(self) -> None:
+        files = self._newest()
+        kept = [one for one in self._generations if one.number in files and _inode(files[one.number]) == one.inode]
         for generation in self._generations:
-            if generation.number in newest and _inode(files[generation.number]) == generation.inode:
-                kept.append(generation)
-            else:
+            if generation not in kept:
                 generation.environment.close()
         self._generations = kept
-        for number in newest:
-            if all(number != generation.number for generation in kept):
-                found = self._opened(number, files[number])
-                kept += [] if found is None else [found]
-        kept.sort(key=lambda generation: -generation.number)
 
-    def _opened(self, number: int, path: Path) -> _Generation | None:
-        """A generation that is there already, None where it is gone, busy or was damaged."""
-        with self._locked() as held:
+    def _unopened(self) -> dict[int, Path]:
+        """Files of this store that are there and not open, by number."""
+        known = {generation.number for generation in self._generations}
+        return {} if self._closed else {number: path for number, path in self._newest().items() if number not in known}
+
+    def _admit(self, number: int, path: Path) -> None:
+        """Open a generation that is there already, unless it is gone, busy or damaged."""
+        with _flocked(self._lock_path) as held:  # not `_locked`, which is for those who hold the lock of this process
             inode = _inode(path)
             if not held or inode is None:
-                return None
+                return
             if not self._probe(path):
                 self.damaged += 1
                 _remove(path)
-                return None
-            return _Generation(number, inode, self._open(path, create=False))
+                return
+            with self._lock:
+                if number in self._unopened():
+                    self._generations.append(_Generation(number, inode, self._open(path, create=False)))
+                    self._generations.sort(key=lambda generation: -generation.number)
 
     def _probe(self, path: Path) -> bool:
         # -P: with -m alone, modules in the current folder would be imported first.
@@ -243,6 +264,10 @@ class FeatureStore:
             if held and path is not None and _inode(path) == generation.inode:
                 _remove(path)
 
+    def _newest(self) -> dict[int, Path]:
+        files = self._files()
+        return {number: files[number] for number in sorted(files)[-2:]}
+
     def _files(self) -> dict[int, Path]:
         found = ((self._numbered.fullmatch(name), name) for name in os.listdir(self.folder))  # noqa: PTH208  (names alone, many times a second)
         return {int(match[1]): self.folder / name for match, name in found if match}
@@ -265,16 +290,28 @@ class FeatureStore:
         if self._held:
             yield True
             return
-        handle = os.open(self.folder / f"{self.name}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
-            self._held = _lock_within(handle, _LOCK_S)
-            yield self._held
+            with _flocked(self._lock_path) as self._held:
+                yield self._held
         finally:
             self._held = False
-            os.close(handle)
+
+    @property
+    def _lock_path(self) -> Path:
+        return self.folder / f"{self.name}.lock"
 
 
 _shared: dict[tuple[Path, str], FeatureStore] = {}
+
+
+@contextmanager
+def _flocked(path: Path) -> Iterator[bool]:
+    """Hold a file's lock; gives False where another holds it for long."""
+    handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        yield _lock_within(handle, _LOCK_S)
+    finally:
+        os.close(handle)
 
 
 def _lock_within(handle: int, seconds: float) -> bool:

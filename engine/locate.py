@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crossgeo.engine.feature_cache import FeatureCache
+from crossgeo.engine.feature_cache import FeatureCache, Features
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import FoundObject
@@ -36,6 +36,8 @@ from crossgeo.models.views import ObjectQuery, ObjectView
 
 CENTRE_STEP_M = 2.0  # windows are centred on this grid, so that clicks near each other share one; less than training moves them
 PHOTOS_AT_ONCE = 8  # one click's turns: on a CPU more take longer, each, since their maps no longer fit its caches
+PHOTOS_AT_ONCE_GPU = 64  # eight clicks' turns, since a GPU is hardly busy with one's
+WINDOW_BYTES = 64 << 20  # of the turns of windows that are encoded together, so that any number of clicks takes bounded memory
 KEY_FORMAT = 2  # of cached features: to be raised with any change of what the network is shown
 
 
@@ -109,10 +111,11 @@ class ObjectFinder:
     def __init__(
         self, index: GeoIndex, model: ObjectNetwork, view: ObjectView, options: RuntimeOptions | None = None, least_confidence: float = 0.0,
         features: FeatureCache | None = None, weights_sha256: str | None = None, turns: Sequence[int] = range(TURNS),
-        photos_at_once: int = PHOTOS_AT_ONCE,
+        photos_at_once: int | None = None,
     ) -> None:  # fmt: skip
         """Join an index and a model, whose halves run as `options` say; it is shown `turns` of window and photo.
 
+        `photos_at_once` turns of photos go through in one pass; without it as many as suit the device.
         `features`, which others may use too, wants the digest of the weights; without it the finder has a cache of its own.
         """
         if features is not None and weights_sha256 is None:
@@ -121,8 +124,10 @@ class ObjectFinder:
         self._index = index
         self._anchors, self._stride = model.anchors.cpu(), model.config.stride
         halves = object_halves(model.eval(), (model.config.name, weights_sha256 or ""))
-        self._reference, self._query = runtimes(halves, options or RuntimeOptions(), lambda: of_index(index))
-        self._clicks_at_once = max(1, photos_at_once // len(self.turns))
+        options, at_once = _suited(options or RuntimeOptions(), photos_at_once)
+        self._reference, self._query = runtimes(halves, options, lambda: of_index(index))
+        self._clicks_at_once = max(1, at_once // len(self.turns))
+        self._windows_at_once = max(1, WINDOW_BYTES // (len(self.turns) * 3 * view.window_px**2))
         self.features = features or FeatureCache()
         self._weights_sha256 = weights_sha256
         self._made_of = self._identity()
@@ -169,13 +174,19 @@ class ObjectFinder:
     def find_many(self, photo: Photo, clicks_px: Sequence[tuple[float, float]], spots: Sequence[Spot]) -> list[FoundObject | None]:
         """Return the object under each of n clicks of a photo, each with the spot where the photo lies, as `find` does, asked together.
 
-        The query half runs on up to `photos_at_once` turns of photos in one pass, whichever windows they fall on.
+        The windows that are not kept are encoded together, and the query half runs on up to `photos_at_once` turns of photos in one pass,
+        whichever windows they fall on.
         """
         asked = [self._ask(photo, click, spot) for click, spot in zip(clicks_px, spots, strict=True)]
-        made: dict[_Window, NDArray[np.floating[Any]]] = {}
-        for _, window in asked:
-            if window not in made:
-                made[window] = self._features(window)
+        out: list[FoundObject | None] = []
+        for start in range(0, len(asked), self._windows_at_once):
+            out += self._found(asked[start : start + self._windows_at_once])
+        return out
+
+    def _found(self, asked: Sequence[tuple[ObjectQuery, _Window]]) -> list[FoundObject | None]:
+        """Answer as many clicks as have their windows' features in memory at once."""
+        windows = list(dict.fromkeys(window for _, window in asked))
+        made = dict(zip(windows, self._features(windows), strict=True))
         seen = [n for n, (_, window) in enumerate(asked) if len(made[window])]
         out: list[FoundObject | None] = [None] * len(asked)
         for start in range(0, len(seen), self._clicks_at_once):
@@ -193,8 +204,10 @@ class ObjectFinder:
         """
         if isinstance(self.view, StreetObjectView):
             raise ValueError("windows of street clicks show their lines of sight; there is nothing to make before the click")
-        for segment, x, y in places:
-            self._features(_Window(segment, round(x / CENTRE_STEP_M), round(y / CENTRE_STEP_M), None))
+        named = (_Window(segment, round(x / CENTRE_STEP_M), round(y / CENTRE_STEP_M), None) for segment, x, y in places)
+        asked = list(dict.fromkeys(named))
+        for start in range(0, len(asked), self._windows_at_once):
+            self._features(asked[start : start + self._windows_at_once])
 
     def _ask(self, photo: Photo, click_px: tuple[float, float], spot: Spot) -> tuple[ObjectQuery, _Window]:
         """What the network is shown of a click, and in which window."""
@@ -228,28 +241,29 @@ class ObjectFinder:
                 out.append((np.clip(box.numpy().astype(np.float64), 0.0, self.view.window_px), float(best)))
         return out
 
-    def _features(self, window: _Window) -> NDArray[np.floating[Any]]:
-        """The features of a window's turns, from the cache where they are there; none, of length 0, where there is no imagery."""
-        key = hashlib.sha256(f"{self._made_of} {window.text}".encode()).digest()
-        kept = self.features.get(key)
-        if kept is not None:
-            return kept
-        x, y = window.centre
-        pixels, valid = self._index.read_window(window.segment, x, y, self.view.window_extent_m, self.view.window_px)
-        if not valid.any():
-            made = np.zeros((0, 0, 0, 0), np.float16)
-        else:
-            features = self._encode(fill(pixels, valid, self.view.mean), window.sight)
-            with np.errstate(over="ignore"):
-                made = features.astype(np.float16)
-            if not np.isfinite(made).all():
-                return features  # too large for what is kept; such a window is encoded at every click
-        self.features.put(key, made)
-        return made
+    def _features(self, windows: Sequence[_Window]) -> list[NDArray[np.floating[Any]]]:
+        """The features of each window's turns, from the cache where they are there; none, of length 0, where there is no imagery."""
+        keys = [hashlib.sha256(f"{self._made_of} {window.text}".encode()).digest() for window in windows]
+        return [*self.features.get_or_make(keys, lambda missing: self._encode([windows[at] for at in missing]))]
 
-    def _encode(self, window: NDArray[np.uint8], sight: tuple[float, ...] | None) -> NDArray[np.float32]:
-        windows, sights = self._turned_windows(window, sight)
-        return self._reference.run_all(windows.numpy(), *([] if sights is None else [sights.numpy()]))[0]
+    def _encode(self, windows: Sequence[_Window]) -> list[Features]:
+        """Encode windows in one pass; features too large for float16, in which they are kept, stay as they are."""
+        out: list[Features] = [np.zeros((0, 0, 0, 0), np.float16)] * len(windows)
+        seen, shown, sights = [], [], []
+        for at, window in enumerate(windows):
+            pixels, valid = self._index.read_window(window.segment, *window.centre, self.view.window_extent_m, self.view.window_px)
+            if valid.any():
+                turned, sight = self._turned_windows(fill(pixels, valid, self.view.mean), window.sight)
+                seen.append(at)
+                shown.append(turned)
+                sights += [] if sight is None else [sight]
+        if seen:
+            (encoded, *_) = self._reference.run_all(torch.cat(shown).numpy(), *([torch.cat(sights).numpy()] if sights else []))
+            for at, features in zip(seen, np.split(encoded, len(seen)), strict=True):
+                with np.errstate(over="ignore"):
+                    small = features.astype(np.float16)
+                out[at] = small if np.isfinite(small).all() else features.copy()
+        return out
 
     def _turned_photos(self, asked: ObjectQuery) -> tuple[tuple[int, ...], Tensor, Tensor]:
         """The turns T in which a photo is shown, (T, 3, s, s) photos and (T, 2) clicks."""
@@ -289,6 +303,14 @@ class ObjectFinder:
         polygon = geojson_polygon(segment.crs, [(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
         edges = (float(box[0]), float(box[1]), float(box[2]), float(box[3]))
         return FoundObject(lat, lon, edges, polygon, x1 - x0, y1 - y0, confidence)
+
+
+def _suited(options: RuntimeOptions, photos_at_once: int | None) -> tuple[RuntimeOptions, int]:
+    """The options with which so many photos are one pass on a GPU, and how many there are where nobody says."""
+    if not options.device.startswith("cuda"):
+        return options, photos_at_once or PHOTOS_AT_ONCE
+    at_once = photos_at_once or PHOTOS_AT_ONCE_GPU
+    return replace(options, batch=max(options.batch, 1 << (at_once.bit_length() - 1))), at_once
 
 
 def fill(image: NDArray[np.uint8], mask: NDArray[np.bool_], mean: tuple[float, float, float]) -> NDArray[np.uint8]:

@@ -8,8 +8,11 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from types import ModuleType
 from typing import Any
 
@@ -264,3 +267,88 @@ def test_a_writer_that_is_stuck_is_not_waited_for_long(tmp_path: Path, monkeypat
     cache.put(*made(1))
     assert len(files(tmp_path)) == 1 and cache.stats().trouble is None
     cache.close()
+
+
+def test_nobody_waits_while_a_file_is_probed_but_who_met_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask(tmp_path, 0, 1)
+    probing, go_on, probe = Event(), Event(), feature_store.FeatureStore._probe
+
+    def slow(store: feature_store.FeatureStore, path: Path) -> bool:
+        probing.set()
+        return go_on.wait(60) and probe(store, path)
+
+    monkeypatch.setattr(feature_store.FeatureStore, "_probe", slow)
+    cache = FeatureCache(MB, tmp_path)
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(cache.get, made(0)[0])
+        try:
+            assert probing.wait(30)
+
+            def others() -> None:
+                cache.put(*made(1))
+                assert cache.get(made(1)[0]) is not None and cache.get(made(0)[0]) is None
+                assert cache.stats().memory_hits == 1
+
+            threads.submit(others).result(20)
+        finally:
+            go_on.set()
+        np.testing.assert_array_equal(first.result(30), made(0)[1])
+    assert len(files(tmp_path)) == 1 and cache.stats().trouble is None  # no generation was begun beside the one that was probed
+    cache.close()
+
+
+def test_what_one_thread_makes_another_waits_for(tmp_path: Path) -> None:
+    keys, values = [made(n)[0] for n in range(3)], made(0)[1]
+    making, go_on, asked = Event(), Event(), []
+
+    def make(missing: Sequence[int]) -> list[Any]:
+        asked.append(list(missing))
+        making.set()
+        assert go_on.wait(60)
+        return [values] * len(missing)
+
+    cache = FeatureCache(0, tmp_path)
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(cache.get_or_make, keys[:2], make)
+        try:
+            assert making.wait(30)
+            second = threads.submit(cache.get_or_make, keys[1:], make)
+            wait_for(lambda: len(asked) == 2)
+        finally:
+            go_on.set()
+        assert [len(first.result(30)), len(second.result(30))] == [2, 2]
+    assert asked == [[0, 1], [1]]
+    assert (cache.stats().misses, cache.stats().hits) == (3, 1)
+    cache.close()
+
+
+def test_what_one_thread_fails_to_make_another_makes() -> None:
+    key, values = made(0)
+    making, go_on, asked = Event(), Event(), []
+
+    def failing(missing: Sequence[int]) -> list[Any]:
+        making.set()
+        assert go_on.wait(60)
+        raise ValueError("no memory")
+
+    def make(missing: Sequence[int]) -> list[Any]:
+        asked.append(list(missing))
+        return [values]
+
+    cache = FeatureCache()
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(cache.get_or_make, [key], failing)
+        assert making.wait(30)
+        second = threads.submit(cache.get_or_make, [key], make)
+        go_on.set()
+        with pytest.raises(ValueError, match="no memory"):
+            first.result(30)
+        np.testing.assert_array_equal(second.result(30)[0], values)
+    assert asked == [[0]]
+
+
+def wait_for(true: Callable[[], bool]) -> None:
+    until = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < until
+        time.sleep(0.005)

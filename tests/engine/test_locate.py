@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,7 @@ from crossgeo.engine.fine import Spot
 from crossgeo.engine.locate import ObjectFinder, fill
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.pose import DronePose, StreetPose
-from crossgeo.engine.runtime.choose import RuntimeOptions
+from crossgeo.engine.runtime.choose import RuntimeOptions, runtimes
 from crossgeo.errors import UsageError
 from crossgeo.geodesy import from_lat_lon
 from crossgeo.indexer.build import BuildOptions, build_index
@@ -141,7 +142,7 @@ def test_clicks_asked_together_are_answered_as_one_by_one_in_one_pass(red_index:
         spots.append(spots[0])
         model = RedFinder()
         together = finder(index, model, photos_at_once=64).find_many(photo, clicks, spots)
-        assert [len(model.windows), [len(photos) for photos, _ in model.clicks]] == [2, [16, 8]]
+        assert [[len(rows) for rows in model.windows], [len(photos) for photos, _ in model.clicks]] == [[16], [16, 8]]
         single = finder(index, RedFinder())
         assert together == [single.find(photo, click, at) for click, at in zip(clicks, spots, strict=True)]
         assert [found is None for found in together] == [False, False, True, False]
@@ -156,6 +157,34 @@ def test_many_clicks_go_through_the_network_some_at_a_time(red_index: Path, grou
         found = finder(index, model, photos_at_once=35).find_many(photo, [(100.0, 75.0)] * 11, [spot(index, 0.0, RED_X, RED_Y)] * 11)
     assert [len(photos) for photos, _ in model.clicks] == [32, 32, 16, 8]
     assert len({repr(one) for one in found}) == 1
+
+
+def test_a_gpu_is_given_the_turns_of_eight_clicks_in_one_pass(red_index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[RuntimeOptions] = []
+
+    def on_cpu(halves: Any, options: RuntimeOptions, pictures: Any) -> Any:
+        asked.append(options)
+        return runtimes(halves, replace(options, device="cpu"), pictures)
+
+    monkeypatch.setattr("crossgeo.engine.locate.runtimes", on_cpu)
+    view, photo = ObjectView(photo_px=256, window_px=384, gsd_m=0.2), Photo.from_pixels(np.zeros((150, 200, 3), np.uint8), "grey")
+    passes = {}
+    with GeoIndex.open(red_index) as index:
+        for device in ("cpu", "cuda:0"):
+            model: Any = RedFinder()
+            finding = ObjectFinder(index, model, view, replace(PRECISE, device=device, batch=16))
+            finding.find_many(photo, [(100.0, 75.0)] * 9, [spot(index, 0.0, RED_X, RED_Y)] * 9)
+            passes[device] = [len(photos) for photos, _ in model.clicks]
+    assert passes == {"cpu": [8] * 9, "cuda:0": [64, 8]}
+    assert [options.batch for options in asked] == [16, 64]
+
+
+def test_many_windows_are_encoded_in_passes_of_bounded_memory(red_index: Path, ground: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crossgeo.engine.locate.WINDOW_BYTES", 3 * 8 * 3 * 384**2)  # three windows
+    with GeoIndex.open(red_index) as index:
+        model = RedFinder()
+        finder(index, model).warm([(index.segments[0], RED_X + 2.0 * n, RED_Y) for n in range(4)])
+    assert [len(rows) for rows in model.windows] == [16, 8, 8]  # three and one, in powers of two
 
 
 def test_the_next_process_finds_the_features_and_answers_alike(red_index: Path, ground: Any, tmp_path: Path) -> None:
