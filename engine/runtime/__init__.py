@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 Array = NDArray[Any]
 
@@ -24,4 +26,13 @@ class Runtime(Protocol):
 
     def run_all(self, *inputs: Array) -> tuple[Array, ...]:
         """Return every output, float32, of inputs that all have B rows, as the half's slots have them."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where tensors that go in are not moved from, and where those that come out of `run_tensors` lie."""
+        ...
+
+    def run_tensors(self, *inputs: Array | Tensor) -> tuple[Tensor, ...]:
+        """Return what `run_all` does as tensors on `device`, in the type they were computed in; floating inputs may be of any type."""
         ...

@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from crossgeo.engine.runtime import Array
 from crossgeo.errors import EngineError, LimitError
 
 Call = Callable[[tuple[Array, ...]], tuple[Array, ...]]
+R = TypeVar("R")
+CPU = torch.device("cpu")
+
+
+@runtime_checkable
+class DeviceCall(Protocol):
+    """A `Call` whose inputs may lie on its device already, and whose outputs may stay there."""
+
+    device: torch.device
+
+    def __call__(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+        """Return the outputs of a batch as float32 arrays."""
+        ...
+
+    def on_device(self, inputs: tuple[Array | Tensor, ...]) -> tuple[Tensor, ...]:
+        """Return the outputs of a batch on the device, in tensors of their own."""
+        ...
 
 
 class OutOfMemory(Exception):
@@ -54,11 +74,27 @@ class Batched:
 
         Raises LimitError where not even one smaller batch fits into the device's memory, EngineError for an answer that is no number.
         """
-        count = len(inputs[0])
+        return self._with_room(len(inputs[0]), lambda: self._arrays(inputs))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the call's tensors lie: the processor's memory, where it takes arrays alone."""
+        return self._call.device if isinstance(self._call, DeviceCall) else CPU
+
+    def run_tensors(self, *inputs: Array | Tensor) -> tuple[Tensor, ...]:
+        """Return every output as a tensor on `device`; raises as `run_all` does."""
+        call = self._call
+        if isinstance(call, DeviceCall):
+            return self._with_room(len(inputs[0]), lambda: self._tensors(call, inputs))
+        arrays = (_array(rows) if isinstance(rows, Tensor) else rows for rows in inputs)
+        return tuple(torch.from_numpy(rows) for rows in self.run_all(*arrays))
+
+    def _with_room(self, count: int, run: Callable[[], R]) -> R:
+        """Return what `run` does for some rows, with smaller batches where memory is short the first time."""
         if count == 0:
             raise ValueError("an empty batch has no answer")
         try:
-            return self._joined(inputs, count)
+            return run()
         except OutOfMemory as error:
             if self.largest == 1:
                 raise LimitError(f"{self.label}: out of memory for a single image; free the device, or take another --runtime") from error
@@ -66,15 +102,29 @@ class Batched:
             if self._said is not None:
                 self._said(f"{self.label}: out of memory; going on with batches of {self.largest}")
         try:
-            return self._joined(inputs, count)
+            return run()
         except OutOfMemory as error:
             raise LimitError(
                 f"{self.label}: out of memory for batches of {self.largest}, too; free the device, or give a smaller --batch"
             ) from error
 
-    def _joined(self, inputs: tuple[Array, ...], count: int) -> tuple[Array, ...]:
-        parts = [self._call(tuple(rows[part] for rows in inputs)) for part in batches(count, self.largest)]
+    def _arrays(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+        parts = [self._call(tuple(rows[part] for rows in inputs)) for part in batches(len(inputs[0]), self.largest)]
         joined = parts[0] if len(parts) == 1 else tuple(np.concatenate(rows) for rows in zip(*parts, strict=True))
-        if not np.isfinite(joined[0]).all():
-            raise EngineError(f"{self.label}: gave values that are no numbers; take --runtime torch, or another --precision")
+        self._check(bool(np.isfinite(joined[0]).all()))
         return joined
+
+    def _tensors(self, call: DeviceCall, inputs: tuple[Array | Tensor, ...]) -> tuple[Tensor, ...]:
+        parts = [call.on_device(tuple(rows[part] for rows in inputs)) for part in batches(len(inputs[0]), self.largest)]
+        joined = parts[0] if len(parts) == 1 else tuple(torch.cat(rows) for rows in zip(*parts, strict=True))
+        self._check(bool(joined[0].isfinite().all()))
+        return joined
+
+    def _check(self, finite: bool) -> None:
+        if not finite:
+            raise EngineError(f"{self.label}: gave values that are no numbers; take --runtime torch, or another --precision")
+
+
+def _array(rows: Tensor) -> Array:
+    """A tensor as a slot has it: whole numbers as they are, all else in float32."""
+    return (rows.float() if rows.is_floating_point() else rows).cpu().numpy()

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from types import TracebackType
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from crossgeo.engine.batching import Batcher
 from crossgeo.engine.runtime import Array, Runtime
@@ -40,7 +44,8 @@ class _Pass:
     """What one thread asks of a half: inputs that all have so many rows."""
 
     runtime: Runtime
-    inputs: tuple[Array, ...]
+    inputs: tuple[Array | Tensor, ...]
+    tensors: bool  # what is asked for: tensors on the runtime's device, or arrays
 
     @property
     def rows(self) -> int:
@@ -48,8 +53,8 @@ class _Pass:
 
     @property
     def kind(self) -> Hashable:
-        """What passes that go together have in common: the half, and the shapes of its inputs' rows."""
-        return id(self.runtime), tuple((rows.shape[1:], str(rows.dtype)) for rows in self.inputs)
+        """What passes that go together have in common: the half, and what its inputs' rows are."""
+        return id(self.runtime), self.tensors, tuple((type(rows), tuple(rows.shape[1:]), str(rows.dtype)) for rows in self.inputs)
 
 
 class Merging:
@@ -62,7 +67,7 @@ class Merging:
     def __init__(self, max_batch: int = 64, max_delay_ms: float = 0.0) -> None:
         """Merge up to `max_batch` rows; a pass waits up to `max_delay_ms` for others, and in any case while the device is busy."""
         self.max_batch = max_batch
-        self._batcher: Batcher[_Pass, tuple[Array, ...]] = Batcher(
+        self._batcher: Batcher[_Pass, tuple[Any, ...]] = Batcher(
             _run, max_batch, max_delay_ms, MAX_WAITING, shape_of=lambda one: one.kind, rows_of=lambda one: one.rows
         )
 
@@ -89,7 +94,7 @@ class Merging:
 class _Merged:
     """A `Runtime` over another one."""
 
-    def __init__(self, runtime: Runtime, batcher: Batcher[_Pass, tuple[Array, ...]]) -> None:
+    def __init__(self, runtime: Runtime, batcher: Batcher[_Pass, tuple[Any, ...]]) -> None:
         self._runtime, self._batcher = runtime, batcher
 
     @property
@@ -103,16 +108,35 @@ class _Merged:
 
     def run_all(self, *inputs: Array) -> tuple[Array, ...]:
         """Return every output for inputs of B rows each; raises what the runtime raises for these rows alone."""
+        return self._ask(inputs, tensors=False)
+
+    @property
+    def device(self) -> torch.device:
+        """That of the runtime beneath."""
+        return self._runtime.device
+
+    def run_tensors(self, *inputs: Array | Tensor) -> tuple[Tensor, ...]:
+        """Return every output as a tensor on `device`; raises as `run_all` does."""
+        return self._ask(inputs, tensors=True)
+
+    def _ask(self, inputs: tuple[Array | Tensor, ...], *, tensors: bool) -> tuple[Any, ...]:
         if len(inputs[0]) == 0:
             raise ValueError("an empty batch has no answer")
-        return self._batcher.ask(_Pass(self._runtime, inputs))
+        return self._batcher.ask(_Pass(self._runtime, inputs, tensors))
 
 
-def _run(passes: Sequence[_Pass]) -> list[tuple[Array, ...]]:
+def _run(passes: Sequence[_Pass]) -> list[tuple[Any, ...]]:
     """Run passes of one kind as one, in the thread of the batcher, which has all processors to compute with."""
     runtime, first = passes[0].runtime, passes[0].inputs
-    joined = first if len(passes) == 1 else tuple(np.concatenate(rows) for rows in zip(*(one.inputs for one in passes), strict=True))
+    joined: tuple[Any, ...] = first
+    if len(passes) > 1:
+        joined = tuple(_joined(rows) for rows in zip(*(one.inputs for one in passes), strict=True))
+    ends = [0, *np.cumsum([one.rows for one in passes]).tolist()]
     with computing_with(processors()):
-        outputs = runtime.run_all(*joined)
-    ends = np.cumsum([one.rows for one in passes])[:-1]
-    return [*zip(*(np.split(rows, ends) for rows in outputs), strict=True)]
+        outputs: tuple[Any, ...] = runtime.run_tensors(*joined) if passes[0].tensors else runtime.run_all(*joined)
+    return [tuple(rows[start:end] for rows in outputs) for start, end in pairwise(ends)]
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    """Join arrays, or tensors, of one kind."""
+    return torch.cat([*parts]) if isinstance(parts[0], Tensor) else np.concatenate(parts)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from crossgeo.engine.runtime import Array
 from crossgeo.engine.runtime.batched import Call, OutOfMemory
 
+R = TypeVar("R")
 NAME = "torch"
 SERVES = "any processor; GPUs through CUDA"
 
@@ -54,20 +56,31 @@ def cpu_has_fast_bf16() -> bool:
 
 def load(module: nn.Module, precision: str, device: str) -> Call:
     """Return a call of a half's module, whose weights are cast in place: once, instead of by autocast at every call."""
-    at = torch.device(device)
-    ready = made_ready(module, at, precision)
-    low = precision != "fp32"
-    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+    return _Call(module, precision, torch.device(device))
 
-    def call(inputs: tuple[Array, ...]) -> tuple[Array, ...]:
-        with torch.inference_mode(), torch.autocast(at.type, dtype, enabled=low):
+
+class _Call:
+    """A `batched.DeviceCall`."""
+
+    def __init__(self, module: nn.Module, precision: str, device: torch.device) -> None:
+        self.device = device
+        self._ready = made_ready(module, device, precision)
+        self._low = precision != "fp32"
+        self._dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+
+    def __call__(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+        return self._called(inputs, to_arrays)
+
+    def on_device(self, inputs: tuple[Array | Tensor, ...]) -> tuple[Tensor, ...]:
+        return self._called(inputs, lambda outputs: outputs if isinstance(outputs, tuple) else (outputs,))
+
+    def _called(self, inputs: tuple[Array | Tensor, ...], taken: Callable[[Any], R]) -> R:
+        with torch.inference_mode(), torch.autocast(self.device.type, self._dtype, enabled=self._low):
             try:
-                return to_arrays(ready(*(laid(rows, at) for rows in inputs)))
+                return taken(self._ready(*(laid(rows, self.device) for rows in inputs)))
             except torch.OutOfMemoryError as error:
                 torch.cuda.empty_cache()
                 raise OutOfMemory from error
-
-    return call
 
 
 def made_ready(module: nn.Module, device: torch.device, precision: str) -> Any:
@@ -80,10 +93,10 @@ def made_ready(module: nn.Module, device: torch.device, precision: str) -> Any:
     return module
 
 
-def laid(rows: Array, device: torch.device) -> Tensor:
+def laid(rows: Array | Tensor, device: torch.device) -> Tensor:
     """Bring an input to a device: images channels last, from pinned memory on a GPU so that the copy does not hold up the processor."""
-    tensor = torch.from_numpy(np.ascontiguousarray(rows))
-    if device.type == "cuda":
+    tensor = rows if isinstance(rows, Tensor) else torch.from_numpy(np.ascontiguousarray(rows))
+    if device.type == "cuda" and tensor.device.type == "cpu":
         tensor = tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
 

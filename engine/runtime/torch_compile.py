@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from crossgeo.engine.runtime import Array
 from crossgeo.engine.runtime.batched import Call, OutOfMemory
@@ -15,6 +17,7 @@ from crossgeo.errors import EngineError
 NAME = "torch-compile"
 SERVES = "processors with a C++ compiler; GPUs of compute capability 7.0 and newer through Triton, under CUDA graphs"
 
+R = TypeVar("R")
 __all__ = ["NAME", "SERVES", "load", "missing", "precisions", "version"]
 
 
@@ -33,23 +36,39 @@ def load(module: nn.Module, precision: str, device: str) -> Call:
 
     Raises EngineError where the compiler fails.
     """
-    at = torch.device(device)
-    ready = made_ready(module, at, precision).requires_grad_(False)
-    mode = "max-autotune" if at.type == "cuda" else None  # which captures CUDA graphs
-    compiled = torch.compile(ready, mode=mode, dynamic=False)
-    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+    return _Call(module, precision, torch.device(device))
 
-    def call(inputs: tuple[Array, ...]) -> tuple[Array, ...]:
-        with torch.no_grad(), torch.autocast(at.type, dtype, enabled=precision != "fp32"):
-            if at.type == "cuda":
+
+class _Call:
+    """A `batched.DeviceCall`."""
+
+    def __init__(self, module: nn.Module, precision: str, device: torch.device) -> None:
+        self.device = device
+        ready = made_ready(module, device, precision).requires_grad_(False)
+        mode = "max-autotune" if device.type == "cuda" else None  # which captures CUDA graphs
+        self._compiled = torch.compile(ready, mode=mode, dynamic=False)
+        self._low = precision != "fp32"
+        self._dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+
+    def __call__(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+        return self._called(inputs, to_arrays)
+
+    def on_device(self, inputs: tuple[Array | Tensor, ...]) -> tuple[Tensor, ...]:
+        return self._called(inputs, _copied)
+
+    def _called(self, inputs: tuple[Array | Tensor, ...], taken: Callable[[Any], R]) -> R:
+        """Call the module; what is taken of its outputs must be copies, since graphs write into the same memory at each call."""
+        with torch.no_grad(), torch.autocast(self.device.type, self._dtype, enabled=self._low):
+            if self.device.type == "cuda":
                 torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
             try:
-                outputs = compiled(*(laid(rows, at) for rows in inputs))  # type: ignore[no-untyped-call]
-                return to_arrays(outputs)
+                return taken(self._compiled(*(laid(rows, self.device) for rows in inputs)))  # type: ignore[no-untyped-call]
             except torch.OutOfMemoryError as error:
                 torch.cuda.empty_cache()
                 raise OutOfMemory from error
             except (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError) as error:
                 raise EngineError(f"torch.compile failed: {str(error).splitlines()[0]}; take --runtime torch") from error
 
-    return call
+
+def _copied(outputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(output.clone() for output in (outputs if isinstance(outputs, tuple) else (outputs,)))

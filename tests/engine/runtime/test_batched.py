@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 from crossgeo.engine.runtime import Array
 from crossgeo.engine.runtime.batched import Batched, OutOfMemory, batches
@@ -55,6 +57,30 @@ def test_batches_cover_each_row_once_in_powers_of_two() -> None:
 def test_a_batch_that_is_no_power_of_two_is_refused(batch: int) -> None:
     with pytest.raises(ValueError, match="power of two"):
         Batched(Doubling(), "doubling", batch)
+
+
+class OnDevice(Doubling):
+    """The same with tensors that stay where they are."""
+
+    device = torch.device("cpu")
+
+    def on_device(self, inputs: tuple[Array | Tensor, ...]) -> tuple[Tensor, ...]:
+        assert all(isinstance(rows, Tensor) for rows in inputs)  # arrays would have been moved
+        return tuple(torch.from_numpy(rows) for rows in self(tuple(np.asarray(rows) for rows in inputs)))
+
+
+@pytest.mark.parametrize("call", [Doubling(room=2), OnDevice(room=2)])
+def test_tensors_go_through_as_arrays_do(call: Doubling) -> None:
+    said: list[str] = []
+    runtime = Batched(call, "doubling", 4, said.append)
+    one, two = runtime.run_tensors(torch.from_numpy(rows(5)), torch.from_numpy(rows(5)).half())
+    assert np.array_equal(one.numpy(), 2.0 * rows(5)) and np.array_equal(two.float().numpy(), 2.0 * rows(5))
+    assert call.seen == [4, 2, 2, 1] and said == ["doubling: out of memory; going on with batches of 2"]
+
+
+def test_tensors_that_are_no_numbers_are_refused() -> None:
+    with pytest.raises(EngineError, match="no numbers"):
+        Batched(OnDevice(), "doubling", 4).run_tensors(torch.full((5, 1), torch.nan))
 
 
 def test_an_empty_batch_is_refused() -> None:

@@ -52,6 +52,8 @@ def test_a_runtime_answers_as_the_module_does_at_any_batch(
         for ours, theirs in zip(wanted, runtime.run_all(*inputs), strict=True):
             assert theirs.dtype == np.float32 and theirs.shape == ours.shape
             np.testing.assert_allclose(theirs, ours, atol=tolerance * max(1.0, float(np.abs(ours).max())))
+        for array, tensor in zip(runtime.run_all(*inputs), runtime.run_tensors(*map(torch.from_numpy, inputs)), strict=True):
+            assert tensor.device == runtime.device and np.array_equal(tensor.numpy(), array)
 
 
 def test_threads_that_compute_alone_run_an_engine_at_once_and_alike(halves: Halves, pictures: Pictures, folder: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from crossgeo.engine.runtime import Array, Runtime
@@ -24,14 +25,14 @@ Pictures = NDArray[np.uint8]
 Halves = Callable[[], dict[str, Half]]
 
 
-def together(runtime: Runtime, asked: Sequence[tuple[Array, ...]]) -> list[Any]:
+def together(runtime: Runtime, asked: Sequence[tuple[Array, ...]], ask: Callable[[tuple[Array, ...]], Any] | None = None) -> list[Any]:
     """Ask from a thread for each; return results and errors in their order."""
     ready = threading.Barrier(len(asked))
 
     def one(inputs: tuple[Array, ...]) -> Any:
         ready.wait(60.0)
         try:
-            return runtime.run_all(*inputs)
+            return runtime.run_all(*inputs) if ask is None else ask(inputs)
         except Exception as error:
             return error
 
@@ -56,7 +57,11 @@ def test_passes_of_three_threads_are_one_and_answer_as_each_alone(
         )
         found = together(merged, asked)
         assert merging.stats() == MergingStats(passes=3, batches=1, rows=6, failed=0)
-        assert merged.label == alone.label
+        assert merged.label == alone.label and merged.device == alone.device
+        tensors = together(merged, asked, lambda inputs: merged.run_tensors(*map(torch.from_numpy, inputs)))
+        assert merging.stats() == MergingStats(passes=6, batches=2, rows=12, failed=0)
+    for arrays, ours in zip(found, tensors, strict=True):
+        assert all(one.device == alone.device and np.array_equal(one.numpy(), array) for one, array in zip(ours, arrays, strict=True))
     for inputs, ours in zip(asked, found, strict=True):
         for one, wanted in zip(ours, alone.run_all(*inputs), strict=True):
             assert one.shape == wanted.shape and one.dtype == np.float32
