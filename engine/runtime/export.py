@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from crossgeo import disk
 from crossgeo.engine.runtime.half import STEP_PX, Half, Slot
 from crossgeo.errors import EngineError
 from crossgeo.models.fold_convnext import fold_blocks
@@ -36,7 +37,7 @@ class _Typed(nn.Module):
 
 
 def export_onnx(half: Half, path: Path, types: str = "fp32") -> None:
-    """Write a half as ONNX for any batch; raise EngineError where torch cannot.
+    """Write a half as ONNX for any batch; raise EngineError where torch cannot, LimitError for a full disk.
 
     `types` other than fp32 are for strongly typed runtimes; sums of squares and norms stay in float32 there, as the modules have them.
     fp8 is fp16 with all linear layers left as products, which `fp8.quantise` takes on.
@@ -64,7 +65,8 @@ def export_onnx(half: Half, path: Path, types: str = "fp32") -> None:
                 input_names=[slot.name for slot in half.inputs], output_names=list(half.outputs), dynamic_shapes=dynamic,
             )  # fmt: skip
         assert program is not None
-        program.save(str(path), external_data=False)
+        with disk.guarded(path):
+            program.save(str(path), external_data=False)
     except (torch.onnx.OnnxExporterError, RuntimeError, ValueError) as error:
         raise EngineError(f"{half.title}: cannot be exported to ONNX: {str(error).splitlines()[0]}; take --runtime torch") from error
     finally:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import os
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
 from crossgeo.engine.runtime import Array
-from crossgeo.engine.runtime.batched import Call, OutOfMemory, UnreadableError
+from crossgeo.engine.runtime.batched import Call, OutOfMemory
 from crossgeo.engine.runtime.export import export_onnx
+from crossgeo.engine.runtime.failures import lacks_memory, of_loading
 from crossgeo.engine.runtime.half import Half, Pixels
 from crossgeo.errors import EngineError
 
@@ -51,7 +53,7 @@ def build(half: Half, folder: Path, precision: str, largest: int, device: str, p
 
 
 def load(folder: Path, half: Half, precision: str, device: str) -> Call:
-    """Return a call of the engine in a folder; raise EngineError where ONNX Runtime cannot read it."""
+    """Return a call of the engine in a folder; raises as `of_loading` says."""
     import torch
 
     runtime = _module()
@@ -65,16 +67,18 @@ def load(folder: Path, half: Half, precision: str, device: str) -> Call:
     try:
         session = runtime.InferenceSession(folder / _FILE, options, providers=providers)
     except Exception as error:  # its errors have no common class that it exports
-        raise UnreadableError(f"{folder}: ONNX Runtime cannot load the engine: {str(error).splitlines()[0]}") from error
+        raise of_loading(folder, f"ONNX Runtime {version()}", str(error).splitlines()[0]) from error
     if device.startswith("cuda") and session.get_providers()[0] != "CUDAExecutionProvider":
         raise EngineError(f"ONNX Runtime did not start on {device}: CUDA or cuDNN of another version; take --runtime torch")
+
+    failed = runtime.capi.onnxruntime_pybind11_state
 
     def call(inputs: tuple[Array, ...]) -> tuple[Array, ...]:
         try:
             given = {slot.name: rows for slot, rows in zip(half.inputs, inputs, strict=True)}
             return tuple(session.run(list(half.outputs), given))
-        except runtime.capi.onnxruntime_pybind11_state.RuntimeException as error:
-            if "allocate memory" in str(error):
+        except (failed.RuntimeException, failed.Fail, failed.EPFail) as error:
+            if lacks_memory(str(error)):
                 raise OutOfMemory from error
             raise EngineError(f"{half.title}: ONNX Runtime failed: {str(error).splitlines()[0]}") from error
 
@@ -82,4 +86,6 @@ def load(folder: Path, half: Half, precision: str, device: str) -> Call:
 
 
 def _module() -> Any:
+    """Import ONNX Runtime, which else would report to its makers that it was used, and keep files for that in the user's cache."""
+    os.putenv("ORT_DISABLE_TELEMETRY", "1")  # it looks when it is loaded, however this package is used
     return importlib.import_module("onnxruntime")

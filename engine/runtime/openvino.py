@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from crossgeo import disk
 from crossgeo.engine.runtime import Array
-from crossgeo.engine.runtime.batched import Call, UnreadableError
+from crossgeo.engine.runtime.batched import Call, OutOfMemory
 from crossgeo.engine.runtime.export import export_onnx
+from crossgeo.engine.runtime.failures import lacks_memory, of_building, of_loading
 from crossgeo.engine.runtime.half import Half, Pixels
 from crossgeo.errors import EngineError
 from crossgeo.processor import processors
@@ -50,7 +52,7 @@ def precisions(device: str) -> tuple[str, ...]:
 
 
 def build(half: Half, folder: Path, precision: str, largest: int, device: str, pictures: Pixels) -> None:
-    """Write an engine into a folder; raise EngineError where it cannot be made."""
+    """Write an engine into a folder; raise EngineError where it cannot be made, LimitError for a full disk or too little memory."""
     import openvino
 
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
@@ -60,16 +62,20 @@ def build(half: Half, folder: Path, precision: str, largest: int, device: str, p
             model = _core().read_model(path)  # `convert_model` would report to its makers that it was used
             if precision == "int8":
                 model = _quantised(model, half, pictures)
+        except (RuntimeError, MemoryError) as error:
+            raise of_building(half.title, f"OpenVINO {version()}", _told(error)) from error
+        try:
             openvino.save_model(model, folder / _FILE, compress_to_fp16=precision != "fp32")
-        except RuntimeError as error:
-            raise EngineError(f"{half.title}: OpenVINO cannot read the network: {str(error).splitlines()[0]}") from error
+        except RuntimeError as error:  # which does not say what the disk said; a file as large does
+            disk.write(Path(scratch) / "room", path.read_bytes(), durable=False)
+            raise EngineError(f"{folder / _FILE}: OpenVINO cannot write the engine: {_told(error)}") from error
 
 
 def load(folder: Path, half: Half, precision: str, device: str) -> Call:
     """Return a call of the engine in a folder, which runs on as many threads as torch would in the thread that calls.
 
     Each thread has a request of its own. An engine answers as many at once as it has streams, so threads that compute alone, as those of
-    `Answering` do, share one with a stream for each of them, which is made when first needed.
+    `Answering` do, share one with a stream for each of them, which is made when first needed. Raises as `of_loading` says.
     """
     import torch
 
@@ -86,15 +92,20 @@ def load(folder: Path, half: Half, precision: str, device: str) -> Call:
                 }  # fmt: skip
                 try:
                     made[threads] = _core().compile_model(folder / _FILE, "CPU", config)
-                except RuntimeError as error:
-                    raise UnreadableError(f"{folder}: OpenVINO cannot load the engine: {str(error).splitlines()[0]}") from error
+                except (RuntimeError, MemoryError) as error:
+                    raise of_loading(folder, f"OpenVINO {version()}", _told(error)) from error
             return made[threads]
 
     def call(inputs: tuple[Array, ...]) -> tuple[Array, ...]:
         threads = torch.get_num_threads()
         if threads not in own.requests:
             own.requests[threads] = compiled(threads).create_infer_request()
-        found = own.requests[threads].infer(list(inputs), share_inputs=True)
+        try:
+            found = own.requests[threads].infer(list(inputs), share_inputs=True)
+        except (RuntimeError, MemoryError) as error:
+            if lacks_memory(_told(error)):
+                raise OutOfMemory from error
+            raise EngineError(f"{half.title}: OpenVINO failed: {_told(error)}; take --runtime torch") from error
         return tuple(found[k] for k in range(len(half.outputs)))
 
     compiled(torch.get_num_threads())
@@ -106,6 +117,11 @@ class _Own(threading.local):
 
     def __init__(self) -> None:
         self.requests: dict[int, Any] = {}
+
+
+def _told(error: BaseException) -> str:
+    """Return OpenVINO's words in one line; std::bad_alloc comes as a MemoryError."""
+    return f"out of memory ({error})" if isinstance(error, MemoryError) else " ".join(str(error).split())
 
 
 def _quantised(model: Any, half: Half, pictures: Pixels) -> Any:
