@@ -81,6 +81,10 @@ class Models:
     feature_cache_mb: Annotated[
         int, typer.Option(min=5, max=1_000_000, help="How large that folder may grow, in MB.", rich_help_panel=MODELS)
     ] = 1024
+    feature_gpu_mb: Annotated[
+        int | None,
+        typer.Option(min=0, max=1_000_000, help="How much of a GPU's memory keeps features of windows, in MB.", rich_help_panel=MODELS),
+    ] = None
 
     def check(self) -> None:
         """Raise WeightsError where the weights of objects, which are read at the first click, are not there."""
@@ -106,6 +110,7 @@ class Models:
             street_object_weights=self.street_object_weights or None,
             feature_cache=self.feature_cache,
             feature_cache_bytes=self.feature_cache_mb * 1_000_000,
+            feature_gpu_bytes=None if self.feature_gpu_mb is None else self.feature_gpu_mb * 1_000_000,
             runtime=runtime,
             rows=rows,
         )

@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -22,9 +21,12 @@ from pathlib import Path
 from threading import Lock
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from crossgeo.engine.feature_store import FeatureStore, Unusable
+from crossgeo.engine.lru import Lru
 
 Features = NDArray[np.float16] | NDArray[np.float32]
 """Of a window (T, C, g, g), T turns of it; of a cell (1, 1, 1, D). No values at all (any shape with a 0) where there is no imagery."""
@@ -32,7 +34,12 @@ Features = NDArray[np.float16] | NDArray[np.float32]
 Promise = Future[Features | None]
 """What a thread is finding or making; None where it could not."""
 
+Make = Callable[[Sequence[int]], Sequence[Features]]
+"""Makes features of keys, named by their places among those asked for."""
+
 MEMORY_BYTES = 128 << 20
+GPU_BYTES = 2 << 30
+_GPU_SHARE = 8  # no more than one part in so many of a GPU's memory, which models want, too
 DISK_BYTES = 1 << 30
 _HEAD = struct.Struct("<4s4I16s")
 
@@ -54,9 +61,11 @@ CELLS = Form("cell-descriptors", "<f4", b"gcd1")
 class CacheStats:
     """What a cache has done since it was opened, and what it holds now."""
 
+    device_hits: int  # found as tensors on the device that computes
     memory_hits: int
     disk_hits: int
     misses: int
+    device_bytes: int
     memory_bytes: int
     disk_bytes: int
     damaged: int  # values and files found damaged and made again
@@ -65,7 +74,7 @@ class CacheStats:
     @property
     def hits(self) -> int:
         """Times that features were there."""
-        return self.memory_hits + self.disk_hits
+        return self.device_hits + self.memory_hits + self.disk_hits
 
     @property
     def hit_rate(self) -> float:
@@ -78,18 +87,25 @@ class FeatureCache:
     """Features by 32-byte key, those asked for longest ago forgotten first; safe for threads."""
 
     def __init__(
-        self, memory_bytes: int = MEMORY_BYTES, folder: Path | None = None, disk_bytes: int = DISK_BYTES, form: Form = WINDOWS
+        self,
+        memory_bytes: int = MEMORY_BYTES,
+        folder: Path | None = None,
+        disk_bytes: int = DISK_BYTES,
+        form: Form = WINDOWS,
+        device_bytes: int | None = None,
     ) -> None:
         """Keep up to `memory_bytes` in memory and, with a `folder`, which other processes may use as well, up to `disk_bytes` there.
 
-        The folder is first touched when features are asked for. Caches of several forms may have the same.
+        The folder is first touched when features are asked for. Caches of several forms may have the same. Beside that up to
+        `device_bytes` stay on the device that `tensors` are asked for on: 2 GiB, or an eighth of its memory, of a GPU, unless told.
         """
         self.form = form
-        self._limit, self._bytes = memory_bytes, 0
-        self._kept: OrderedDict[bytes, Features] = OrderedDict()
+        self._kept: Lru[bytes, Features] = Lru(memory_bytes, _size_bytes)
+        self._device_bytes = device_bytes
+        self._placed: Lru[bytes, Tensor] = Lru(device_bytes or 0, _size_bytes)
         self._making: dict[bytes, Promise] = {}
         self._lock = Lock()  # of what is in memory; never held while the disk is read or features are made
-        self._memory_hits = self._disk_hits = self._misses = self._damaged = 0
+        self._device_hits = self._memory_hits = self._disk_hits = self._misses = self._damaged = 0
         self._trouble: str | None = None
         self._folder, self._disk_bytes = folder, disk_bytes
         self._store: FeatureStore | None = None
@@ -109,7 +125,7 @@ class FeatureCache:
     def put(self, key: bytes, features: Features) -> None:
         """Keep the features of a key."""
         with self._lock:
-            self._keep(key, features)
+            self._kept.put(key, features)
         try:
             store = self._opened()
             if store is not None:
@@ -117,7 +133,28 @@ class FeatureCache:
         except Unusable as error:
             self._give_up(error)
 
-    def get_or_make(self, keys: Sequence[bytes], make: Callable[[Sequence[int]], Sequence[Features]]) -> list[Features]:
+    def tensors(self, keys: Sequence[bytes], make: Make, device: torch.device) -> list[Tensor]:
+        """Return what `get_or_make` does as tensors on a device, always the same for a key; those that were there last are not moved.
+
+        They stay in the type they are kept in, which every other tier has, too: answers are the same whatever tier they come from.
+        """
+        with self._lock:
+            if self._device_bytes is None:
+                self._device_bytes = self._placed.limit_bytes = _suiting(device)
+            out = {at: tensor for at, key in enumerate(keys) if (tensor := self._placed.get(key)) is not None}
+            self._device_hits += len(out)
+        missing = [at for at in range(len(keys)) if at not in out]
+        if missing:
+            found = self.get_or_make([keys[at] for at in missing], lambda some: make([missing[n] for n in some]))
+            for at, features in zip(missing, found, strict=True):
+                out[at] = torch.from_numpy(features).to(device)
+                if self._placed.limit_bytes and features.dtype == np.dtype(self.form.dtype):
+                    out[at] = out[at].to(memory_format=torch.channels_last)  # as networks take it; a copy of what is kept in memory
+                    with self._lock:
+                        self._placed.put(keys[at], out[at])
+        return [out[at] for at in range(len(keys))]
+
+    def get_or_make(self, keys: Sequence[bytes], make: Make) -> list[Features]:
         """Return the features of each key; `make` is called once for all that are nowhere, with their places in `keys`.
 
         What another thread is making is waited for and not made twice; where that thread fails it is made here. Features of another type
@@ -155,7 +192,7 @@ class FeatureCache:
         """Return what it has done and holds."""
         with self._lock:
             store, damaged = self._store, self._damaged
-            counts = self._memory_hits, self._disk_hits, self._misses, self._bytes
+            counts = self._device_hits, self._memory_hits, self._disk_hits, self._misses, self._placed.bytes, self._kept.bytes
             trouble = self._trouble
         on_disk, more = (0, 0) if store is None else (store.size_bytes, store.damaged)
         return CacheStats(*counts, on_disk, damaged + more, trouble)
@@ -167,7 +204,7 @@ class FeatureCache:
             if self._users > 0:
                 return
             self._kept.clear()
-            self._bytes = 0
+            self._placed.clear()
             store, self._store, self._folder = self._store, None, None
         if store is not None:
             store.close()
@@ -208,16 +245,8 @@ class FeatureCache:
     def _known(self, key: bytes) -> Features | None:
         found = self._kept.get(key)
         if found is not None:
-            self._kept.move_to_end(key)
             self._memory_hits += 1
         return found
-
-    def _keep(self, key: bytes, features: Features) -> None:
-        old = self._kept.pop(key, None)
-        self._kept[key] = features
-        self._bytes += _size_bytes(features) - (0 if old is None else _size_bytes(old))
-        while self._bytes > self._limit and self._kept:
-            self._bytes -= _size_bytes(self._kept.popitem(last=False)[1])
 
     def _from_disk(self, key: bytes) -> Features | None:
         """What is on disk, counted; the lock is not held, since reading takes as long as the disk does."""
@@ -227,7 +256,7 @@ class FeatureCache:
                 self._misses += 1
             else:
                 self._disk_hits += 1
-                self._keep(key, found)
+                self._kept.put(key, found)
         return found
 
     def _read(self, key: bytes) -> Features | None:
@@ -285,5 +314,12 @@ def _four(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     return shape
 
 
-def _size_bytes(features: Features) -> int:
+def _suiting(device: torch.device) -> int:
+    """How much of a device's memory keeps features: none of a processor's, which has them in memory anyway."""
+    if device.type != "cuda":
+        return 0
+    return min(GPU_BYTES, int(torch.cuda.get_device_properties(device).total_memory) // _GPU_SHARE)
+
+
+def _size_bytes(features: Features | Tensor) -> int:
     return features.nbytes + 256  # with the key and what Python keeps

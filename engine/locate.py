@@ -8,7 +8,8 @@ import math
 from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from functools import partial
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from crossgeo.errors import UsageError
 from crossgeo.geodesy import geojson_polygon, to_lat_lon
 from crossgeo.indexer.grid import Window
 from crossgeo.indexer.index import GeoIndex, Segment
-from crossgeo.kernels.box_decode import decode_boxes, fuse_boxes
+from crossgeo.kernels.box_decode import decode_best, decode_boxes, fuse_boxes
 from crossgeo.kernels.dihedral import TURNS, turn_images, turn_points, unturn_boxes
 from crossgeo.models.checkpoint import load_object_network
 from crossgeo.models.object_network import PREDICTIONS, ObjectNetwork
@@ -122,10 +123,11 @@ class ObjectFinder:
             raise ValueError("a cache that others use needs the digest of the weights, or their features would be mixed up")
         self.view, self.least_confidence, self.turns = view, least_confidence, tuple(turns)
         self._index = index
-        self._anchors, self._stride = model.anchors.cpu(), model.config.stride
+        self._stride = model.config.stride
         halves = object_halves(model.eval(), (model.config.name, weights_sha256 or ""))
         options, at_once = _suited(options or RuntimeOptions(), photos_at_once)
         self._reference, self._query = runtimes(halves, options, lambda: of_index(index))
+        self._anchors = model.anchors.to(self._query.device)
         self._clicks_at_once = max(1, at_once // len(self.turns))
         self._windows_at_once = max(1, WINDOW_BYTES // (len(self.turns) * 3 * view.window_px**2))
         self.features = features or FeatureCache()
@@ -192,7 +194,7 @@ class ObjectFinder:
         for start in range(0, len(seen), self._clicks_at_once):
             some = seen[start : start + self._clicks_at_once]
             boxes = self._look([asked[n][0] for n in some], [made[asked[n][1]] for n in some])
-            for n, (box, confidence) in zip(some, boxes, strict=True):
+            for n, (*box, confidence) in zip(some, boxes.tolist(), strict=True):
                 out[n] = self._object(asked[n][1], box, confidence)
         return out
 
@@ -207,7 +209,8 @@ class ObjectFinder:
         named = (_Window(segment, round(x / CENTRE_STEP_M), round(y / CENTRE_STEP_M), None) for segment, x, y in places)
         asked = list(dict.fromkeys(named))
         for start in range(0, len(asked), self._windows_at_once):
-            self._features(asked[start : start + self._windows_at_once])
+            some = asked[start : start + self._windows_at_once]
+            self.features.get_or_make(self._keys(some), partial(self._encode, some))
 
     def _ask(self, photo: Photo, click_px: tuple[float, float], spot: Spot) -> tuple[ObjectQuery, _Window]:
         """What the network is shown of a click, and in which window."""
@@ -221,36 +224,43 @@ class ObjectFinder:
             sight = self.view.sight_px(asked.sight_m, (column * CENTRE_STEP_M - spot.x, row * CENTRE_STEP_M - spot.y))
         return asked, _Window(spot.segment, column, row, sight)
 
-    def _look(self, asked: Sequence[ObjectQuery], features: Sequence[NDArray[np.floating[Any]]]) -> list[tuple[NDArray[np.float64], float]]:
-        """The box (4,) px of its window and the confidence of each of n clicks, T turns of each in one batch."""
+    def _look(self, asked: Sequence[ObjectQuery], features: Sequence[Tensor]) -> NDArray[np.float64]:
+        """Boxes in px of their windows, and confidences, (n, 5), of n clicks, T turns of each in one batch; all that leaves the device."""
         photos, clicks = [], []
         for one in asked:
             _, turned, clicked = self._turned_photos(one)
             photos.append(turned)
             clicks.append(clicked)
-        grid = np.concatenate(features).astype(np.float32)
-        (found,) = self._query.run_all(grid, torch.cat(photos).numpy(), torch.cat(clicks).numpy())
-        raw = torch.from_numpy(found).view(len(found), len(self._anchors), PREDICTIONS, *found.shape[-2:])  # (n T, A, 5, g, g)
+        (found,) = self._query.run_tensors(torch.cat([*features]), torch.cat(photos), torch.cat(clicks))
         with torch.inference_mode():
-            turned, confidence = decode_boxes(raw, self._anchors, self._stride)
-            turned, confidence = (v.reshape(len(asked), len(self.turns), *v.shape[1:]) for v in (turned, confidence))  # (n, T, A, g, g)
-            out = []
-            for own, sure in zip(turned, confidence, strict=True):
-                every = [unturn_boxes(boxes, turn, self.view.window_px) for turn, boxes in zip(self.turns, own, strict=True)]
-                box, best = fuse_boxes(torch.stack(every).flatten(0, -2), sure.flatten())
-                out.append((np.clip(box.numpy().astype(np.float64), 0.0, self.view.window_px), float(best)))
-        return out
+            raw = found.reshape(len(found), len(self._anchors), PREDICTIONS, *found.shape[-2:])  # (n T, A, 5, g, g)
+            box, best = self._best_of_one(raw) if len(self.turns) == 1 else self._fused(raw, len(asked))
+            return torch.cat([box.clamp(0.0, self.view.window_px), best[:, None]], dim=1).cpu().numpy().astype(np.float64)
 
-    def _features(self, windows: Sequence[_Window]) -> list[NDArray[np.floating[Any]]]:
+    def _best_of_one(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """The most confident box (n, 4) of n single looks, and how confident (n,), which is the paper's answer (eq. 12)."""
+        box, best = decode_best(raw, self._anchors, self._stride)
+        return unturn_boxes(box, self.turns[0], self.view.window_px), best
+
+    def _fused(self, raw: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """One box (n, 4) of all that were seen in each click's turns, and how confident (n,)."""
+        decoded = decode_boxes(raw, self._anchors, self._stride)
+        boxes, confidence = (v.view(count, len(self.turns), *v.shape[1:]) for v in decoded)
+        turned = [unturn_boxes(boxes[:, at], turn, self.view.window_px) for at, turn in enumerate(self.turns)]  # of (n, A, g, g, 4)
+        return fuse_boxes(torch.stack(turned, dim=1).flatten(1, -2), confidence.flatten(1))
+
+    def _keys(self, windows: Sequence[_Window]) -> list[bytes]:
+        return [hashlib.sha256(f"{self._made_of} {window.text}".encode()).digest() for window in windows]
+
+    def _features(self, windows: Sequence[_Window]) -> list[Tensor]:
         """The features of each window's turns, from the cache where they are there; none, of length 0, where there is no imagery."""
-        keys = [hashlib.sha256(f"{self._made_of} {window.text}".encode()).digest() for window in windows]
-        return [*self.features.get_or_make(keys, lambda missing: self._encode([windows[at] for at in missing]))]
+        return self.features.tensors(self._keys(windows), partial(self._encode, windows), self._query.device)
 
-    def _encode(self, windows: Sequence[_Window]) -> list[Features]:
-        """Encode windows in one pass; features too large for float16, in which they are kept, stay as they are."""
-        out: list[Features] = [np.zeros((0, 0, 0, 0), np.float16)] * len(windows)
+    def _encode(self, windows: Sequence[_Window], missing: Sequence[int]) -> list[Features]:
+        """Encode those that are missing in one pass; features too large for float16, in which they are kept, stay as they are."""
+        out: list[Features] = [np.zeros((0, 0, 0, 0), np.float16)] * len(missing)
         seen, shown, sights = [], [], []
-        for at, window in enumerate(windows):
+        for at, window in enumerate(windows[number] for number in missing):
             pixels, valid = self._index.read_window(window.segment, *window.centre, self.view.window_extent_m, self.view.window_px)
             if valid.any():
                 turned, sight = self._turned_windows(fill(pixels, valid, self.view.mean), window.sight)
@@ -292,7 +302,7 @@ class ObjectFinder:
         bounds = Window.at(*at.centre, self.view.window_extent_m, self._index.gsd_m)
         return Shown(asked, pixels, valid, at.segment, bounds, at.sight, self.turns, photo_turns, windows, sights, photos, clicks)
 
-    def _object(self, window: _Window, box: NDArray[np.float64], confidence: float) -> FoundObject:
+    def _object(self, window: _Window, box: Sequence[float], confidence: float) -> FoundObject:
         """The box, in pixels of a window, as a place."""
         segment = window.segment
         bounds = Window.at(*window.centre, self.view.window_extent_m, self._index.gsd_m)
@@ -301,8 +311,7 @@ class ObjectFinder:
         y0, y1 = (bounds.y_max - edge * metres for edge in (box[3], box[1]))
         lat, lon = to_lat_lon(segment.crs, 0.5 * (x0 + x1), 0.5 * (y0 + y1))
         polygon = geojson_polygon(segment.crs, [(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
-        edges = (float(box[0]), float(box[1]), float(box[2]), float(box[3]))
-        return FoundObject(lat, lon, edges, polygon, x1 - x0, y1 - y0, confidence)
+        return FoundObject(lat, lon, (box[0], box[1], box[2], box[3]), polygon, x1 - x0, y1 - y0, confidence)
 
 
 def _suited(options: RuntimeOptions, photos_at_once: int | None) -> tuple[RuntimeOptions, int]:

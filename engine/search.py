@@ -107,6 +107,7 @@ class GeoSearch:
         street_object_weights: str | None = AUTO,
         feature_cache: str | Path | None = None,
         feature_cache_bytes: int = DISK_BYTES,
+        feature_gpu_bytes: int | None = None,
         runtime: RuntimeOptions | None = None,
         rows: OpenRows | None = None,
     ) -> GeoSearch:
@@ -115,6 +116,8 @@ class GeoSearch:
         `feature_cache` is a folder, which several processes may share, where what the object models make of windows of imagery is kept
         for later clicks, and the descriptors of the 5 m step's cells for later questions about the same ground: up to
         `feature_cache_bytes` together, a quarter of it for the cells; a folder that cannot be used is no error, but is told by `metrics`.
+        On a GPU `feature_gpu_bytes` of windows (2 GiB, or an eighth of its memory, unless told) stay there: a second click moves its
+        photo alone.
         `runtime` says how the models run; engines that it builds are checked on the index's own tiles. `rows` says who searches the
         index's descriptors, where that is not this process (`engine.serving`).
         Raises StoreError for a damaged index, WeightsError for missing or damaged weights, MismatchError when they do not go together, and
@@ -128,7 +131,7 @@ class GeoSearch:
             describer = EgoTRDescriber.load(weights, runtime, lambda: of_index(opened))
             street = describer.street_side(street_weights, runtime, lambda: of_index(opened))
             folder, for_cells = None if feature_cache is None else Path(feature_cache), feature_cache_bytes // 4
-            features = FeatureCache(folder=folder, disk_bytes=feature_cache_bytes - for_cells)
+            features = FeatureCache(folder=folder, disk_bytes=feature_cache_bytes - for_cells, device_bytes=feature_gpu_bytes)
             cells = FeatureCache(CELL_BYTES, folder, for_cells, CELLS)
             return cls(opened, describer, object_weights, settings, street, street_object_weights, features, runtime, cells)
         except BaseException:

@@ -95,19 +95,19 @@ def box_iou(a: Tensor, b: Tensor) -> Tensor:
 
 
 def fuse_boxes(boxes: Tensor, confidence: Tensor, iou: float = 0.4, considered: int = 600, centres: int = 40) -> tuple[Tensor, Tensor]:
-    """Fuse (N, 4) boxes by their (N,) confidences into one box (4,) with the highest confidence that supports it, a scalar.
+    """Fuse (..., N, 4) boxes by their (..., N) confidences into one box (..., 4) each, with the highest confidence that supports it (...).
 
     The box is the one of the `centres` most confident that most confidence stands around (boxes that overlap it by `iou`), averaged
     with what supports it (weighted boxes fusion, Solovyev et al. 2021): neighbouring cells and anchors see one object each a little
     differently, and their mean errs less than the best of them.
     """
-    kept = confidence.topk(min(considered, len(confidence))).indices  # best first
-    boxes, confidence = boxes[kept].float(), confidence[kept].float()
-    near = box_iou(boxes[:centres, None], boxes[None]) > iou  # (centres, N)
-    centre = int((near * confidence).sum(dim=1).argmax())
-    weight = confidence * near[centre]
-    weight[centre] = confidence[centre]  # a box without area overlaps not even itself
-    return (weight[:, None] * boxes).sum(dim=0) / weight.sum().clamp_min(1e-12), weight.max()
+    confidence, kept = confidence.topk(min(considered, confidence.shape[-1]))  # best first
+    boxes, confidence = boxes.gather(-2, kept[..., None].expand(*kept.shape, 4)).float(), confidence.float()
+    near = box_iou(boxes[..., :centres, None, :], boxes[..., None, :, :]) > iou  # (..., centres, N)
+    centre = (near * confidence[..., None, :]).sum(dim=-1).argmax(dim=-1, keepdim=True)  # (..., 1)
+    weight = confidence * near.gather(-2, centre[..., None].expand(*centre.shape, near.shape[-1]))[..., 0, :]
+    weight = weight.scatter(-1, centre, confidence.gather(-1, centre))  # a box without area overlaps not even itself
+    return (weight[..., None] * boxes).sum(dim=-2) / weight.sum(dim=-1, keepdim=True).clamp_min(1e-12), weight.amax(dim=-1)
 
 
 def encode_targets(boxes: Tensor, anchors: Anchors, stride: int, grid_hw: tuple[int, int]) -> BoxTargets:

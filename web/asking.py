@@ -159,7 +159,7 @@ def _kept(index: dict[str, str], told: dict[str, dict[str, Any]]) -> Iterator[Re
     """Yield what is to be read of what models made of imagery and is kept, of what `GeoSearch.metrics` has told."""
     for name in ("object_features", "cells"):
         own, of = told[name], {**index, "cache": name}
-        for where in ("memory", "disk"):
+        for where in ("memory", "disk", "device") if name == "object_features" else ("memory", "disk"):
             yield "geo_cache_hits", "Times that what a model made of imagery was kept already", {**of, "where": where}, own[f"{where}_hits"]
             yield "geo_cache_bytes", "Bytes that are kept", {**of, "where": where}, own[f"{where}_bytes"]
         yield "geo_cache_misses", "Times that it had to be made", of, own["misses"]

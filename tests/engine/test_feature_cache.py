@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from crossgeo.engine import feature_store
 from crossgeo.engine.feature_cache import FeatureCache, pack, unpack
@@ -345,6 +346,42 @@ def test_what_one_thread_fails_to_make_another_makes() -> None:
             first.result(30)
         np.testing.assert_array_equal(second.result(30)[0], values)
     assert asked == [[0]]
+
+
+def test_tensors_stay_on_the_device_up_to_its_bound_and_are_not_moved_again(tmp_path: Path) -> None:
+    device, values = torch.device("cpu"), made(0)[1]
+    keys = [made(n)[0] for n in range(3)]
+    asked: list[int] = []
+
+    def make(missing: Sequence[int]) -> list[Any]:
+        asked.extend(missing)
+        return [made(at)[1] for at in missing]
+
+    cache = FeatureCache(0, tmp_path, device_bytes=2 * (values.nbytes + 256))
+    first = cache.tensors(keys[:2], make, device)
+    again = cache.tensors(keys[:2], make, device)
+    assert asked == [0, 1] and all(one is other for one, other in zip(first, again, strict=True))
+    assert first[0].dtype == torch.float16 and first[0].is_contiguous(memory_format=torch.channels_last)
+    np.testing.assert_array_equal(first[1].numpy(), made(1)[1])
+    cache.tensors([keys[0], keys[2]], make, device)  # the third pushes out the second, which is on disk still
+    np.testing.assert_array_equal(cache.tensors([keys[1]], make, device)[0].numpy(), made(1)[1])
+    stats = cache.stats()
+    assert asked == [0, 1, 1]  # the third was the second place of what was asked for
+    assert (stats.device_hits, stats.memory_hits, stats.disk_hits, stats.misses) == (3, 0, 1, 3)
+    assert stats.hits == 4 and stats.device_bytes == 2 * (values.nbytes + 256)
+    cache.close()
+    assert cache.stats().device_bytes == 0
+
+
+def test_without_a_bound_a_processor_keeps_no_tensors_and_features_of_another_type_are_none() -> None:
+    device = torch.device("cpu")
+    plain, bounded = FeatureCache(), FeatureCache(device_bytes=MB)
+    for _ in range(2):
+        assert len(plain.tensors([b"a"], lambda missing: [made(0)[1]], device)) == 1
+        large = bounded.tensors([b"a"], lambda missing: [np.full((1, 2, 2, 2), 1e6, np.float32)], device)
+        assert large[0].dtype == torch.float32 and large[0].max() == 1e6
+    assert (plain.stats().memory_hits, plain.stats().device_hits, plain.stats().device_bytes) == (1, 0, 0)
+    assert (bounded.stats().misses, bounded.stats().device_bytes) == (2, 0)
 
 
 def wait_for(true: Callable[[], bool]) -> None:

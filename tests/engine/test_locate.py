@@ -203,6 +203,46 @@ def test_the_next_process_finds_the_features_and_answers_alike(red_index: Path, 
     assert answers[0] == answers[1] == answers[2] and answers[0] is not None
 
 
+def test_a_second_click_moves_nothing_but_the_query_and_is_answered_alike(red_index: Path, ground: Any) -> None:
+    photo, click = ground.photo(RED_X, RED_Y, 0.0, 65.0), (100.0, 75.0)
+    with GeoIndex.open(red_index) as index:
+        plain = finder(index, RedFinder()).find(photo, click, spot(index, 0.0, RED_X, RED_Y))
+        cache = FeatureCache(0, device_bytes=64 << 20)
+        model = RedFinder()
+        found = finder(index, model, features=cache, weights_sha256="a")
+        answers = [found.find(photo, click, spot(index, 0.0, RED_X, RED_Y)) for _ in range(2)]
+        ahead = found.over(index)  # as a service does that goes on with another generation of the index
+        answers.append(ahead.find(photo, click, spot(index, 0.0, RED_X, RED_Y)))
+    assert answers == [plain] * 3 and plain is not None
+    assert len(model.windows) == 1
+    assert (cache.stats().device_hits, cache.stats().hits, cache.stats().misses) == (2, 2, 1)
+
+
+def test_a_single_look_answers_with_its_most_confident_box(red_index: Path, ground: Any) -> None:
+    class Doubtful(RedFinder):
+        """Also sees a lesser box, overlapping, which fusing would lean towards."""
+
+        def fuse(self, features: Tensor, query: Tensor) -> Tensor:
+            raw = super().fuse(features, query)
+            for cells in raw:
+                row, column = divmod(int(cells[4].argmax()), cells.shape[-1])
+                cells[:4, row, column + 1], cells[4, row, column + 1] = cells[:4, row, column], 2.9
+            return raw
+
+    photo = ground.photo(RED_X, RED_Y, 0.0, 65.0)
+    boxes = []
+    with GeoIndex.open(red_index) as index:
+        for model in (RedFinder(), Doubtful()):
+            for turn in (0, 5):
+                one = finder(index, model, turns=[turn]).find(photo, (100.0, 75.0), spot(index, 0.0, RED_X, RED_Y))
+                assert one is not None and one.confidence == pytest.approx(1 / (1 + math.exp(-3.0)))
+                boxes.append(one.box_px)
+        both = finder(index, Doubtful(), turns=[0, 5]).find(photo, (100.0, 75.0), spot(index, 0.0, RED_X, RED_Y))
+    assert both is not None
+    assert all(box == pytest.approx(boxes[0], abs=1e-3) for box in boxes)
+    assert abs(both.box_px[0] - boxes[0][0]) > 1.0
+
+
 def test_a_cache_that_others_use_wants_the_weights_digest(red_index: Path) -> None:
     with GeoIndex.open(red_index) as index:
         model: Any = RedFinder()

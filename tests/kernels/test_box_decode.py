@@ -118,6 +118,19 @@ def test_fused_boxes_are_the_mean_of_what_agrees_by_confidence() -> None:
     assert sure.item() == pytest.approx(0.7)
 
 
+def test_several_sets_of_boxes_are_fused_as_each_alone() -> None:
+    torch.manual_seed(0)
+    corners = torch.rand(2, 3, 700, 2) * 20
+    boxes, confidence = torch.cat([corners, corners + 5 + torch.rand(2, 3, 700, 2) * 10], dim=-1), torch.rand(2, 3, 700)
+    fused, sure = fuse_boxes(boxes, confidence)
+    assert fused.shape == (2, 3, 4) and sure.shape == (2, 3)
+    for row in range(2):
+        for column in range(3):
+            alone, sure_alone = fuse_boxes(boxes[row, column], confidence[row, column])
+            torch.testing.assert_close(fused[row, column], alone)
+            assert sure[row, column] == sure_alone
+
+
 def test_a_box_without_area_is_still_an_answer() -> None:
     fused, _ = fuse_boxes(torch.tensor([[3.0, 4, 3, 4]]), torch.tensor([0.5]))
     np.testing.assert_allclose(fused.numpy(), [3, 4, 3, 4])

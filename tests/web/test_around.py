@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from starlette.testclient import TestClient
 
 from crossgeo.engine.feature_cache import CELLS, FeatureCache
@@ -169,7 +170,10 @@ def test_metrics_tell_how_often_what_models_made_was_kept(index_path: Path, open
     (tmp_path / "file").write_text("mine")
 
     def opened(path: Path) -> GeoSearch:
-        features, cells = FeatureCache(folder=tmp_path / "kept"), FeatureCache(folder=tmp_path / "file" / "kept", form=CELLS)
+        features, cells = (
+            FeatureCache(folder=tmp_path / "kept", device_bytes=4096),
+            FeatureCache(folder=tmp_path / "file" / "kept", form=CELLS),
+        )
         known = open_search(path)
         known.index.close()
         return GeoSearch(GeoIndex.open(path), known.matchers["drone"].describer, features=features, cells=cells)
@@ -179,14 +183,18 @@ def test_metrics_tell_how_often_what_models_made_was_kept(index_path: Path, open
             assert search._features.get(b"a" * 32) is None
             search._features.put(b"a" * 32, np.ones((1, 2, 16, 16), np.float16))
             assert search._features.get(b"a" * 32) is not None
+            search._features.tensors([b"a" * 32] * 2, list, torch.device("cpu"))
+            search._features.tensors([b"a" * 32], list, torch.device("cpu"))
             assert search._cells.get(b"b" * 32) is None
         with TestClient(make_app(indexes, Settings(tmp_path / "jobs")), base_url="http://127.0.0.1") as client:
             lines = dict(line.rsplit(" ", 1) for line in client.get("/metrics").text.splitlines() if line.startswith("geo_"))
     windows, cells = 'cache="object_features",index="index"', 'cache="cells",index="index"'
-    assert lines[f'geo_cache_hits{{{windows},where="memory"}}'] == "1.0" and lines[f'geo_cache_hits{{{windows},where="disk"}}'] == "0.0"
+    assert lines[f'geo_cache_hits{{{windows},where="memory"}}'] == "3.0" and lines[f'geo_cache_hits{{{windows},where="disk"}}'] == "0.0"
     assert lines[f"geo_cache_misses{{{windows}}}"] == lines[f"geo_cache_misses{{{cells}}}"] == "1.0"
     assert float(lines[f'geo_cache_bytes{{{windows},where="memory"}}']) == 1024 + 256
     assert float(lines[f'geo_cache_bytes{{{windows},where="disk"}}']) > 1024
+    assert lines[f'geo_cache_hits{{{windows},where="device"}}'] == "1.0"
+    assert float(lines[f'geo_cache_bytes{{{windows},where="device"}}']) == 1024 + 256
     assert lines[f'geo_cache_trouble{{{windows},reason=""}}'] == "0.0" and lines[f"geo_cache_damaged{{{windows}}}"] == "0.0"
     assert lines[f'geo_cache_trouble{{{cells},reason="Not a directory"}}'] == "1.0"
     assert lines['geo_cells_from_index{index="index"}'] == "0.0"
