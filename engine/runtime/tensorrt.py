@@ -7,28 +7,31 @@ build engines that later versions run, too: TensorRT-RTX knows the flag, but com
 from __future__ import annotations
 
 import importlib
-import threading
+import re
+import uuid
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
 from crossgeo import disk
-from crossgeo.engine.runtime import Array
-from crossgeo.engine.runtime.batched import Call, OutOfMemory, UnreadableError
+from crossgeo.engine.runtime.batched import Call
 from crossgeo.engine.runtime.export import export_onnx
+from crossgeo.engine.runtime.failures import of_building
 from crossgeo.engine.runtime.fp8 import quantise
 from crossgeo.engine.runtime.half import MOST_PX, STEP_PX, Half, Pixels
+from crossgeo.engine.runtime.tensorrt_run import FILE, load, on_card
+from crossgeo.engine.runtime.tensorrt_words import logger
 from crossgeo.engine.runtime.torch import no_gpu
-from crossgeo.errors import EngineError
+from crossgeo.errors import EngineError, GeoError
 
-_FILE, _TIMINGS = "engine.plan", "timing.cache"
-_TYPICAL = 16  # batch that kernels are chosen for, where the profile goes farther
-_SIDES = {"min": 2, "opt": 16, "max": MOST_PX // STEP_PX}  # of images whose sizes vary, in steps: from 32 px
+_BATCHES = ((1, 1, 1), (2, 16, 32), (33, 256, 256))  # of a profile each: the least, the one that kernels are chosen for, the most
+_SIDES = (2, 16, MOST_PX // STEP_PX)  # of images whose sizes vary, in steps: the least (32 px), the one chosen for, the most
 _WORKSPACE_BYTES = 4 << 30
-_FP8_FROM = (8, 9)  # compute capability: Ada, Hopper, Blackwell
+_BF16_FROM, _FP8_FROM = (8, 0), (8, 9)  # compute capabilities
+_WHY_NOT = {(7, 5): "is reported to return zeros on it without a word", (9, 0): "does not support Hopper"}
 
 
 @dataclass(frozen=True)
@@ -40,17 +43,21 @@ class Flavour:
     packages: tuple[str, ...]  # the first that is installed
     modules: tuple[str, ...]
     extra: str
-    refused: tuple[tuple[int, int], ...]  # compute capabilities
-    lowest: tuple[int, int]
+    lowest: tuple[int, int]  # compute capability
     builds_without_gpu: bool
-    fp8_cards: tuple[str, ...] = ()  # what fp8 is built for where no card is at hand, as the package names them
+    served: tuple[tuple[int, int], ...] = ()  # compute capabilities, where only some from the lowest on are
+    fp8_cards: tuple[str, ...] = ()  # that have fp8, as the package names them, where not all from Ada on do
     compatible: bool = False  # its engines run with later versions, too
 
     def version(self) -> str:
         """Return the package's version; the major one alone where engines are of any that has it."""
+        return self.release().split(".")[0] if self.compatible else self.release()
+
+    def release(self) -> str:
+        """Return the package's whole version."""
         for package in self.packages:
             try:
-                return installed(package).split(".")[0] if self.compatible else installed(package)
+                return installed(package)
             except PackageNotFoundError:
                 continue
         raise PackageNotFoundError(self.packages[0])
@@ -87,11 +94,13 @@ class Flavour:
 
     def unfit(self, major: int, minor: int) -> str | None:
         """Say why a card of a compute capability is refused; None where it is served."""
-        if (major, minor) in self.refused:
-            why = "does not support Hopper" if major == 9 else "is reported to return zeros on it without a word"
-            return f"{self.NAME} is refused on cards of compute capability {major}.{minor}: it {why}; take torch-compile"
-        if (major, minor) < self.lowest:
-            return f"{self.NAME} needs compute capability {self.lowest[0]}.{self.lowest[1]} or newer, this card has {major}.{minor}"
+        card = f"{major}.{minor}"
+        if (major, minor) < self.lowest and not (self.served and (major, minor) in _WHY_NOT):
+            return f"{self.NAME} needs compute capability {self.lowest[0]}.{self.lowest[1]} or newer, this card has {card}"
+        if self.served and (major, minor) not in self.served:
+            served = ", ".join(f"{one}.{other}" for one, other in self.served)
+            why = _WHY_NOT.get((major, minor), "is not made for it")
+            return f"{self.NAME} is refused on cards of compute capability {card}: it {why}, and serves {served}; take torch-compile"
         return None
 
     def precisions(self, device: str) -> tuple[str, ...]:
@@ -101,127 +110,127 @@ class Flavour:
         return self.precisions_of(*torch.cuda.get_device_capability(device))
 
     def precisions_of(self, major: int, minor: int) -> tuple[str, ...]:
-        """Return the precisions of a compute capability; fp8 is of Ada (8.9), Hopper (9.0) and what came later."""
-        return ("fp16", "bf16", "fp32", "fp8") if (major, minor) >= _FP8_FROM else ("fp16", "bf16", "fp32")
+        """Return the precisions of a compute capability: bf16 came with Ampere (8.0), fp8 with Ada (8.9)."""
+        low = ("fp16", "bf16") if (major, minor) >= _BF16_FROM else ("fp16",)
+        has_fp8 = f"SM{major}{minor}" in self.fp8_cards if self.fp8_cards else (major, minor) >= _FP8_FROM
+        return (*low, "fp32", "fp8") if has_fp8 else (*low, "fp32")
 
     def build(self, half: Half, folder: Path, precision: str, largest: int, device: str, pictures: Pixels) -> None:
-        """Write an engine into a folder; raise EngineError with TensorRT's own words where it cannot be made."""
+        """Write an engine into a folder; raise EngineError with TensorRT's own words where it cannot be made, LimitError for memory."""
         if absent := self.absent():
             raise EngineError(absent)
         trt, path = self.module(), folder / "model.onnx"
         export_onnx(half, path, precision)
         if precision == "fp8":
             quantise(path, half, pictures)
-        words = _words(trt)
-        words.said.clear()
+        words = logger(trt)
+        with on_card(device):
+            words.said.forget()
+            try:
+                plan = self._plan(trt, words, half, path, precision, largest, device)
+            except (TypeError, RuntimeError) as error:  # a null pointer is a TypeError
+                raise of_building(half.title, f"{self.NAME} {self.release()}", f"{words.said.text()} ({error})") from error
+        path.unlink()
+        if plan is None:
+            raise of_building(half.title, f"{self.NAME} {self.release()}", words.said.text())
+        disk.write(folder / FILE, bytes(plan))
+
+    def load(self, folder: Path, half: Half, precision: str, device: str) -> Call:
+        """Return a call of the engine in a folder; raises as `failures.of_loading` says."""
+        name, trt = f"{self.NAME} {self.release()}", self.module()
+        return load(trt, name, folder, half, device, host_code=self.compatible, keeps_kernels=self.builds_without_gpu)
+
+    def _plan(self, trt: Any, words: Any, half: Half, path: Path, precision: str, largest: int, device: str) -> Any:
+        """Build the engine of an exported network; None where TensorRT cannot."""
         builder = trt.Builder(words)
-        typed = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
-        network = builder.create_network(typed)
+        network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
         parser = trt.OnnxParser(network, words)
         if not parser.parse_from_file(str(path)):
             errors = "; ".join(parser.get_error(k).desc() for k in range(min(3, parser.num_errors)))
             raise EngineError(f"{half.title}: {self.NAME} cannot read the network: {errors}")
         config = builder.create_builder_config()
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, _WORKSPACE_BYTES)
-        config.add_optimization_profile(_profile(builder, half, largest))
+        for batches in profiles_to(largest):
+            config.add_optimization_profile(_profile(builder, half, batches))
         if self.compatible:
             config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
-        if precision == "fp8" and self.fp8_cards:  # else it builds for all cards that it knows, and some have no such numbers
-            config.num_compute_capabilities = len(self.fp8_cards)
-            for number, card in enumerate(self.fp8_cards):
+        if not self.builds_without_gpu:
+            timings = _Timings(path.parent.parent, f"{self.NAME} {self.release()} {_card(device)}", config)
+            plan = builder.build_serialized_network(network, config)
+            timings.keep()
+            return plan
+        cards = self._cards(trt, precision, device)
+        if cards:  # else it builds for those that it finds likely
+            config.num_compute_capabilities = len(cards)
+            for number, card in enumerate(cards):
                 config.set_compute_capability(getattr(trt.ComputeCapability, card), number)
-        timings = self._timings(trt, config, folder)
-        plan = builder.build_serialized_network(network, config)
-        path.unlink()
-        if plan is None:
-            raise EngineError(f"{half.title}: {self.NAME} cannot build it: {'; '.join(words.said[-3:]) or 'it does not say why'}")
-        disk.write(folder / _FILE, bytes(plan))
-        if timings is not None:
-            disk.write(folder.parent / f"{self.NAME}-{_TIMINGS}", bytes(timings.serialize()), durable=False)
+        return builder.build_serialized_network(network, config)
 
-    def load(self, folder: Path, half: Half, precision: str, device: str) -> Call:
-        """Return a call of the engine in a folder; raise UnreadableError for an engine of another card or version."""
+    def _cards(self, trt: Any, precision: str, device: str) -> tuple[str, ...]:
+        """Return what TensorRT-RTX is to build for: the card that is here; where none is, those that have fp8 if it is asked for."""
         import torch
 
-        trt = self.module()
-        words = _words(trt)
-        words.said.clear()
-        runtime = trt.Runtime(words)
-        runtime.engine_host_code_allowed = self.compatible  # it carries the lean runtime of the version that built it
-        engine = runtime.deserialize_cuda_engine((folder / _FILE).read_bytes())
-        if engine is None:
-            raise UnreadableError(f"{folder}: {self.NAME} cannot load the engine: {'; '.join(words.said[-2:]) or 'it does not say why'}")
-        at, own = torch.device(device), threading.local()
-
-        def call(inputs: tuple[Array, ...]) -> tuple[Array, ...]:
-            if not hasattr(own, "context"):
-                own.context, own.stream = engine.create_execution_context(), torch.cuda.Stream(at)  # type: ignore[no-untyped-call]
-            context, kept = own.context, []
-            with torch.cuda.stream(own.stream):
-                try:
-                    for slot, rows in zip(half.inputs, inputs, strict=True):
-                        given = torch.from_numpy(rows).pin_memory().to(at, non_blocking=True).contiguous()
-                        kept.append(given)
-                        context.set_input_shape(slot.name, tuple(given.shape))
-                        context.set_tensor_address(slot.name, given.data_ptr())
-                    outputs = [torch.full(tuple(context.get_tensor_shape(name)), torch.nan, device=at) for name in half.outputs]
-                except torch.OutOfMemoryError as error:
-                    torch.cuda.empty_cache()
-                    raise OutOfMemory from error
-                for name, output in zip(half.outputs, outputs, strict=True):
-                    context.set_tensor_address(name, output.data_ptr())
-                if not context.execute_async_v3(own.stream.cuda_stream):
-                    raise EngineError(f"{half.title}: {self.NAME} failed: {'; '.join(words.said[-2:])}")
-            own.stream.synchronize()
-            return tuple(output.cpu().numpy() for output in outputs)
-
-        return call
-
-    def _timings(self, trt: Any, config: Any, folder: Path) -> Any:
-        """Give the builder what earlier builds measured; None for the package that measures when it runs."""
-        if self.builds_without_gpu:
-            return None
-        path = folder.parent / f"{self.NAME}-{_TIMINGS}"
-        timings = config.create_timing_cache(path.read_bytes() if path.exists() else b"")
-        config.set_timing_cache(timings, ignore_mismatch=True)
-        return timings
+        if torch.cuda.is_available():
+            major, minor = torch.cuda.get_device_capability(device)
+            if f"SM{major}{minor}" in trt.ComputeCapability.__members__:
+                return (f"SM{major}{minor}",)
+        return self.fp8_cards if precision == "fp8" else ()
 
 
 TENSORRT = Flavour(
     "tensorrt", "NVIDIA's cards from Turing (7.5) on, Hopper among them", ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"), ("tensorrt",),
-    "tensorrt", (), (7, 5), builds_without_gpu=False,
+    "tensorrt", (7, 5), builds_without_gpu=False,
 )  # fmt: skip
 TENSORRT_RTX = Flavour(
-    "tensorrt-rtx", "NVIDIA's cards of 8.0 to 8.9 and 12.0; not Turing (7.5), not Hopper (9.0)",
+    "tensorrt-rtx", "NVIDIA's cards of 8.0, 8.6, 8.9, 12.0 and 12.1; not Turing (7.5), not Hopper (9.0)",
     ("tensorrt-rtx", "tensorrt-rtx-cu13-bindings", "tensorrt-rtx-cu12-bindings"), ("tensorrt_rtx", "tensorrt_rtx_bindings"),
-    "tensorrt-rtx", ((7, 5), (9, 0)), (8, 0), builds_without_gpu=True, fp8_cards=("SM89", "SM120"),
+    "tensorrt-rtx", (8, 0), builds_without_gpu=True,
+    served=((8, 0), (8, 6), (8, 9), (12, 0), (12, 1)),  # of NVIDIA's support matrix, and 8.0, which the package names beside them
+    fp8_cards=("SM89", "SM120", "SM121"),
 )  # fmt: skip
 TENSORRT_COMPATIBLE = replace(TENSORRT, compatible=True)
 
 
-def _profile(builder: Any, half: Half, largest: int) -> Any:
-    """Make the one profile: batches of 1 to `largest`, sizes that vary from 32 px to the largest."""
+def profiles_to(largest: int) -> list[tuple[int, int, int]]:
+    """Return the profiles' batches up to the largest: the least, the one that kernels are chosen for, and the most of each."""
+    return [(least, min(best, largest), min(most, largest)) for least, best, most in _BATCHES if least <= largest]
+
+
+def _profile(builder: Any, half: Half, batches: tuple[int, int, int]) -> Any:
+    """Make a profile: some batches, and sizes that vary from 32 px to the largest."""
     profile = builder.create_optimization_profile()
     for slot in half.inputs:
         shapes = [
-            (batch, *(STEP_PX * _SIDES[end] if isinstance(size, str) else size for size in slot.shape))
-            for batch, end in ((1, "min"), (min(_TYPICAL, largest), "opt"), (largest, "max"))
+            (batch, *(STEP_PX * steps if isinstance(size, str) else size for size in slot.shape))
+            for batch, steps in zip(batches, _SIDES, strict=True)
         ]
         profile.set_shape(slot.name, *shapes)
     return profile
 
 
-@cache
-def _words(trt: Any) -> Any:
-    """Make a logger that keeps what TensorRT says is wrong, for the error that a user gets."""
+def _card(device: str) -> str:
+    import torch
 
-    class Words(trt.ILogger):  # type: ignore[misc]
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self.said: list[str] = []
+    major, minor = torch.cuda.get_device_capability(device)
+    return f"{torch.cuda.get_device_name(device)} {major}.{minor}"
 
-        def log(self, severity: Any, message: str) -> None:
-            if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
-                self.said.append(message.strip())
 
-    return Words()
+class _Timings:
+    """What builds measured of kernels, for later builds of the same version on the same card. It saves time: no build fails for it."""
+
+    def __init__(self, folder: Path, name: str, config: Any) -> None:
+        self._path = folder / f"{re.sub('[^a-z0-9.]+', '-', name.lower())}.timings"
+        kept = b""
+        with suppress(OSError):
+            kept = self._path.read_bytes()
+        self._cache = config.create_timing_cache(kept)
+        if self._cache is None or not config.set_timing_cache(self._cache, ignore_mismatch=False):  # damaged, or of another driver
+            self._cache = config.create_timing_cache(b"")
+            if self._cache is not None:
+                config.set_timing_cache(self._cache, ignore_mismatch=False)
+
+    def keep(self) -> None:
+        """Write them; of several builds at once the last one's stay."""
+        with suppress(GeoError, OSError):
+            if self._cache is not None and (made := self._cache.serialize()) is not None:
+                disk.write(self._path, bytes(made), durable=False, among=uuid.uuid4().hex[:12])
