@@ -1,10 +1,18 @@
-"""torch.compile: kernels made for a half at its first call; under CUDA graphs on a GPU, where launches would cost more than work."""
+"""torch.compile: kernels made for a half at its first call; under CUDA graphs on a GPU, where launches would cost more than work.
+
+Each size of batch is compiled by itself, for up to a minute, so there are few: what comes is cut and filled up to the rungs of a ladder.
+CUDA graphs belong to the thread that recorded them, and their outputs lie where the next call writes: one thread makes all calls.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable
-from typing import Any, TypeVar
+import types
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +24,11 @@ from crossgeo.errors import EngineError
 
 NAME = "torch-compile"
 SERVES = "processors with a C++ compiler; GPUs of compute capability 7.0 and newer through Triton, under CUDA graphs"
+LADDER = (1, 4, 16, 64, 256)  # sizes of batch
+MOST_SHAPES = 64  # of a half: each rung with the few sizes that images have; torch's own limit is 8, and beyond it runs uncompiled
+_LIMITS = ("recompile_limit", "cache_size_limit")  # what torch calls it from 2.6 on, and before
 
-R = TypeVar("R")
-__all__ = ["NAME", "SERVES", "load", "missing", "precisions", "version"]
+__all__ = ["LADDER", "NAME", "SERVES", "load", "missing", "precisions", "rungs", "version"]
 
 
 def missing(device: str) -> str | None:
@@ -32,11 +42,23 @@ def missing(device: str) -> str | None:
 
 
 def load(module: nn.Module, precision: str, device: str) -> Call:
-    """Return a call of a half's module; each size of batch is compiled when it first comes, which takes up to a minute.
+    """Return a call of a half's module; each rung of the ladder is compiled when it is first needed, which takes up to a minute.
 
-    Raises EngineError where the compiler fails.
+    Calls raise EngineError where the compiler fails, or where images come in more sizes than can be compiled.
     """
     return _Call(module, precision, torch.device(device))
+
+
+def rungs(count: int) -> Iterator[tuple[int, int]]:
+    """Cut `count` rows into parts, each with the rung that it runs at: one is filled up where more than half of it is used.
+
+    So 27 rows are 16 and 11 at 16, 8 rows are twice 4, and never is twice the work done.
+    """
+    while count > 0:
+        up = next((rung for rung in LADDER if rung >= count), LADDER[-1])
+        rung = up if 2 * count > up else max(rung for rung in LADDER if rung <= count)
+        yield min(count, rung), rung
+        count -= rung
 
 
 class _Call:
@@ -45,30 +67,74 @@ class _Call:
     def __init__(self, module: nn.Module, precision: str, device: torch.device) -> None:
         self.device = device
         ready = made_ready(module, device, precision).requires_grad_(False)
-        mode = "max-autotune" if device.type == "cuda" else None  # which captures CUDA graphs
-        self._compiled = torch.compile(ready, mode=mode, dynamic=False)
+        mode = "reduce-overhead" if device.type == "cuda" else None  # CUDA graphs, without minutes of trying kernels for each size
+        self._compiled = torch.compile(_alone(ready), mode=mode, fullgraph=True)  # which raises where it would run uncompiled
         self._low = precision != "fp32"
         self._dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+        self._threads = torch.get_num_threads()
 
     def __call__(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
-        return self._called(inputs, to_arrays)
+        return _worker().submit(lambda: to_arrays(self._joined(inputs))).result()
 
     def on_device(self, inputs: tuple[Array | Tensor, ...]) -> tuple[Tensor, ...]:
-        return self._called(inputs, _copied)
+        return _worker().submit(self._joined, inputs).result()
 
-    def _called(self, inputs: tuple[Array | Tensor, ...], taken: Callable[[Any], R]) -> R:
-        """Call the module; what is taken of its outputs must be copies, since graphs write into the same memory at each call."""
-        with torch.no_grad(), torch.autocast(self.device.type, self._dtype, enabled=self._low):
-            if self.device.type == "cuda":
-                torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
-            try:
-                return taken(self._compiled(*(laid(rows, self.device) for rows in inputs)))  # type: ignore[no-untyped-call]
-            except torch.OutOfMemoryError as error:
-                torch.cuda.empty_cache()
-                raise OutOfMemory from error
-            except (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError) as error:
-                raise EngineError(f"torch.compile failed: {str(error).splitlines()[0]}; take --runtime torch") from error
+    def _joined(self, inputs: tuple[Array | Tensor, ...]) -> tuple[Tensor, ...]:
+        """Return the outputs of any number of rows."""
+        if torch.get_num_threads() != self._threads:  # another number would be another compilation
+            torch.set_num_threads(self._threads)
+        try:
+            given, start, parts = [laid(rows, self.device) for rows in inputs], 0, []
+            for count, rung in rungs(len(given[0])):
+                outputs = self._called(tuple(_filled(rows[start : start + count], rung) for rows in given))
+                parts.append(tuple(output[:count].clone() for output in outputs))
+                start += count
+            return parts[0] if len(parts) == 1 else tuple(torch.cat(rows) for rows in zip(*parts, strict=True))
+        except torch.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            raise OutOfMemory from error
+        except torch._dynamo.exc.FailOnRecompileLimitHit as error:
+            raise EngineError(f"torch.compile: images of more than {MOST_SHAPES} sizes; take --runtime torch") from error
+        except (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError) as error:
+            said = " ".join(line.strip() for line in str(error).splitlines()[:2])
+            raise EngineError(f"torch.compile failed: {said}; take --runtime torch") from error
+
+    def _called(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Run a batch of a rung's size; the outputs hold until the next call."""
+        for rows in inputs:
+            torch._dynamo.mark_static(rows, 0)  # images of a second size are compiled for any size
+        if self.device.type == "cuda":
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+        with _limits(), torch.no_grad(), torch.autocast(self.device.type, self._dtype, enabled=self._low):
+            outputs = self._compiled(*inputs)
+        return outputs if isinstance(outputs, tuple) else (outputs,)
 
 
-def _copied(outputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return tuple(output.clone() for output in (outputs if isinstance(outputs, tuple) else (outputs,)))
+def _alone(module: nn.Module) -> Callable[..., Any]:
+    """Return a function over a module with code of its own: torch counts what it compiles by code, and learns from it which sizes vary."""
+
+    def forward(*inputs: Tensor) -> Any:
+        return module(*inputs)
+
+    return types.FunctionType(forward.__code__.replace(), globals(), forward.__name__, None, forward.__closure__)
+
+
+def _filled(rows: Tensor, rung: int) -> Tensor:
+    """Fill rows up to a rung with the first of them."""
+    if len(rows) < rung:
+        rows = torch.cat([rows, rows[:1].expand(rung - len(rows), *rows.shape[1:])])
+    return rows.contiguous(memory_format=torch.channels_last if rows.ndim == 4 else torch.contiguous_format)
+
+
+def _limits() -> Any:
+    """Return a context in which a half may be compiled for so many shapes."""
+    config = torch._dynamo.config
+    return config.patch({name: MOST_SHAPES for name in _LIMITS if hasattr(config, name)})
+
+
+@cache
+def _worker() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, "torch-compile")
+
+
+os.register_at_fork(after_in_child=_worker.cache_clear)  # threads stay with the parent
