@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from crossgeo.commands import console, index_plan, outputs
+from crossgeo.commands import console, index_plan, index_warm, outputs
 from crossgeo.commands import index_life as life
 from crossgeo.commands.cluster_options import Spreading
 from crossgeo.commands.index_options import About, Helping, IndexPath, Json, Searching
@@ -129,5 +129,5 @@ def verify(
     console.say(f"{index}: whole")
 
 
-for command in (index_plan.plan, life.add, life.remove, life.compact, life.merge, life.rollback, life.export):
+for command in (index_plan.plan, index_warm.warm, life.add, life.remove, life.compact, life.merge, life.rollback, life.export):
     app.command()(command)

@@ -6,7 +6,7 @@ is made again, and a folder that cannot be used (full, unwritable, stuck) leaves
 
 No features are computed when an index is built: windows are centred on a grid of 2 m, which for a square kilometre and the eight turns of
 AttenGeo-S would be 131 GB and seven hours of a core, and a coarser grid would not give the windows that clicks ask for.
-`locate.ObjectFinder.warm` does it for the windows of places that one knows will be asked about.
+`warming.warm_index` (`geo index warm`) does it for ground that one knows will be asked about.
 """
 
 from __future__ import annotations
@@ -188,6 +188,15 @@ class FeatureCache:
                         self._memory_hits += 1
         return [out[at] for at in range(len(keys))]
 
+    def on_disk(self, key: bytes) -> bool:
+        """Say whether there are features of a key in the folder, as far as can be said without reading them."""
+        try:
+            store = self._opened()
+            return store is not None and store.has(key)
+        except Unusable as error:
+            self._give_up(error)
+            return False
+
     def stats(self) -> CacheStats:
         """Return what it has done and holds."""
         with self._lock:
@@ -282,6 +291,16 @@ class FeatureCache:
                 self._damaged += store.damaged
         if store is not None:
             store.close()
+
+
+def for_windows(disk_bytes: int) -> int:
+    """Return how much of a folder that serves all forms is for windows: all but a quarter, which is for cells."""
+    return disk_bytes - disk_bytes // 4
+
+
+def with_cells(window_bytes: int) -> int:
+    """Return how large a folder must be for so much of it to be for windows."""
+    return -(-window_bytes * 4 // 3)
 
 
 def pack(key: bytes, features: Features, form: Form = WINDOWS) -> bytes:

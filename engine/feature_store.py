@@ -32,6 +32,10 @@ _LOCK_S = 2.0  # a writer that holds the lock for longer is stopped or stuck, an
 _PROBE_S = 30.0
 _LOCK_FILE_BYTES = 1 << 14
 _LEAST_BYTES = 1 << 19  # of a generation; LMDB itself needs some pages
+_PAGE_BYTES = 4096
+_PAGE_HEAD_BYTES = 16 + 64  # LMDB's, and whatever the value begins with
+_ENTRY_BYTES = 128  # of a key, in a leaf that is half full
+_SPARE_BYTES = 64 * _PAGE_BYTES  # LMDB's own pages, and those that a change writes anew before the old ones are free
 _DAMAGED = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.PanicError)
 
 
@@ -76,7 +80,7 @@ class FeatureStore:
         self.folder, self.name = folder, name
         self._numbered = re.compile(rf"{re.escape(name)}-(\d{{6,}})\.lmdb")
         self.damaged = 0  # generations that were deleted for it
-        self._half = max(limit_bytes // 2, _LEAST_BYTES) // 4096 * 4096
+        self._half = _half(limit_bytes)
         self._lock, self._pid = RLock(), os.getpid()
         self._probing = Lock()  # held for as long as a probe takes, which nobody waits for
         self._held, self._users, self._closed = False, 0, False
@@ -96,6 +100,13 @@ class FeatureStore:
                         self._write(key, value)
                     return value
         return None
+
+    def has(self, key: bytes) -> bool:
+        """Say whether there is a value, whole or not."""
+        with self._usable():
+            self._refresh()
+        with self._lock, self._usable():
+            return any(self._read(generation, key, buffers=True) is not None for generation in list(self._generations))
 
     def put(self, key: bytes, value: bytes) -> bool:
         """Keep a value, the first of its key; False where it is too large or the folder is busy."""
@@ -141,9 +152,10 @@ class FeatureStore:
                     generation.environment.close()
                 self._generations = []
 
-    def _read(self, generation: _Generation, key: bytes) -> bytes | None:
+    def _read(self, generation: _Generation, key: bytes, *, buffers: bool = False) -> bytes | None:
+        """A value; a buffer of it, which is nothing once this has returned but something that is not None, saves reading it."""
         try:
-            with generation.environment.begin() as transaction:
+            with generation.environment.begin(buffers=buffers) as transaction:
                 value: bytes | None = transaction.get(key)
                 return value
         except lmdb.MapResizedError:  # another process gave it a higher limit
@@ -299,6 +311,30 @@ class FeatureStore:
     @property
     def _lock_path(self) -> Path:
         return self.folder / f"{self.name}.lock"
+
+
+def stored_bytes(value_bytes: int) -> int:
+    """Return what a value takes on disk, in whole pages, with its share of those that lead to it."""
+    return -(-(value_bytes + _PAGE_HEAD_BYTES) // _PAGE_BYTES) * _PAGE_BYTES + _ENTRY_BYTES
+
+
+def surely_kept(limit_bytes: int, value_bytes: int) -> int:
+    """Return how many values of a size stay for as long as no others come: as many as one of the two generations holds.
+
+    Two hold twice as many, until what is found in the old one is copied to the young one, which then is full.
+    """
+    half = _half(limit_bytes)
+    return 0 if value_bytes > half // 4 else max(0, half - _SPARE_BYTES) // stored_bytes(value_bytes)
+
+
+def limit_to_keep(count: int, value_bytes: int) -> int:
+    """Return the limit of a store that surely keeps so many values of a size."""
+    return 2 * (max(4 * value_bytes, _LEAST_BYTES, count * stored_bytes(value_bytes) + _SPARE_BYTES) + 2 * _PAGE_BYTES)
+
+
+def _half(limit_bytes: int) -> int:
+    """The size of a generation."""
+    return max(limit_bytes // 2, _LEAST_BYTES) // _PAGE_BYTES * _PAGE_BYTES
 
 
 _shared: dict[tuple[Path, str], FeatureStore] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crossgeo.engine.feature_cache import FeatureCache, Features
+from crossgeo.engine.feature_cache import WINDOWS, FeatureCache, Features
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.place import FoundObject
@@ -40,6 +40,8 @@ PHOTOS_AT_ONCE = 8  # one click's turns: on a CPU more take longer, each, since 
 PHOTOS_AT_ONCE_GPU = 64  # eight clicks' turns, since a GPU is hardly busy with one's
 WINDOW_BYTES = 64 << 20  # of the turns of windows that are encoded together, so that any number of clicks takes bounded memory
 KEY_FORMAT = 2  # of cached features: to be raised with any change of what the network is shown
+WindowPlace = tuple[Segment, float, float]
+"""Metres x, y of a segment."""
 
 
 class Locator(Protocol):
@@ -125,6 +127,9 @@ class ObjectFinder:
         self._index = index
         self._stride = model.config.stride
         halves = object_halves(model.eval(), (model.config.name, weights_sha256 or ""))
+        self.window_bytes = (
+            len(self.turns) * np.dtype(WINDOWS.dtype).itemsize * model.reference_channels * (view.window_px // self._stride) ** 2
+        )
         options, at_once = _suited(options or RuntimeOptions(), photos_at_once)
         self._reference, self._query = runtimes(halves, options, lambda: of_index(index))
         self._anchors = model.anchors.to(self._query.device)
@@ -198,19 +203,28 @@ class ObjectFinder:
                 out[n] = self._object(asked[n][1], box, confidence)
         return out
 
-    def warm(self, places: Iterable[tuple[Segment, float, float]]) -> None:
-        """Make the features of the windows around places (segment, x, y) of ground that will be clicked, where they are not kept already.
+    def warm(self, places: Iterable[WindowPlace]) -> Iterator[int]:
+        """Make the features of the windows around places of ground that will be clicked, where they are not kept already.
 
-        Only for drone photos: a street click's window shows its line of sight. Each window takes 0.1 s of a core and 0.5 MB of AttenGeo-S,
-        and clicks are served whose ground is less than a metre from a place, so this is for places, not for towns.
+        Yields how many windows are done, some at a time. Only for drone photos: a street click's window shows its line of sight. Each
+        window takes 0.1 s of a core and 0.5 MB of AttenGeo-S, and clicks are served whose ground is less than a metre from a place, so
+        this is for places, not for towns. `warming.warm_index` does it for ground, within the room that there is.
         """
-        if isinstance(self.view, StreetObjectView):
-            raise ValueError("windows of street clicks show their lines of sight; there is nothing to make before the click")
-        named = (_Window(segment, round(x / CENTRE_STEP_M), round(y / CENTRE_STEP_M), None) for segment, x, y in places)
-        asked = list(dict.fromkeys(named))
+        asked = list(dict.fromkeys(self._around(places)))
         for start in range(0, len(asked), self._windows_at_once):
             some = asked[start : start + self._windows_at_once]
             self.features.get_or_make(self._keys(some), partial(self._encode, some))
+            yield start + len(some)
+
+    def kept(self, places: Iterable[WindowPlace]) -> list[bool]:
+        """Say of the windows around places whether their features are on disk."""
+        return [self.features.on_disk(key) for key in self._keys(list(self._around(places)))]
+
+    def _around(self, places: Iterable[WindowPlace]) -> Iterator[_Window]:
+        if isinstance(self.view, StreetObjectView):
+            raise ValueError("windows of street clicks show their lines of sight; there is nothing to make before the click")
+        for segment, x, y in places:
+            yield _Window(segment, round(x / CENTRE_STEP_M), round(y / CENTRE_STEP_M), None)
 
     def _ask(self, photo: Photo, click_px: tuple[float, float], spot: Spot) -> tuple[ObjectQuery, _Window]:
         """What the network is shown of a click, and in which window."""

@@ -23,7 +23,7 @@ from crossgeo.engine.cells import MEMORY_BYTES as CELL_BYTES
 from crossgeo.engine.clicks import Standing, at_point, at_points, checked
 from crossgeo.engine.describe import AUTO, Describer, EgoTRDescriber
 from crossgeo.engine.doubts import doubted, one_question
-from crossgeo.engine.feature_cache import CELLS, DISK_BYTES, FeatureCache
+from crossgeo.engine.feature_cache import CELLS, DISK_BYTES, FeatureCache, for_windows
 from crossgeo.engine.fine import Spot
 from crossgeo.engine.kinds import looks_like_street
 from crossgeo.engine.locate import Locator, ObjectFinder
@@ -130,9 +130,9 @@ class GeoSearch:
             opened.to("cpu" if runtime is None else runtime.device)
             describer = EgoTRDescriber.load(weights, runtime, lambda: of_index(opened))
             street = describer.street_side(street_weights, runtime, lambda: of_index(opened))
-            folder, for_cells = None if feature_cache is None else Path(feature_cache), feature_cache_bytes // 4
-            features = FeatureCache(folder=folder, disk_bytes=feature_cache_bytes - for_cells, device_bytes=feature_gpu_bytes)
-            cells = FeatureCache(CELL_BYTES, folder, for_cells, CELLS)
+            folder, windows = None if feature_cache is None else Path(feature_cache), for_windows(feature_cache_bytes)
+            features = FeatureCache(folder=folder, disk_bytes=windows, device_bytes=feature_gpu_bytes)
+            cells = FeatureCache(CELL_BYTES, folder, feature_cache_bytes - windows, CELLS)
             return cls(opened, describer, object_weights, settings, street, street_object_weights, features, runtime, cells)
         except BaseException:
             opened.close()

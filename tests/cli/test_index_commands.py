@@ -165,3 +165,21 @@ def test_an_index_lives_on_after_it_was_built(
     assert "exists already" in refused(3, "index", "merge", index, city.index, "--out", index)
     merged = geo("index", "merge", index, city.index, "--out", tmp_path / "m.geo", *city.place_weights)
     assert merged.exit_code == 0, merged.output
+
+
+def test_ground_is_warmed_once_and_only_as_much_as_fits(city: Any, geo: Any, refused: Refused, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    south, west, north, east = json.loads(geo("index", "info", city.index, "--json").stdout)["segments"][0]["bounds_lat_lon"]
+    near = ("--near", f"{(south + north) / 2},{(west + east) / 2}", "--radius-m", "1")
+    usual = ("index", "warm", city.index, "--feature-cache", kept, *city.weights[2:], "--runtime", "torch")
+    planned = json.loads(geo(*usual, *near, "--plan", "--json").stdout)
+    assert 1 <= planned["windows"] <= 16 and planned["there_before"] == 0 and planned["made"] is False
+    made = geo(*usual, *near)
+    assert made.exit_code == 0, made.output
+    assert made.stdout == "" and f"{planned['windows']} windows" in made.stderr and f"{planned['bytes'] / 1e6:.1f} MB" in made.stderr
+    again = json.loads(geo(*usual, *near, "--json").stdout)
+    assert again == {**planned, "there_before": planned["windows"], "made": True}
+    assert "give --feature-cache-mb" in refused(2, *usual, "--feature-cache-mb", "5")
+    assert "no imagery" in refused(2, *usual, "--near", "0,0")
+    assert "needs a place" in refused(2, *usual, "--radius-m", "5")
+    assert "--near" in refused(2, *usual, "--near", "here")

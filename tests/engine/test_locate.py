@@ -183,7 +183,7 @@ def test_many_windows_are_encoded_in_passes_of_bounded_memory(red_index: Path, g
     monkeypatch.setattr("crossgeo.engine.locate.WINDOW_BYTES", 3 * 8 * 3 * 384**2)  # three windows
     with GeoIndex.open(red_index) as index:
         model = RedFinder()
-        finder(index, model).warm([(index.segments[0], RED_X + 2.0 * n, RED_Y) for n in range(4)])
+        assert [*finder(index, model).warm([(index.segments[0], RED_X + 2.0 * n, RED_Y) for n in range(4)])] == [3, 4]
     assert [len(rows) for rows in model.windows] == [16, 8, 8]  # three and one, in powers of two
 
 
@@ -266,13 +266,14 @@ def test_warmed_windows_are_there_at_the_first_click(red_index: Path, ground: An
     with GeoIndex.open(red_index) as index:
         model = RedFinder()
         warmed = finder(index, model)
-        warmed.warm([(index.segments[0], RED_X, RED_Y), (index.segments[0], RED_X + 0.3, RED_Y)])
+        places = [(index.segments[0], RED_X, RED_Y), (index.segments[0], RED_X + 0.3, RED_Y)]
+        assert [*warmed.warm(places)] == [1] and warmed.kept(places) == [False, False]  # in memory alone
         assert len(model.windows) == 1
         assert warmed.find(photo, (100.0, 75.0), spot(index, 0.0, RED_X, RED_Y)) is not None
         assert len(model.windows) == 1
         street: Any = RedFinder()
         with pytest.raises(ValueError, match="lines of sight"):
-            ObjectFinder(index, street, StreetObjectView(), PRECISE).warm([(index.segments[0], RED_X, RED_Y)])
+            next(ObjectFinder(index, street, StreetObjectView(), PRECISE).warm([(index.segments[0], RED_X, RED_Y)]))
 
 
 def test_fewer_turns_may_be_looked_at(red_index: Path, ground: Any) -> None:
