@@ -95,7 +95,7 @@ class Flavour:
     def unfit(self, major: int, minor: int) -> str | None:
         """Say why a card of a compute capability is refused; None where it is served."""
         card = f"{major}.{minor}"
-        if (major, minor) < self.lowest and not (self.served and (major, minor) in _WHY_NOT):
+        if (major, minor) < self.lowest and (major, minor) not in _WHY_NOT:
             return f"{self.NAME} needs compute capability {self.lowest[0]}.{self.lowest[1]} or newer, this card has {card}"
         if self.served and (major, minor) not in self.served:
             served = ", ".join(f"{one}.{other}" for one, other in self.served)

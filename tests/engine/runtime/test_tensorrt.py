@@ -59,13 +59,33 @@ def test_an_engine_is_not_loaded_where_there_is_no_card(tmp_path: Path) -> None:
     ("flavour", "card", "word"),
     [
         (TENSORRT_RTX, (9, 0), "Hopper"), (TENSORRT_RTX, (7, 5), "zeros"), (TENSORRT_RTX, (7, 0), "8.0 or newer"),
-        (TENSORRT, (7, 0), "7.5"),
-        (TENSORRT_RTX, (8, 0), None), (TENSORRT_RTX, (8, 9), None), (TENSORRT_RTX, (12, 0), None), (TENSORRT, (9, 0), None),
+        (TENSORRT_RTX, (8, 7), "and serves 8.0, 8.6, 8.9, 12.0, 12.1; take torch-compile"), (TENSORRT_RTX, (10, 0), "is not made for it"),
+        (TENSORRT_RTX, (10, 3), "10.3"), (TENSORRT_RTX, (11, 0), "11.0"), (TENSORRT_RTX, (13, 0), "13.0"), (TENSORRT, (7, 0), "7.5"),
+        (TENSORRT_RTX, (8, 0), None), (TENSORRT_RTX, (8, 6), None), (TENSORRT_RTX, (8, 9), None), (TENSORRT_RTX, (12, 0), None),
+        (TENSORRT_RTX, (12, 1), None), (TENSORRT, (7, 5), None), (TENSORRT, (9, 0), None), (TENSORRT, (10, 3), None),
     ],
 )  # fmt: skip
 def test_cards_that_a_runtime_does_not_serve_are_refused(flavour: Flavour, card: tuple[int, int], word: str | None) -> None:
     why = flavour.unfit(*card)
     assert (why is None) if word is None else (why is not None and word in why)
+
+
+def test_what_tensorrt_rtx_serves_the_package_can_build_for() -> None:
+    named = set(TENSORRT_RTX.module().ComputeCapability.__members__) - {"NONE", "CURRENT", "SM75"}  # Turing: see its refusal
+    assert {f"SM{major}{minor}" for major, minor in TENSORRT_RTX.served} == named and set(TENSORRT_RTX.fp8_cards) <= named
+
+
+@pytest.mark.parametrize(
+    ("flavour", "card", "wanted"),
+    [
+        (TENSORRT, (7, 5), ("fp16", "fp32")), (TENSORRT, (8, 6), ("fp16", "bf16", "fp32")),
+        (TENSORRT, (9, 0), ("fp16", "bf16", "fp32", "fp8")), (TENSORRT, (10, 0), ("fp16", "bf16", "fp32", "fp8")),
+        (TENSORRT_RTX, (8, 6), ("fp16", "bf16", "fp32")), (TENSORRT_RTX, (8, 9), ("fp16", "bf16", "fp32", "fp8")),
+        (TENSORRT_RTX, (12, 0), ("fp16", "bf16", "fp32", "fp8")),
+    ],
+)  # fmt: skip
+def test_a_card_is_given_the_numbers_that_it_has(flavour: Flavour, card: tuple[int, int], wanted: tuple[str, ...]) -> None:
+    assert flavour.precisions_of(*card) == wanted
 
 
 def test_a_package_that_is_not_there_says_how_to_get_it() -> None:
