@@ -92,17 +92,11 @@ def wait_briefly() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
-def report_nothing() -> None:
-    """Have NNCF, which calibrates int8 engines where it is installed, not report to its makers that it was used."""
-    os.environ.setdefault("NNCF_CI", "1")
-
-
 def main() -> None:
     """Run the command line; every way out is an exit code."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a file's name may be no valid text
     wait_briefly()
-    report_nothing()
     cluster.know_clusters()
     app(prog_name="geo")

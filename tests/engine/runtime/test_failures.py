@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Never
 
 import openvino
@@ -123,3 +124,19 @@ def test_onnx_runtime_reports_to_nobody_and_leaves_no_files_however_it_is_called
     home.mkdir()
     subprocess.run([sys.executable, "-c", script], check=True, env={**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home)})
     assert [path.name for path in home.rglob("*") if "onnxruntime" in str(path).lower()] == []
+
+
+def test_nncf_is_told_to_report_nothing_before_it_is_loaded(
+    halves: Halves, pictures: Pixels, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str | None] = []
+
+    def absent(name: str) -> Never:
+        seen.append(os.environ.get("NNCF_CI"))
+        raise ImportError(name)
+
+    monkeypatch.setenv("NNCF_CI", "")
+    monkeypatch.setattr("crossgeo.engine.runtime.openvino.importlib", SimpleNamespace(import_module=absent))
+    with pytest.raises(EngineError, match=r"int8 needs NNCF to calibrate it: pip install 'crossgeo\[int8\]'"):
+        runtimes([halves()["plain"]], RuntimeOptions(runtime="openvino", precision="int8", folder=folder), lambda: pictures)
+    assert seen == ["1"]
