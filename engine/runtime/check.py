@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from crossgeo.engine.runtime import Array
-from crossgeo.engine.runtime.batched import Call
+from crossgeo.engine.runtime.batched import Call, OutOfMemory
 from crossgeo.engine.runtime.half import Half, Pixels
+from crossgeo.errors import LimitError
 
 LEAST_COSINE = 0.999  # of descriptors
 LEAST_MAP_COSINE = 0.998  # torch's own bf16 comes to 0.9987 with the shipped weights, which an engine must not be refused for
@@ -29,6 +30,55 @@ class Check:
     problems: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Expected:
+    """What torch answers in float32 on pictures, and on pictures as another day would take them where descriptors are compared."""
+
+    half: Half
+    inputs: tuple[Array, ...]
+    wanted: tuple[Array, ...]
+    moved: tuple[Array, ...] | None
+    photos: Array | None
+
+    @classmethod
+    def of(cls, half: Half, pictures: Pixels, device: str = "cpu") -> Expected:
+        """Run the definition on a device, to which the module is moved; before its weights are cast."""
+        at = torch.device(device)
+        half.module.to(at)
+        inputs = half.examples(pictures)
+        moved = half.examples(_changed(pictures)) if half.judge == "descriptors" else None
+        return cls(half, inputs, _torch(half, inputs, at), moved, None if moved is None else _torch(half, moved, at)[0])
+
+    def judge(self, call: Call, largest: int = _BATCH) -> Check:
+        """Hold a call against it, as `check` does."""
+        half, found = self.half, _engine(call, self.inputs, largest)
+        figures: dict[str, float] = {"pictures": float(len(self.inputs[0]))}
+        problems = []
+        for name, ours, theirs in zip(half.outputs, self.wanted, found, strict=True):
+            if ours.shape != theirs.shape:
+                return Check(figures, (f"{name} has the shape {theirs.shape}, not {ours.shape}",))
+            if not np.isfinite(theirs).all():
+                return Check(figures, (f"{name} holds values that are no numbers",))
+        if half.judge == "boxes":
+            figures["box_px_median"] = float(np.median(_boxes_apart(half, self.wanted[0], found[0])))
+            if figures["box_px_median"] > MOST_BOX_PX:
+                problems.append(f"boxes are {figures['box_px_median']:.2f} px off at the median, and {MOST_BOX_PX:g} is allowed")
+            return Check(figures, tuple(problems))
+        for name, ours, theirs in zip(half.outputs, self.wanted, found, strict=True):
+            least = float(_cosines(ours, theirs).min())
+            figures[f"{name}_cosine_least"] = least
+            asked = LEAST_COSINE if name == "descriptors" else LEAST_MAP_COSINE
+            if least < asked:
+                problems.append(f"{name} have a cosine of {least:.5f} with torch's, and {asked} is asked")
+        if self.moved is not None and self.photos is not None:
+            theirs = _engine(call, self.moved, largest)[0]
+            same = _same_first(self.photos @ self.wanted[0].T, theirs @ found[0].T)
+            figures["same_first"] = float(same.mean())
+            if not same.all():
+                problems.append(f"{(~same).sum()} of {len(same)} photos find another picture first")
+        return Check(figures, tuple(problems))
+
+
 def check(half: Half, call: Call, pictures: Pixels, largest: int = _BATCH) -> Check:
     """Hold an engine against torch in float32 on (N, S, S, 3) uint8 RGB pictures, N at least 2.
 
@@ -36,34 +86,7 @@ def check(half: Half, call: Call, pictures: Pixels, largest: int = _BATCH) -> Ch
     little, must find the same of them first; boxes must lie within 1 px at the median. Values that are no numbers are refused wherever
     they stand.
     """
-    inputs = half.examples(pictures)
-    wanted, found = _torch(half, inputs), _engine(half, call, inputs, largest)
-    figures: dict[str, float] = {"pictures": float(len(pictures))}
-    problems = []
-    for name, ours, theirs in zip(half.outputs, wanted, found, strict=True):
-        if ours.shape != theirs.shape:
-            return Check(figures, (f"{name} has the shape {theirs.shape}, not {ours.shape}",))
-        if not np.isfinite(theirs).all():
-            return Check(figures, (f"{name} holds values that are no numbers",))
-    if half.judge == "boxes":
-        figures["box_px_median"] = float(np.median(_boxes_apart(half, wanted[0], found[0])))
-        if figures["box_px_median"] > MOST_BOX_PX:
-            problems.append(f"boxes are {figures['box_px_median']:.2f} px off at the median, and {MOST_BOX_PX:g} is allowed")
-        return Check(figures, tuple(problems))
-    for name, ours, theirs in zip(half.outputs, wanted, found, strict=True):
-        least = float(_cosines(ours, theirs).min())
-        figures[f"{name}_cosine_least"] = least
-        asked = LEAST_COSINE if name == "descriptors" else LEAST_MAP_COSINE
-        if least < asked:
-            problems.append(f"{name} have a cosine of {least:.5f} with torch's, and {asked} is asked")
-    if half.judge == "descriptors":
-        moved = half.examples(_changed(pictures))
-        photos = _torch(half, moved)[0], _engine(half, call, moved, largest)[0]
-        same = _same_first(photos[0] @ wanted[0].T, photos[1] @ found[0].T)
-        figures["same_first"] = float(same.mean())
-        if not same.all():
-            problems.append(f"{(~same).sum()} of {len(same)} photos find another picture first")
-    return Check(figures, tuple(problems))
+    return Expected.of(half, pictures).judge(call, largest)
 
 
 def _boxes_apart(half: Half, ours: Array, theirs: Array) -> NDArray[np.float32]:
@@ -98,16 +121,22 @@ def _cosines(ours: Array, theirs: Array) -> NDArray[np.float64]:
     return np.asarray((a * b).sum(axis=1) / np.maximum(np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1), 1e-30))
 
 
-def _torch(half: Half, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
-    """Run the definition in its own float32."""
+def _torch(half: Half, inputs: tuple[Array, ...], device: torch.device) -> tuple[Array, ...]:
+    """Run the definition in its own float32, which no card may shorten."""
     parts = []
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         for start in range(0, len(inputs[0]), _BATCH):
-            given = (torch.from_numpy(np.ascontiguousarray(rows[start : start + _BATCH])) for rows in inputs)
-            parts.append([output.float().numpy() for output in half.module(*given)])
+            given = (torch.from_numpy(np.ascontiguousarray(rows[start : start + _BATCH])).to(device) for rows in inputs)
+            parts.append([output.float().cpu().numpy() for output in half.module(*given)])
     return tuple(np.concatenate(rows) for rows in zip(*parts, strict=True))
 
 
-def _engine(half: Half, call: Call, inputs: tuple[Array, ...], largest: int) -> tuple[Array, ...]:
-    parts = [call(tuple(np.ascontiguousarray(rows[k : k + largest]) for rows in inputs)) for k in range(0, len(inputs[0]), largest)]
+def _engine(call: Call, inputs: tuple[Array, ...], largest: int) -> tuple[Array, ...]:
+    """Run an engine in batches, smaller ones where its device has no room for them."""
+    try:
+        parts = [call(tuple(np.ascontiguousarray(rows[k : k + largest]) for rows in inputs)) for k in range(0, len(inputs[0]), largest)]
+    except OutOfMemory as error:
+        if largest == 1:
+            raise LimitError("out of memory for a single image; free the device, or take --device cpu") from error
+        return _engine(call, inputs, largest // 2)
     return tuple(np.concatenate(rows) for rows in zip(*parts, strict=True))

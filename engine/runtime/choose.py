@@ -12,10 +12,11 @@ import torch
 
 from crossgeo import processor
 from crossgeo.engine.runtime import Runtime
-from crossgeo.engine.runtime.backends import COMPATIBLE, IN_PROCESS, Backend, Built, InProcess, backend
+from crossgeo.engine.runtime.backends import COMPATIBLE, IN_PROCESS, Backend, Built, backend
 from crossgeo.engine.runtime.batched import Batched, Call, UnreadableError
 from crossgeo.engine.runtime.check import check
 from crossgeo.engine.runtime.half import Half, Pixels
+from crossgeo.engine.runtime.in_process import Place, run_here
 from crossgeo.engine.runtime.merged import Merging
 from crossgeo.engine.runtime.store import EngineStore, Key, Record, refusal
 from crossgeo.errors import EngineError, UsageError
@@ -82,7 +83,7 @@ def _alone(halves: Sequence[Half], options: RuntimeOptions, pictures: Callable[[
     """Return the runtimes, each pass of which runs by itself."""
     chosen = choose(options)
     if chosen.backend in IN_PROCESS:
-        return [_in_process(half, chosen, options) for half in halves]
+        return _in_process(halves, chosen, options, pictures)
     builds = options.build or options.runtime != AUTO
     engines: list[Call | None] = []
     for half in halves:
@@ -93,7 +94,13 @@ def _alone(halves: Sequence[Half], options: RuntimeOptions, pictures: Callable[[
                 raise
             _say(options, f"{error}; going on with torch")
             engines.append(None)
-    return [_opened(half, chosen, options, call) for half, call in zip(halves, engines, strict=True)]
+    without = [half for half, call in zip(halves, engines, strict=True) if call is None]
+    plain = iter(_in_process(without, _definition(options), options, pictures))
+    label = f"{chosen.backend} {chosen.precision} on {options.device}"
+    return [
+        next(plain) if call is None else Batched(call, label, half.largest(options.rows), options.say)
+        for half, call in zip(halves, engines, strict=True)
+    ]
 
 
 def build(half: Half, chosen: Chosen, options: RuntimeOptions, pictures: Callable[[], Pixels] | None) -> Record:
@@ -194,21 +201,28 @@ def _loaded(half: Half, chosen: Chosen, options: RuntimeOptions, pictures: Calla
     raise AssertionError("the second turn returns or raises")
 
 
-def _opened(half: Half, chosen: Chosen, options: RuntimeOptions, call: Call | None) -> Runtime:
-    if call is None:
-        served = backend("torch").precisions(options.device)
-        precision = options.precision if options.precision in served else served[0]
-        return _in_process(half, Chosen("torch", precision, "no engine"), options)
-    return Batched(call, f"{chosen.backend} {chosen.precision} on {options.device}", half.largest(options.rows), options.say)
+def _definition(options: RuntimeOptions) -> Chosen:
+    """Return torch, for halves without an engine."""
+    served = backend("torch").precisions(options.device)
+    return Chosen("torch", options.precision if options.precision in served else served[0], "no engine")
 
 
 def _built(chosen: Chosen) -> Built:
     return cast(Built, backend(chosen.backend, chosen.compatible))
 
 
-def _in_process(half: Half, chosen: Chosen, options: RuntimeOptions) -> Runtime:
-    call = cast(InProcess, backend(chosen.backend)).load(half.module, chosen.precision, options.device)
-    return Batched(call, f"{chosen.backend} {chosen.precision} on {options.device}", half.largest(options.rows), options.say)
+def _in_process(halves: Sequence[Half], chosen: Chosen, options: RuntimeOptions, pictures: Callable[[], Pixels] | None) -> list[Runtime]:
+    strict = options.runtime != AUTO  # what is asked for by name runs or raises
+    place = Place(
+        options.device,
+        EngineStore(options.folder),
+        lambda half: half.largest(options.rows),
+        pictures,
+        strict,
+        lambda line: _say(options, line),
+    )
+    here = run_here(halves, [key_of(half, chosen, options) for half in halves], place)
+    return [Batched(one.call, one.label, half.largest(options.rows), options.say) for half, one in zip(halves, here, strict=True)]
 
 
 def _say(options: RuntimeOptions, line: str) -> None:

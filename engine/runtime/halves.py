@@ -150,9 +150,10 @@ def of_clicks(network: ObjectNetwork, model: tuple[str, str], digest: str) -> Ha
         """A click into a picture, with the features of the same ground."""
         photos = _sized(_filled(pictures, config.mean), (side, side))
         clicks = np.random.default_rng(1).uniform(0.25 * side, 0.75 * side, (len(photos), 2)).astype(np.float32)
+        at = next(network.parameters()).device
         with torch.inference_mode():
-            features = network.encode_reference(*(torch.from_numpy(rows) for rows in windows.examples(pictures))).grid
-        return features.float().numpy(), photos, clicks
+            features = network.encode_reference(*(torch.from_numpy(rows).to(at) for rows in windows.examples(pictures))).grid
+        return features.float().cpu().numpy(), photos, clicks
 
     def decode(raw: Array) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         laid = torch.from_numpy(raw).view(len(raw), len(config.anchors), 5, cells, cells)
