@@ -13,12 +13,13 @@ import pytest
 import tensorrt_stand_in
 import torch
 from tensorrt_stand_in import Machine, StandIn
+from torch import nn
 
 from crossgeo.engine.runtime import Runtime
 from crossgeo.engine.runtime.batched import DeviceCall
 from crossgeo.engine.runtime.choose import RuntimeOptions, runtimes
 from crossgeo.engine.runtime.export import export_onnx
-from crossgeo.engine.runtime.half import Half, Pixels
+from crossgeo.engine.runtime.half import Half, Pixels, Slot
 from crossgeo.engine.runtime.tensorrt import TENSORRT, TENSORRT_RTX, Flavour, profiles_to
 from crossgeo.engine.runtime.tensorrt_run import on_card
 from crossgeo.engine.runtime.torch import no_gpu
@@ -49,8 +50,8 @@ def exported() -> Callable[[Half, Path, str], None]:
     kept: dict[tuple[str, str], bytes] = {}
 
     def write(half: Half, path: Path, types: str) -> None:
-        name = (half.model[0], types)
-        if name not in kept or half.name != "plain":
+        name = (half.title, types)
+        if name not in kept:
             export_onnx(half, path, types)
             kept[name] = path.read_bytes()
         path.write_bytes(kept[name])
@@ -137,15 +138,31 @@ def test_a_batch_runs_in_the_profile_made_for_it_and_answers_as_torch_does(
         machine.passes.clear()
 
 
-def test_maps_of_any_size_and_clicks_of_whole_numbers_are_taken(machine: Machine, halves: Halves, pictures: Pixels, folder: Path) -> None:
-    for name in ("maps", "query"):
-        half = halves()[name]
-        inputs = half.examples(pictures[:3])
-        ours = opened(half, folder, pictures).run_all(*inputs)
+def test_maps_of_any_size_are_taken(machine: Machine, halves: Halves, pictures: Pixels, folder: Path) -> None:
+    runtime = opened(halves()["maps"], folder, pictures)
+    for hw in ((64, 64), (48, 320)):
+        images = np.random.default_rng(0).standard_normal((2, 3, *hw), np.float32)
         with torch.inference_mode():
-            theirs = half.module(*(torch.from_numpy(rows) for rows in inputs))
-        for one, other in zip(ours, theirs, strict=True):
+            wanted = halves()["maps"].module(torch.from_numpy(images))
+        for one, other in zip(runtime.run_all(images), wanted, strict=True):
             np.testing.assert_allclose(one, other.numpy(), atol=1e-3)
+
+
+class Bytes(nn.Module):
+    """A network of whole numbers."""
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor]:
+        """(B, 3, 64, 64) uint8 -> (B, 3)."""
+        return (images.float().mean(dim=(2, 3)),)
+
+
+def test_whole_numbers_stay_whole(machine: Machine, halves: Halves, pictures: Pixels, folder: Path) -> None:
+    half = replace(halves()["plain"], name="bytes", module=Bytes(), inputs=(Slot("images", (3, 64, 64), "uint8"),))
+    folder.mkdir()
+    TENSORRT.build(half, folder, "fp32", 4, "cuda", pictures)
+    images = np.random.default_rng(0).integers(0, 256, (3, 3, 64, 64), np.uint8)
+    (found,) = TENSORRT.load(folder, half, "fp32", "cpu")((images,))
+    np.testing.assert_allclose(found, images.mean(axis=(2, 3)), rtol=1e-5)
 
 
 def test_more_rows_than_the_engine_is_built_for_and_other_sizes_are_refused(machine: Machine, halves: Halves, folder: Path) -> None:
