@@ -9,7 +9,7 @@ from crossgeo.engine.runtime.batched import UnreadableError
 from crossgeo.errors import EngineError, GeoError, LimitError
 
 _MEMORY = re.compile(
-    r"out[ _]?of[ _]?memory|bad[_ ]alloc|memory allocation|mem_alloc_failed|insufficient_gpu_memory"
+    r"out[ _]?of[ _]?memory|bad[_ ]alloc|memory allocation|alloc(ation)?_failed|insufficient_gpu_memory"
     r"|\b(allocate|allocating|enough|insufficient)( \S+){0,3} memory|cannot allocate memory",
     re.IGNORECASE,
 )

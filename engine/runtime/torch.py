@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 
 from crossgeo.engine.runtime import Array
 from crossgeo.engine.runtime.batched import Call, OutOfMemory
+from crossgeo.engine.runtime.failures import lacks_memory
+from crossgeo.errors import LimitError
 
 R = TypeVar("R")
 NAME = "torch"
@@ -64,7 +67,8 @@ class _Call:
 
     def __init__(self, module: nn.Module, precision: str, device: torch.device) -> None:
         self.device = device
-        self._ready = made_ready(module, device, precision)
+        with room_for_weights(device):
+            self._ready = made_ready(module, device, precision)
         self._low = precision != "fp32"
         self._dtype = torch.float16 if precision == "fp16" else torch.bfloat16
 
@@ -75,12 +79,30 @@ class _Call:
         return self._called(inputs, lambda outputs: outputs if isinstance(outputs, tuple) else (outputs,))
 
     def _called(self, inputs: tuple[Array | Tensor, ...], taken: Callable[[Any], R]) -> R:
-        with torch.inference_mode(), torch.autocast(self.device.type, self._dtype, enabled=self._low):
-            try:
-                return taken(self._ready(*(laid(rows, self.device) for rows in inputs)))
-            except torch.OutOfMemoryError as error:
-                torch.cuda.empty_cache()
-                raise OutOfMemory from error
+        with room_told(), torch.inference_mode(), torch.autocast(self.device.type, self._dtype, enabled=self._low):
+            return taken(self._ready(*(laid(rows, self.device) for rows in inputs)))
+
+
+@contextmanager
+def room_told() -> Iterator[None]:
+    """Turn what torch, cuBLAS and cuDNN say of too little memory into OutOfMemory, and give back what torch keeps for later."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and not lacks_memory(str(error)):
+            raise
+        torch.cuda.empty_cache()
+        raise OutOfMemory from error
+
+
+@contextmanager
+def room_for_weights(device: torch.device) -> Iterator[None]:
+    """Turn too little memory for a model's weights into LimitError."""
+    try:
+        with room_told():
+            yield
+    except OutOfMemory as error:
+        raise LimitError(f"{device}: too little memory for a model's weights; free the device, or take --device cpu") from error
 
 
 def made_ready(module: nn.Module, device: torch.device, precision: str) -> Any:

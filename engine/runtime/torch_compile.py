@@ -11,6 +11,7 @@ import shutil
 import types
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -18,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from crossgeo.engine.runtime import Array
-from crossgeo.engine.runtime.batched import Call, OutOfMemory
-from crossgeo.engine.runtime.torch import laid, made_ready, no_gpu, precisions, to_arrays, version
+from crossgeo.engine.runtime.batched import Call
+from crossgeo.engine.runtime.torch import laid, made_ready, no_gpu, precisions, room_for_weights, room_told, to_arrays, version
 from crossgeo.errors import EngineError
 
 NAME = "torch-compile"
@@ -66,7 +67,8 @@ class _Call:
 
     def __init__(self, module: nn.Module, precision: str, device: torch.device) -> None:
         self.device = device
-        ready = made_ready(module, device, precision).requires_grad_(False)
+        with room_for_weights(device):
+            ready = made_ready(module, device, precision).requires_grad_(False)
         mode = "reduce-overhead" if device.type == "cuda" else None  # CUDA graphs, without minutes of trying kernels for each size
         self._compiled = torch.compile(_alone(ready), mode=mode, fullgraph=True)  # which raises where it would run uncompiled
         self._low = precision != "fp32"
@@ -83,21 +85,13 @@ class _Call:
         """Return the outputs of any number of rows."""
         if torch.get_num_threads() != self._threads:  # another number would be another compilation
             torch.set_num_threads(self._threads)
-        try:
+        with _failures_told(), room_told():
             given, start, parts = [laid(rows, self.device) for rows in inputs], 0, []
             for count, rung in rungs(len(given[0])):
                 outputs = self._called(tuple(_filled(rows[start : start + count], rung) for rows in given))
                 parts.append(tuple(output[:count].clone() for output in outputs))
                 start += count
             return parts[0] if len(parts) == 1 else tuple(torch.cat(rows) for rows in zip(*parts, strict=True))
-        except torch.OutOfMemoryError as error:
-            torch.cuda.empty_cache()
-            raise OutOfMemory from error
-        except torch._dynamo.exc.FailOnRecompileLimitHit as error:
-            raise EngineError(f"torch.compile: images of more than {MOST_SHAPES} sizes; take --runtime torch") from error
-        except (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError) as error:
-            said = " ".join(line.strip() for line in str(error).splitlines()[:2])
-            raise EngineError(f"torch.compile failed: {said}; take --runtime torch") from error
 
     def _called(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Run a batch of a rung's size; the outputs hold until the next call."""
@@ -108,6 +102,18 @@ class _Call:
         with _limits(), torch.no_grad(), torch.autocast(self.device.type, self._dtype, enabled=self._low):
             outputs = self._compiled(*inputs)
         return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
+@contextmanager
+def _failures_told() -> Iterator[None]:
+    """Turn what torch.compile raises into EngineError."""
+    try:
+        yield
+    except torch._dynamo.exc.FailOnRecompileLimitHit as error:
+        raise EngineError(f"torch.compile: images of more than {MOST_SHAPES} sizes; take --runtime torch") from error
+    except (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError) as error:
+        said = " ".join(line.strip() for line in str(error).splitlines()[:2])
+        raise EngineError(f"torch.compile failed: {said}; take --runtime torch") from error
 
 
 def _alone(module: nn.Module) -> Callable[..., Any]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from crossgeo.engine.runtime import Runtime
+from crossgeo.engine.runtime.backends import InProcess, backend
+from crossgeo.engine.runtime.batched import Batched
 from crossgeo.engine.runtime.choose import Chosen, RuntimeOptions, build, choose, key_of, runtimes
 from crossgeo.engine.runtime.half import Half
 from crossgeo.engine.runtime.store import EngineStore, Record
@@ -206,3 +209,49 @@ def test_a_batch_beyond_the_device_s_memory_is_halved_once_and_that_is_said(halv
     assert said == ["torch fp32 on cpu: out of memory; going on with batches of 2"]
     with pytest.raises(LimitError, match="out of memory for batches of 4, too; free the device, or give a smaller --batch"):
         made(half, replace(options, batch=8), None).run(np.concatenate([images, images]))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "CUDA out of memory. Tried to allocate 2.00 GiB",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+        "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1099511627776 bytes",
+    ],
+)
+@pytest.mark.parametrize("backend_name", ["torch", "torch-compile"])
+def test_what_torch_and_its_libraries_say_of_memory_makes_batches_smaller(
+    halves: Halves, pictures: Pictures, said: str, backend_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Short(nn.Module):
+        def forward(self, images: torch.Tensor) -> tuple[torch.Tensor]:
+            if len(images) > 2:
+                raise RuntimeError(said)
+            return (images.mean(dim=(2, 3)),)
+
+    monkeypatch.setattr(torch, "compile", lambda module, **how: module)
+    (images,) = halves()["aerial"].examples(pictures)
+    runtime = Batched(cast(InProcess, backend(backend_name)).load(Short(), "fp32", "cpu"), backend_name, 4)
+    np.testing.assert_allclose(runtime.run(images), images.mean(axis=(2, 3)), atol=1e-5)
+    assert runtime.largest == 2
+
+
+@pytest.mark.parametrize("backend_name", ["torch", "torch-compile"])
+def test_weights_for_which_there_is_no_room_are_said(backend_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Large(nn.Linear):
+        def to(self, *where: Any, **how: Any) -> Any:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(LimitError, match="cpu: too little memory for a model's weights; free the device"):
+        cast(InProcess, backend(backend_name)).load(Large(2, 2), "fp32", "cpu")
+
+
+def test_other_errors_of_torch_stay_what_they_are() -> None:
+    class Broken(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        cast(InProcess, backend("torch")).load(Broken(), "fp32", "cpu")((np.ones((1, 3), np.float32),))
