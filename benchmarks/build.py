@@ -23,9 +23,10 @@ from common import record, spread
 from crossgeo.engine.describe import EgoTRDescriber
 from crossgeo.engine.runtime.choose import RuntimeOptions
 from crossgeo.engine.runtime.pictures import of_imagery
-from crossgeo.indexer.build import BuildOptions, Progress, build_index
+from crossgeo.indexer.build import BuildOptions, build_index
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.indexer.manifest import Manifest
+from crossgeo.indexer.progress import Progress
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 Vectors = np.ndarray[Any, np.dtype[np.float32]]

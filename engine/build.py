@@ -13,9 +13,10 @@ from crossgeo.engine.runtime.choose import RuntimeOptions
 from crossgeo.engine.runtime.pictures import of_imagery
 from crossgeo.errors import UsageError
 from crossgeo.indexer import build
-from crossgeo.indexer.build import BuildOptions, Progress
+from crossgeo.indexer.build import BuildOptions
 from crossgeo.indexer.described import Describe
 from crossgeo.indexer.manifest import Manifest
+from crossgeo.indexer.progress import Progress
 from crossgeo.indexer.spread import Crew
 from crossgeo.models.checkpoint import read_card
 from crossgeo.models.views import DroneView

@@ -10,8 +10,9 @@ from typing import Any
 from crossgeo import geodesy
 from crossgeo.errors import UsageError
 from crossgeo.indexer.area import Area, Between
+from crossgeo.indexer.areas import make_areas
 from crossgeo.indexer.block_store import BlockStore
-from crossgeo.indexer.build import BuildOptions, Progress, build_plan, check_vintage, group, make_areas, source_records
+from crossgeo.indexer.build import BuildOptions, build_plan, check_vintage, group, source_records
 from crossgeo.indexer.change import Base, without
 from crossgeo.indexer.described import Describe
 from crossgeo.indexer.generations import KEEP, check_files, commit, tidy
@@ -31,6 +32,7 @@ from crossgeo.indexer.manifest import (
     segment_path,
 )
 from crossgeo.indexer.pieces import Here
+from crossgeo.indexer.progress import Progress
 from crossgeo.indexer.region import Region
 from crossgeo.indexer.tiles import reached
 from crossgeo.indexer.vectors.structure import USUAL, Budget

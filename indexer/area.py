@@ -6,8 +6,9 @@ them, this process or a cluster, is a `pieces.Maker`; what is made of them is ma
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +23,13 @@ from crossgeo.indexer.block_store import BlockStore, block_cells, write_blocks
 from crossgeo.indexer.cutting import Cutter, unpacked
 from crossgeo.indexer.described import Step
 from crossgeo.indexer.grid import Bounds
-from crossgeo.indexer.ground import Ground, Layer, seen
+from crossgeo.indexer.ground import Block, Ground, Layer, seen
 from crossgeo.indexer.journal import Journal
 from crossgeo.indexer.manifest import IMAGERY_FILE, FileRecord, GridRecord, SegmentRecord, parse_segment, plain, segment_path
 from crossgeo.indexer.pieces import Cut, Maker, ResizedError, Site
 from crossgeo.indexer.places import carry_bounds, crs_text
 from crossgeo.indexer.region import Region, mask_cells
-from crossgeo.indexer.segment_files import file_record, is_whole, matches, move_in, seal, write_tiles
+from crossgeo.indexer.segment_files import file_record, is_whole, matches, move_in, seal, write_rows, write_search
 from crossgeo.indexer.source import Source
 from crossgeo.indexer.tiles import changed_tiles, choose_tiles
 from crossgeo.indexer.vectors.structure import Budget
@@ -123,13 +124,13 @@ class Area:
     def _write_blocks(self, path: Path, step: Step) -> None:
         files.make_folder(path.parent)
         try:
-            self._write_pieces(path, self._maker.cut(self._site, step))
+            self._write_pieces(path, self._maker.cut(self._site, step), step)
         except ResizedError:
-            self._write_pieces(path, self._maker.cut(self._site, lambda _: None))
+            self._write_pieces(path, self._maker.cut(self._site, lambda _: None), step)
 
-    def _write_pieces(self, path: Path, cut: Cut) -> None:
+    def _write_pieces(self, path: Path, cut: Cut, step: Step) -> None:
         with replacing(path) as temporary:
-            write_blocks(temporary, (block for piece in cut.pieces for block in unpacked(piece)), cut.size_bytes, len(self.blocks))
+            write_blocks(temporary, _blocks(cut, step), cut.size_bytes, len(self.blocks))
 
     # Descriptors
 
@@ -138,8 +139,9 @@ class Area:
         dim, search = 0, None
         if len(self.tiles):
             with BlockStore(self._folder / IMAGERY_FILE) as store:
-                found = self._maker.describe(self._site, self._ground(store), self.tiles, step)
-                dim, search = write_tiles(self._folder, found, self.tiles, budget)
+                ground, write = self._ground(store), partial(write_rows, self._folder, tiles=self.tiles)
+                dim = self._maker.describe(self._site, ground, self.tiles, step, write)
+            search = write_search(self._folder, budget)
         layer = 0 if self._between is None else self._between.layer
         record = seal(self._folder, crs_text(self.crs), self._bounds, self._block_count, len(self.tiles), dim, layer, search)
         self._journal.put_json(f"{self._name}/segment.json", plain(record))
@@ -150,6 +152,13 @@ class Area:
         if self._between is None:
             return Ground([Layer(store)])
         return Ground([*self._between.above, Layer(store), *self._between.below])
+
+
+def _blocks(cut: Cut, step: Step) -> Iterator[tuple[Block, bytes]]:
+    """Yield all blocks; between pieces the step, by which whoever is told may end it, says that none more are cut."""
+    for piece in cut.pieces:
+        yield from unpacked(piece)
+        step(0)
 
 
 def metric_parts(source: Source, crs: CRS) -> NDArray[np.float64]:

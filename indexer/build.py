@@ -17,6 +17,7 @@ from crossgeo.disk import guarded
 from crossgeo.errors import GeoError, InputError, UsageError
 from crossgeo.indexer import files
 from crossgeo.indexer.area import Area
+from crossgeo.indexer.areas import make_areas
 from crossgeo.indexer.described import Describe
 from crossgeo.indexer.generations import KEEP, check_files, commit, tidy
 from crossgeo.indexer.imagery import open_sources
@@ -34,8 +35,8 @@ from crossgeo.indexer.manifest import (
     read_manifest,
     segment_path,
 )
-from crossgeo.indexer.pieces import Maker
 from crossgeo.indexer.places import crs_text, ground_m
+from crossgeo.indexer.progress import Progress
 from crossgeo.indexer.region import Region
 from crossgeo.indexer.segment_files import is_whole
 from crossgeo.indexer.shards import Prints, path_of
@@ -45,7 +46,6 @@ from crossgeo.indexer.spread import Crew
 from crossgeo.indexer.vectors.structure import USUAL, Budget
 
 _MAX_STRETCH = 0.01  # of lengths, that a metric CRS may have where imagery lies
-_MAX_BLOCKS = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -96,16 +96,6 @@ def check_vintage(vintage: str | None) -> None:
     """Raise UsageError unless it is a year, a month or a day."""
     if vintage is not None and VINTAGE.fullmatch(vintage) is None:
         raise UsageError(f"vintage {vintage!r} is no date; give a year, a month or a day, like 2023, 2023-06 or 2023-06-30")
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a build is: `done` of `total` blocks ("imagery") or tiles ("describe"), and who works on it where others help."""
-
-    stage: str
-    done: int
-    total: int
-    who: str = ""
 
 
 def build_index(
@@ -280,37 +270,3 @@ def _plan(wanted: _Wanted, options: BuildOptions) -> dict[str, Any]:
 def build_plan(identity: ModelIdentity, grid: GridRecord, sources: Sequence[SourceRecord]) -> dict[str, Any]:
     """Return the plan of a build's journal, without the size of its batches."""
     return {"format": 1, "model": asdict(identity), "options": plain(grid), "sources": [plain(s) for s in sources]}
-
-
-def make_areas(areas: Sequence[Area], maker: Maker, progress: Callable[[Progress], None] | None, budget: Budget) -> list[SegmentRecord]:
-    """Cut, describe and move in all areas, whose pieces `maker` makes; raise InputError for more ground than an index may hold."""
-    count = sum(len(a.blocks) for a in areas)
-    if count > _MAX_BLOCKS:
-        raise InputError(f"the imagery spans {count} blocks, more than {_MAX_BLOCKS}; use a larger --gsd-m or fewer sources")
-    found = {n: record for n, a in enumerate(areas) if (record := a.finished()) is not None}
-    imagery = Counter("imagery", count, progress, maker)
-    for n, area in enumerate(areas):
-        if n in found:
-            imagery.step(len(area.blocks))
-        else:
-            area.cut_blocks(imagery.step)
-    tiles = Counter("describe", sum(found[n].tiles if n in found else len(a.tiles) for n, a in enumerate(areas)), progress, maker)
-    for n, area in enumerate(areas):
-        if n in found:
-            tiles.step(found[n].tiles)
-        else:
-            found[n] = area.describe(tiles.step, budget)
-    return [found[n] for n in range(len(areas))]
-
-
-class Counter:
-    """Tells a stage's progress."""
-
-    def __init__(self, stage: str, total: int, progress: Callable[[Progress], None] | None, maker: Maker | None = None) -> None:
-        self._stage, self._total, self._progress, self._maker = stage, total, progress, maker
-        self._done = 0
-
-    def step(self, more: int) -> None:
-        self._done += more
-        if self._progress is not None:
-            self._progress(Progress(self._stage, self._done, self._total, "" if self._maker is None else self._maker.who))

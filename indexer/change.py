@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -22,7 +23,7 @@ from crossgeo.indexer.journal import Journal
 from crossgeo.indexer.manifest import SEARCH_FILES, Manifest, SegmentRecord, parse_segment, plain, segment_path
 from crossgeo.indexer.parts import Part, Zone, zones_of
 from crossgeo.indexer.removed import Removed, write_removed
-from crossgeo.indexer.segment_files import is_whole, move_in, seal, write_tiles
+from crossgeo.indexer.segment_files import is_whole, move_in, seal, write_rows, write_search
 from crossgeo.indexer.tiles import Tiles, among, changed_tiles
 
 
@@ -120,9 +121,10 @@ class Patch:
             step(len(self.tiles))
             return parse_segment(known)
         pieces, g = f"{name}/descriptors", manifest.grid
-        found = describe_tiles(journal, pieces, self.ground, self.tiles, g, describe, batch, manifest.identity.name, step)
         files.make_folder(folder)
-        dim, search = write_tiles(folder, found, self.tiles)
+        write = partial(write_rows, folder, tiles=self.tiles)
+        dim = describe_tiles(journal, pieces, self.ground, self.tiles, g, describe, batch, manifest.identity.name, step, write)
+        search = write_search(folder)
         record = seal(folder, self.crs, self._bounds(g.stride_m, g.tile_m), 0, len(self.tiles), dim, 0, search)
         journal.put_json(f"{name}/segment.json", plain(record))
         move_in(index, folder, record)

@@ -1,16 +1,21 @@
-"""Describing the tiles of a segment in batches of a fixed order, in pieces that a journal keeps; threads read ahead."""
+"""Describing the tiles of a segment in batches of a fixed order, in pieces that a journal keeps.
+
+Three stages at once, with few pieces between them: threads read ahead, the caller's describes, and one writes the journal and what becomes
+of the descriptors.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossgeo.errors import WeightsError
-from crossgeo.indexer.ahead import ahead
+from crossgeo.indexer.ahead import ahead, while_made
 from crossgeo.indexer.block_store import Pixels
 from crossgeo.indexer.journal import Journal
 from crossgeo.indexer.manifest import GridRecord
@@ -20,6 +25,9 @@ BATCHES_PER_PIECE = 8
 
 Describe = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """(B, P, P, 3) uint8 RGB tiles -> (B, D) float32 unit vectors."""
+R = TypeVar("R")
+Write = Callable[[Iterator[NDArray[np.float32]]], R]
+"""Does something with the descriptors (m, D) of all tiles in order, in pieces of any size."""
 Step = Callable[[int], None]
 """Called with how many more blocks or tiles are done."""
 
@@ -34,25 +42,39 @@ def describe_tiles(
     batch: int,
     model: str,
     step: Step,
-) -> Iterator[NDArray[np.float32]]:
-    """Yield the descriptors (m, D) of (n, 2) tiles in pieces; finished ones lie in a folder of the journal.
+    write: Write[R],
+) -> R:
+    """Return `write` of the descriptors (m, D) of (n, 2) tiles in pieces, which it is given in a thread of its own.
 
-    Raise WeightsError for no unit vectors.
+    Finished pieces lie in a folder of the journal, and are put there by the same thread. Raise WeightsError for no unit vectors.
     """
     per_piece = batch * BATCHES_PER_PIECE
     pieces = [tiles[at : at + per_piece] for at in range(0, len(tiles), per_piece)]
     kept = {number for number in range(len(pieces)) if journal.get(f"{folder}/{number:06d}") is not None}
     todo = (some for number, part in enumerate(pieces) if number not in kept for some in in_batches(part, batch))
-    with ahead(partial(read_tiles, ground, BlockCache(), grid), todo) as read:
+
+    def made(read: Iterator[Pixels]) -> Iterator[NDArray[np.float32] | None]:
+        """Yield the descriptors of each piece; None for one that is kept."""
         for number, part in enumerate(pieces):
             if number in kept:
-                vectors = np.frombuffer(journal.need(f"{folder}/{number:06d}"), np.float32).reshape(len(part), -1)
                 step(len(part))
+                yield None
             else:
                 batches = islice(read, -(-len(part) // batch))
-                vectors = np.concatenate([described(describe, rgb, model, step) for rgb in batches])
-                journal.put(f"{folder}/{number:06d}", vectors.tobytes())
-            yield vectors
+                yield np.concatenate([described(describe, rgb, model, step) for rgb in batches])
+
+    def journalled(found: Iterator[NDArray[np.float32] | None]) -> Iterator[NDArray[np.float32]]:
+        """Keep each piece, and yield it."""
+        for number, vectors in enumerate(found):
+            name = f"{folder}/{number:06d}"
+            if vectors is None:
+                yield np.frombuffer(journal.need(name), np.float32).reshape(len(pieces[number]), -1)
+            else:
+                journal.put(name, vectors.tobytes())
+                yield vectors
+
+    with ahead(partial(read_tiles, ground, BlockCache(), grid), todo) as read:
+        return while_made(made(read), lambda found: write(journalled(found)))
 
 
 def read_tiles(ground: Blocks, cache: BlockCache, g: GridRecord, tiles: NDArray[np.int32]) -> Pixels:

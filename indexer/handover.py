@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from crossgeo.indexer import described
 from crossgeo.indexer.cutting import packed, unpacked
-from crossgeo.indexer.described import Describe, Step
+from crossgeo.indexer.described import Describe, R, Step, Write
 from crossgeo.indexer.ground import Ground
 from crossgeo.indexer.journal import Journal
 from crossgeo.indexer.pieces import Cut, Here, Site, block_piece, cut_in_pieces, descriptor_folder
@@ -80,6 +80,7 @@ class FromShards:
     """This process (`pieces.Here`), going on with what workers of a cluster left in the index's own folder."""
 
     who = ""
+    overlaps = False
 
     def __init__(
         self, here: Here, journal: Journal, prints: Prints, brief: Brief, store: ShardStore, describe: Describe, model: str
@@ -105,14 +106,14 @@ class FromShards:
         """Drop the pieces, as usual."""
         self._here.cut_kept(site)
 
-    def describe(self, site: Site, ground: Ground, tiles: Tiles, step: Step) -> Iterator[NDArray[np.float32]]:
+    def describe(self, site: Site, ground: Ground, tiles: Tiles, step: Step, write: Write[R]) -> R:
         """Make pieces of the shards of tiles that are there, where they were described as this process does it; describe the others."""
         brief = self._brief
         shards = describe_shards(brief, site, tiles, cut_shards(brief, site, self._prints))
         there = self._store.sizes(brief.folder)
         if any(shard.name in there for shard in shards):
             self._take(site, shards, hand_of(self._describe, brief.grid.tile_px, brief.batch, self._model))
-        return self._here.describe(site, ground, tiles, step)
+        return self._here.describe(site, ground, tiles, step, write)
 
     def _take(self, site: Site, shards: Sequence[DescribeShard], hand: str) -> None:
         per = self._brief.batch * described.BATCHES_PER_PIECE

@@ -11,7 +11,6 @@ import numpy as np
 from crossgeo.errors import MismatchError, UsageError
 from crossgeo.indexer import files
 from crossgeo.indexer.block_store import Mask
-from crossgeo.indexer.build import Counter, Progress
 from crossgeo.indexer.change import Base, Patch, without
 from crossgeo.indexer.described import Describe
 from crossgeo.indexer.generations import check_files, commit
@@ -19,6 +18,7 @@ from crossgeo.indexer.grid import CELLS
 from crossgeo.indexer.ground import Block, Layer, joined_cells, seen
 from crossgeo.indexer.journal import Journal
 from crossgeo.indexer.manifest import Manifest, SegmentRecord, SourceRecord, read_manifest, segment_path
+from crossgeo.indexer.progress import Counter, Progress
 from crossgeo.indexer.removed import removed_path
 from crossgeo.indexer.tiles import among, around, reached
 

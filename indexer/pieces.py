@@ -1,7 +1,8 @@
 """Who makes the pieces of a build: the interface, and this process, which keeps its pieces in the journal.
 
-Threads cut the next blocks, and read the next tiles while a batch is described (ahead.py); all that is written is written by the caller's
-own thread, in order. The other maker is `spread.Spread`, which has the workers of a cluster do it.
+Threads cut the next blocks, and read the next tiles while a batch is described and those before it are written, in order (ahead.py). Here
+one site's blocks may be cut while another's tiles are described. The other maker is `spread.Spread`, which has the workers of a cluster
+do it.
 """
 
 from __future__ import annotations
@@ -10,18 +11,16 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Protocol, TypeVar
 
 from crossgeo.indexer.ahead import ahead
 from crossgeo.indexer.cutting import Cutter
-from crossgeo.indexer.described import Describe, Step, describe_tiles
+from crossgeo.indexer.described import Describe, Step, Write, describe_tiles
 from crossgeo.indexer.ground import Block, Ground
 from crossgeo.indexer.journal import Journal
 from crossgeo.indexer.tiles import Tiles
 
+R = TypeVar("R")
 BLOCKS_PER_PIECE = 64
 
 
@@ -49,6 +48,8 @@ class Cut:
 class Maker(Protocol):
     """Makes the blocks and the descriptors of a build's sites, and keeps what is done beyond its own end."""
 
+    overlaps: bool  # whether it may cut a site while it describes another
+
     @property
     def who(self) -> str:
         """Return who works, for people; "" for this process alone."""
@@ -62,8 +63,8 @@ class Maker(Protocol):
         """Hear that a site's blocks lie in its LMDB file: pieces may go that only that was made of."""
         ...
 
-    def describe(self, site: Site, ground: Ground, tiles: Tiles, step: Step) -> Iterator[NDArray[np.float32]]:
-        """Yield the descriptors (m, D) of tiles over a ground, all in order, in pieces of any size."""
+    def describe(self, site: Site, ground: Ground, tiles: Tiles, step: Step, write: Write[R]) -> R:
+        """Return `write` of the descriptors of tiles over a ground, all in order."""
         ...
 
 
@@ -71,6 +72,7 @@ class Here:
     """This process: pieces lie in the journal, numbered in an order that depends on the plan alone."""
 
     who = ""
+    overlaps = True
 
     def __init__(self, journal: Journal, describe: Describe, batch: int, model: str) -> None:
         self._journal, self._describe, self._batch, self._model = journal, describe, batch, model
@@ -96,10 +98,10 @@ class Here:
         """Drop the pieces."""
         self._journal.drop(f"{site.name}/blocks")
 
-    def describe(self, site: Site, ground: Ground, tiles: Tiles, step: Step) -> Iterator[NDArray[np.float32]]:
+    def describe(self, site: Site, ground: Ground, tiles: Tiles, step: Step, write: Write[R]) -> R:
         """Describe the tiles whose pieces the journal does not have."""
         grid, folder = site.cutter.grid, descriptor_folder(site)
-        return describe_tiles(self._journal, folder, ground, tiles, grid, self._describe, self._batch, self._model, step)
+        return describe_tiles(self._journal, folder, ground, tiles, grid, self._describe, self._batch, self._model, step, write)
 
 
 def cut_in_pieces(blocks: Sequence[Block]) -> list[Sequence[Block]]:

@@ -12,7 +12,6 @@ from pyproj import CRS
 from crossgeo import geodesy
 from crossgeo.errors import InputError, UsageError
 from crossgeo.indexer.block_store import Mask
-from crossgeo.indexer.build import Counter, Progress
 from crossgeo.indexer.change import Base, Patch, without
 from crossgeo.indexer.described import Describe
 from crossgeo.indexer.generations import KEEP, commit, tidy
@@ -22,6 +21,7 @@ from crossgeo.indexer.journal import Journal
 from crossgeo.indexer.lock import locked
 from crossgeo.indexer.manifest import Manifest, SegmentRecord, SourceRecord, read_manifest
 from crossgeo.indexer.parts import Zone
+from crossgeo.indexer.progress import Counter, Progress
 from crossgeo.indexer.region import Region
 from crossgeo.indexer.sources_of import is_of_vintage, source_cells, sources_of
 from crossgeo.indexer.tiles import reached

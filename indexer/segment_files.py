@@ -34,9 +34,13 @@ def write_tiles(
 
     Return D, and what an approximate search finds; None where it is exact.
     """
+    return write_rows(folder, descriptors, tiles), write_search(folder, budget)
+
+
+def write_rows(folder: Path, descriptors: Iterable[NDArray[np.float32]], tiles: NDArray[np.int32]) -> int:
+    """Write descriptors and tiles, as `write_tiles` does, without what is searched; return D."""
     with replacing(folder / TILES_FILE) as temporary:
-        dim = write_descriptors(temporary, descriptors, tiles)
-    return dim, write_search(folder, budget)
+        return write_descriptors(temporary, descriptors, tiles)
 
 
 def write_search(folder: Path, budget: Budget = USUAL) -> SearchRecord | None:

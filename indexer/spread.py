@@ -21,7 +21,7 @@ from crossgeo.errors import InputError, MismatchError
 from crossgeo.indexer import handover
 from crossgeo.indexer.ahead import collected
 from crossgeo.indexer.cutting import packed
-from crossgeo.indexer.described import Step
+from crossgeo.indexer.described import R, Step, Write
 from crossgeo.indexer.ground import Ground
 from crossgeo.indexer.journal import Journal
 from crossgeo.indexer.pieces import Cut, ResizedError, Site
@@ -44,6 +44,8 @@ class Crew:
 
 class Spread:
     """A `pieces.Maker` that has workers do it."""
+
+    overlaps = False  # they are all busy with the tiles of one site
 
     def __init__(self, journal: Journal, prints: Prints, brief: Brief, store: ShardStore, runner: Runner, mixed: bool = False) -> None:
         self._journal, self._prints, self._brief, self._store, self._runner = journal, prints, brief, store, runner
@@ -93,11 +95,14 @@ class Spread:
         """Drop what a build in one process left; shards stay, since tiles are described from them."""
         self._journal.drop(f"{site.name}/blocks")
 
-    def describe(self, site: Site, ground: Ground, tiles: Tiles, step: Step) -> Iterator[NDArray[np.float32]]:
-        """Have the shards of tiles described that are not in the storage; yield each in its turn, while others are described.
+    def describe(self, site: Site, ground: Ground, tiles: Tiles, step: Step, write: Write[R]) -> R:
+        """Have the shards of tiles described that are not in the storage, and each written in its turn, while others are described.
 
         Raise MismatchError where a node describes tiles otherwise than another did.
         """
+        return write(self._described(site, ground, tiles, step))
+
+    def _described(self, site: Site, ground: Ground, tiles: Tiles, step: Step) -> Iterator[NDArray[np.float32]]:
         shards, listed = describe_shards(self._brief, site, tiles, self._cut_shards(site)), self._store.sizes(self._brief.folder)
         self._take_pieces(site, shards, ground, listed)
         there = {shard.name for shard in shards if shard.name in listed}

@@ -17,9 +17,10 @@ from affine import Affine
 from crossgeo import disk
 from crossgeo.errors import InputError, LockedError, StoreError, UsageError, WeightsError
 from crossgeo.indexer import parts
-from crossgeo.indexer.build import BuildOptions, Progress, build_index
+from crossgeo.indexer.build import BuildOptions, build_index
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.indexer.manifest import ModelIdentity, check_file
+from crossgeo.indexer.progress import Progress
 from crossgeo.indexer.verify import verify_index
 
 

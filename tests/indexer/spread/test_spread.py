@@ -16,8 +16,9 @@ from s3 import KEYS, s3_server, url_of
 from crossgeo import disk
 from crossgeo.errors import InputError
 from crossgeo.indexer import shards
-from crossgeo.indexer.build import BuildOptions, Progress, build_index, grid_of
+from crossgeo.indexer.build import BuildOptions, build_index, grid_of
 from crossgeo.indexer.manifest import Manifest
+from crossgeo.indexer.progress import Progress
 from crossgeo.indexer.shard_store import FolderStore, open_store
 from crossgeo.indexer.shards import CutShard, DescribeShard
 from crossgeo.indexer.spread import Crew

@@ -1,0 +1,172 @@
+"""The stages of a build at once: the next ground is cut and the last tiles are written while tiles are described."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crossgeo.errors import InputError
+from crossgeo.indexer import cutting
+from crossgeo.indexer import described as describing
+from crossgeo.indexer.ahead import while_made
+from crossgeo.indexer.build import build_index
+from crossgeo.indexer.journal import Journal
+from crossgeo.indexer.progress import Progress
+
+WAIT_S = 60.0
+
+
+def running() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith(("ahead", "while-made"))]
+
+
+def test_items_are_used_in_order_in_another_thread_and_few_wait() -> None:
+    made, used = 0, 0
+    names: list[str] = []
+
+    def items() -> Iterator[int]:
+        nonlocal made
+        for n in range(50):
+            assert n - used <= 4  # two wait, one is in use and one at hand
+            made += 1
+            yield n
+
+    def use(given: Iterator[int]) -> int:
+        nonlocal used
+        names.append(threading.current_thread().name)
+        total = 0
+        for used, n in enumerate(given):
+            assert n == used
+            total += n
+        return total
+
+    assert while_made(items(), use) == sum(range(50))
+    assert made == 50 and names == ["while-made"] and running() == []
+
+
+def test_what_use_raises_ends_making_and_what_making_raises_ends_use() -> None:
+    def use(given: Iterator[int]) -> None:
+        assert next(given) == 0
+        raise InputError("a full disk")
+
+    made: list[int] = []
+    with pytest.raises(InputError, match="full disk"):
+        while_made((made.append(n) or n for n in range(1000)), use)
+    assert len(made) < 1000
+
+    got: list[int] = []
+    closed: list[bool] = []
+
+    def keep(given: Iterator[int]) -> None:
+        try:
+            got.extend(given)
+        except Exception:  # as those do who take what goes wrong for a fault of a file
+            raise AssertionError from None
+        finally:
+            closed.append(True)
+
+    def broken() -> Iterator[int]:
+        yield from range(5)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        while_made(broken(), keep)
+    assert got == [0, 1, 2, 3, 4] and closed == [True] and running() == []
+    assert while_made(range(9), next) == 0  # which wants no more than one
+
+
+def test_the_next_area_is_cut_while_one_is_described_and_the_index_is_the_same(
+    tmp_path: Path, ortho: Path, far_ortho: Path, describe: Any, identity: Any, options: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = build_index([ortho, far_ortho], tmp_path / "wanted.geo", describe, identity, options)
+    described, far_cut, cut = threading.Event(), threading.Event(), cutting.Cutter.cut
+
+    def later(cutter: cutting.Cutter, block: Any) -> bytes:
+        if cutter.crs.to_epsg() == 32737:
+            assert described.wait(WAIT_S), "the next area waits for nothing but the one that is cut"
+            far_cut.set()
+        return cut(cutter, block)
+
+    def slowly(tiles: Any) -> Any:
+        described.set()
+        assert far_cut.wait(WAIT_S), "nothing is cut while tiles are described"
+        return describe(tiles)
+
+    monkeypatch.setattr(cutting.Cutter, "cut", later)
+    seen: list[Progress] = []
+    made = build_index([ortho, far_ortho], tmp_path / "a.geo", slowly, identity, options, seen.append)
+    assert made.hash == wanted.hash
+    stages = [at.stage for at in seen]
+    assert stages == sorted(stages, reverse=True)  # imagery, then tiles
+    tiles = [at for at in seen if at.stage == "describe"]
+    assert [at.done for at in tiles] == sorted(at.done for at in tiles) and [at.total for at in tiles] == sorted(at.total for at in tiles)
+    assert tiles[0].total == wanted.segments[0].tiles and "blocks read" in tiles[0].who
+    assert (tiles[-1].done, tiles[-1].total, tiles[-1].who) == (wanted.tiles, wanted.tiles, "")
+    assert running() == []
+
+
+@pytest.mark.parametrize("error", [InputError("a bad tile"), KeyboardInterrupt()])
+def test_ground_that_cannot_be_cut_ends_what_is_described_and_the_build_goes_on(
+    tmp_path: Path, ortho: Path, far_ortho: Path, describe: Any, identity: Any, options: Any, monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+) -> None:  # fmt: skip
+    wanted = build_index([ortho, far_ortho], tmp_path / "wanted.geo", describe, identity, options)
+    described, failed, cut = threading.Event(), threading.Event(), cutting.Cutter.cut
+    batches = 0
+
+    def failing(cutter: cutting.Cutter, block: Any) -> bytes:
+        if cutter.crs.to_epsg() == 32737:
+            assert described.wait(WAIT_S)
+            failed.set()
+            raise error
+        return cut(cutter, block)
+
+    def counted(tiles: Any) -> Any:
+        nonlocal batches
+        batches += 1
+        described.set()
+        assert failed.wait(WAIT_S)
+        for thread in threading.enumerate():
+            if thread.name.startswith("ahead") and thread is not threading.current_thread():
+                thread.join(0.05)
+        return describe(tiles)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cutting.Cutter, "cut", failing)
+        with pytest.raises(type(error)):
+            build_index([ortho, far_ortho], tmp_path / "a.geo", counted, identity, options)
+    assert running() == []
+    assert 1 <= batches < wanted.tiles / options.batch / 2, "what is wrong with the last source shows early"
+    assert build_index([ortho, far_ortho], tmp_path / "a.geo", describe, identity, options).hash == wanted.hash
+
+
+def test_the_journal_is_written_while_the_next_tiles_are_described(
+    tmp_path: Path, ortho: Path, describe: Any, identity: Any, options: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(describing, "BATCHES_PER_PIECE", 1)
+    wanted = build_index([ortho], tmp_path / "wanted.geo", describe, identity, options)
+    put, batches, further = Journal.put, 0, threading.Condition()
+    writers: set[threading.Thread] = set()
+
+    def late(journal: Journal, name: str, payload: bytes) -> None:
+        if name.endswith("descriptors/000001"):
+            with further:
+                assert further.wait_for(lambda: batches > 2, WAIT_S), "nothing is described while a piece is written"
+        if "descriptors" in name:
+            writers.add(threading.current_thread())
+        put(journal, name, payload)
+
+    def counted(tiles: Any) -> Any:
+        nonlocal batches
+        with further:
+            batches += 1
+            further.notify_all()
+        return describe(tiles)
+
+    monkeypatch.setattr(Journal, "put", late)
+    assert build_index([ortho], tmp_path / "a.geo", counted, identity, options).hash == wanted.hash
+    assert len(writers) == 1 and threading.current_thread() not in writers
