@@ -7,12 +7,15 @@ import platform
 import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from crossgeo import __version__, processor
 from crossgeo.commands import console
+
+if TYPE_CHECKING:
+    from crossgeo.engine.runtime.store import EngineStore
 
 LIBRARIES = (
     "torch", "numpy", "faiss-cpu", "h5py", "lmdb", "rasterio", "pyproj", "shapely", "morecantile", "Pillow", "opencv-python-headless",
@@ -34,10 +37,10 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print JSON for pro
             ("GDAL, PROJ", f"{found['gdal']}, {found['proj']}"),
             ("processor", f"{found['cpu']}; {' '.join(found['cpu_features']) or 'no vector features seen'}"),
             ("threads", f"{found['torch_threads']} in torch, of {found['cpus']} processors"),
-            ("GPU", found["gpu"] or "none; everything runs on the processor"),
+            ("GPU", found["gpu"] or f"none ({found['no_gpu']}); everything runs on the processor"),
             ("runtime", f"{found['runtime']['auto']} ({found['runtime']['why']})"),
             *((f"  {name}", f"{told['here']}; serves {told['serves']}") for name, told in found["runtime"]["every"].items()),
-            ("engines", f"{found['runtime']['engines']} built, in {found['runtime']['folder']}"),
+            ("engines", _engines_told(found["runtime"])),
             ("memory", f"{found['memory_gib']} GiB" if found["memory_gib"] else "unknown"),
             ("disk here", f"{found['disk_free_gib']} GiB free"),
             ("weights", ", ".join(found["weights"]) or "none shipped with this installation"),
@@ -52,6 +55,7 @@ def examine() -> dict[str, Any]:
     import torch
     from pyproj import proj_version_str
 
+    from crossgeo.engine.runtime.torch import no_gpu
     from crossgeo.models.library import shipped_weights
 
     return {
@@ -66,6 +70,7 @@ def examine() -> dict[str, Any]:
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "no_gpu": no_gpu(),
         "runtime": runtimes(),
         "memory_gib": _memory_gib(),
         "disk_free_gib": round(shutil.disk_usage(Path.cwd()).free / 2**30, 1),
@@ -75,7 +80,7 @@ def examine() -> dict[str, Any]:
 
 
 def runtimes() -> dict[str, Any]:
-    """Return which runtime `auto` takes and why, and of every other whether it runs here and which devices it serves."""
+    """Return which runtime `auto` takes and why, and of every other which version is here, whether it runs and which devices it serves."""
     from crossgeo.commands.devices import device_of
     from crossgeo.engine.runtime.backends import NAMES, backend
     from crossgeo.engine.runtime.choose import RuntimeOptions, choose
@@ -86,13 +91,41 @@ def runtimes() -> dict[str, Any]:
     every = {}
     for name in NAMES:
         found = backend(name)
-        why_not = found.missing(device)
-        here = f"{found.version()}, {', '.join(found.precisions(device))}" if why_not is None else f"not here: {why_not}"
-        every[name] = {"runs": why_not is None, "here": here, "serves": found.SERVES}
+        try:
+            installed = found.version()
+        except PackageNotFoundError:
+            installed = None
+        why_not = found.missing("cuda" if name.startswith("tensorrt") and device == "cpu" else device)  # more than that it is of GPUs
+        if why_not is None:
+            here = f"{installed}, {', '.join(found.precisions(device))}"
+        elif installed is None:
+            here = f"not installed: pip install 'crossgeo[{name}]'"
+        else:
+            here = f"{installed} is installed, and does not run here: {why_not}"
+        every[name] = {"runs": why_not is None, "installed": installed, "here": here, "serves": found.SERVES}
     return {
         "auto": f"{chosen.backend} {chosen.precision} on {device}", "why": chosen.why, "every": every, "folder": str(store.folder),
-        "engines": sum(1 for _ in store.folder.glob("*/engine.json")),
+        **_engines(store),
     }  # fmt: skip
+
+
+def _engines(store: EngineStore) -> dict[str, int]:
+    """Count the engines that can be used, those that were refused and those that are damaged."""
+    from crossgeo.errors import StoreError
+
+    records = [record for _, record in store.records()]
+    whole = [record for record in records if not isinstance(record, StoreError)]
+    return {
+        "engines": sum(bool(record.files) and not record.refused for record in whole),  # without files it is torch's own check
+        "engines_refused": sum(bool(record.refused) for record in whole),
+        "engines_damaged": len(records) - len(whole),
+    }
+
+
+def _engines_told(found: dict[str, Any]) -> str:
+    others = [f"{found[f'engines_{what}']} {what}" for what in ("refused", "damaged") if found[f"engines_{what}"]]
+    more = f" ({', '.join(others)}; geo engine list says which)" if others else ""
+    return f"{found['engines']} built{more}, in {found['folder']}"
 
 
 def _version(name: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +90,51 @@ def test_doctor_says_which_runtime_is_taken_and_which_cards_each_serves(geo: Any
     told = json.loads(geo("doctor", "--json").stdout)["runtime"]
     assert set(told["every"]) == {"torch", "torch-compile", "openvino", "onnxruntime", "tensorrt", "tensorrt-rtx"}
     assert told["every"]["torch"]["runs"] is True
+    for name, one in told["every"].items():
+        assert one["runs"] == (one["installed"] is not None and one["installed"] in one["here"] and "not run" not in one["here"]), name
+
+
+def test_doctor_says_why_there_is_no_gpu_and_what_is_installed_all_the_same(geo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from crossgeo.engine.runtime import tensorrt
+
+    def nowhere(package: str) -> str:
+        raise PackageNotFoundError(package)
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.version.cuda", "13.0")
+    monkeypatch.setattr(tensorrt, "installed", lambda package: "10.99")
+    monkeypatch.setattr(tensorrt.Flavour, "absent", lambda self: None)
+    shown = geo("doctor").stdout
+    assert "finds no GPU or no driver here); everything runs on the processor" in shown
+    assert "10.99 is installed, and does not run here: tensorrt needs a GPU with its driver to run: torch" in shown
+    monkeypatch.setattr(tensorrt, "installed", nowhere)
+    told = json.loads(geo("doctor", "--json").stdout)
+    assert "finds no GPU or no driver" in told["no_gpu"]
+    one = told["runtime"]["every"]["tensorrt"]
+    assert one["installed"] is None and one["here"] == "not installed: pip install 'crossgeo[tensorrt]'" and "Hopper" in one["serves"]
+
+
+def test_doctor_counts_engines_that_can_be_used(geo: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from crossgeo.engine.runtime.store import EngineStore, Key
+
+    store = EngineStore(tmp_path)
+    monkeypatch.setattr("crossgeo.engine.runtime.store.engines_folder", lambda: tmp_path)
+
+    def made(number: int, problems: tuple[str, ...], files: bool) -> Path:
+        key = Key(str(number), "onnxruntime", "1", "fp32", 256, "a processor")
+
+        def build(folder: Path) -> tuple[dict[str, float], tuple[str, ...]]:
+            if files:
+                (folder / "model.onnx").write_bytes(b"1")
+            return {}, problems
+
+        store.make(key, "a half", build, None)
+        return store.path(key)
+
+    made(1, (), True)
+    made(2, ("leans away",), True)
+    (made(3, (), True) / "model.onnx").write_bytes(b"2")
+    made(4, (), False)  # what torch's own check found
+    told = json.loads(geo("doctor", "--json").stdout)["runtime"]
+    assert (told["engines"], told["engines_refused"], told["engines_damaged"]) == (1, 1, 1)
+    assert "1 built (1 refused, 1 damaged; geo engine list says which), in " in geo("doctor").stdout
