@@ -47,6 +47,16 @@ class BlockWeights:
         """All of them, in order."""
         return tuple(vars(self).values())
 
+    @property
+    def matrices(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What is multiplied with the channels, which has their type; the others are vectors of any."""
+        return self.depthwise, self.expand, self.contract
+
+    @property
+    def vectors(self) -> tuple[Tensor, ...]:
+        """What is added and weighed in float32, whatever its type."""
+        return tuple(tensor for tensor in self.tensors if tensor.ndim == 1)
+
 
 def depthwise_norm_definition(x: Tensor, weight: Tensor, bias: Tensor, norm: Tensor, norm_bias: Tensor) -> Tensor:
     """Convolve each channel of (B, H, W, C) with its own (C, 1, 7, 7), zeros outside, and normalise each pixel over its channels."""
@@ -57,7 +67,7 @@ def depthwise_norm_definition(x: Tensor, weight: Tensor, bias: Tensor, norm: Ten
 def depthwise_norm(x: Tensor, weight: Tensor, bias: Tensor, norm: Tensor, norm_bias: Tensor, backend: str = "auto") -> Tensor:
     """Map (B, H, W, C) to the same shape as `depthwise_norm_definition`; UsageError where a backend asked for by name cannot run."""
     given = (x, weight, bias, norm, norm_bias)
-    if choose(backend, *given, unsupported=_unsupported(weight, *given)) == "torch":
+    if choose(backend, *given, unsupported=_unsupported(weight, (x, weight), (bias, norm, norm_bias))) == "torch":
         return depthwise_norm_definition(*given)
     from crossgeo.kernels.triton import convnext_block as twin
 
@@ -77,7 +87,7 @@ def expand_definition(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, 
 
 def expand(x: Tensor, weight: Tensor, bias: Tensor, backend: str = "auto") -> tuple[Tensor, Tensor]:
     """Map (B, H, W, C) to (B, H, W, N) and (B, N) float32 as `expand_definition`; the twin's sums are the same at every call."""
-    if choose(backend, x, weight, bias, unsupported=_unsupported(None, x, weight, bias)) == "torch":
+    if choose(backend, x, weight, bias, unsupported=_unsupported(None, (x, weight), (bias,))) == "torch":
         return expand_definition(x, weight, bias)
     from crossgeo.kernels.triton import convnext_block as twin
 
@@ -106,7 +116,7 @@ def contract(
 ) -> Tensor:
     """Map (B, H, W, N) to (B, H, W, C) in the residual's type as `contract_definition`; the twin scales what it loads for its product."""
     given = (hidden, scale, response_bias, weight, bias, residual)
-    if choose(backend, *given, unsupported=_unsupported(None, hidden, response_bias, weight, bias)) == "torch":
+    if choose(backend, *given, unsupported=_unsupported(None, (hidden, weight), (scale, response_bias, bias, residual))) == "torch":
         return contract_definition(*given)
     from crossgeo.kernels.triton import convnext_block as twin
 
@@ -125,7 +135,7 @@ def convnext_block_definition(x: Tensor, weights: BlockWeights) -> Tensor:
 def block_backend(x: Tensor, weights: BlockWeights, backend: str = "auto") -> str:
     """Return what `convnext_block` runs; "auto" takes the twin for half precision alone, which its products are made for."""
     cast = _autocast(x)
-    unsupported = _unsupported(weights.depthwise) if cast else _unsupported(weights.depthwise, x, *weights.tensors)
+    unsupported = _unsupported(weights.depthwise, () if cast else (x, *weights.matrices), weights.vectors)
     return choose(backend, x, *weights.tensors, unsupported=unsupported, worth=(cast or x.dtype) in _SHORT)
 
 
@@ -137,9 +147,26 @@ def convnext_block(x: Tensor, weights: BlockWeights, backend: str = "auto") -> T
     """
     if block_backend(x, weights, backend) == "torch":
         return convnext_block_definition(x, weights)
+    return prepared_block(x, prepared(weights, block_dtype(x)))
+
+
+def prepared(weights: BlockWeights, dtype: torch.dtype) -> BlockWeights:
+    """Return the weights in the types and layouts that the twin reads: to be made once, and given to `prepared_block` at every call."""
     from crossgeo.kernels.triton import convnext_block as twin
 
-    return twin.convnext_block(x, weights.to(_autocast(x) or x.dtype))
+    return twin.prepared(weights, dtype)
+
+
+def prepared_block(x: Tensor, weights: BlockWeights) -> Tensor:
+    """Map (B, C, H, W) as `convnext_block` does, by the twin, with weights from `prepared` in `block_dtype`."""
+    from crossgeo.kernels.triton import convnext_block as twin
+
+    return twin.convnext_block(x, weights)
+
+
+def block_dtype(x: Tensor) -> torch.dtype:
+    """Return the type that the products of x are made in: its own, or autocast's where that is on."""
+    return _autocast(x) or x.dtype
 
 
 def _autocast(x: Tensor) -> torch.dtype | None:
@@ -148,13 +175,14 @@ def _autocast(x: Tensor) -> torch.dtype | None:
     return torch.get_autocast_dtype(kind) if kind in ("cpu", "cuda") and torch.is_autocast_enabled(kind) else None
 
 
-def _unsupported(depthwise: Tensor | None, *tensors: Tensor) -> str | None:
-    """Return what the twins cannot do with these (C, 1, k, k) weights, and with these tensors together."""
+def _unsupported(depthwise: Tensor | None, multiplied: tuple[Tensor, ...], others: tuple[Tensor, ...]) -> str | None:
+    """Return what the twins cannot do with these (C, 1, k, k) weights, with what is multiplied, of one type, and with the rest, of any."""
     if depthwise is not None and depthwise.shape[2:] != (KERNEL, KERNEL):
         return f"a kernel of {tuple(depthwise.shape[2:])}"
     if depthwise is not None and len(depthwise) > _MOST_CHANNELS:
         return f"{len(depthwise)} channels, more than {_MOST_CHANNELS}"
-    types = {tensor.dtype for tensor in tensors}
-    if len(types) > 1 or types - {*_SHORT, torch.float32}:
-        return f"tensors of {' and '.join(sorted(str(kind).removeprefix('torch.') for kind in types))}"
+    types = {tensor.dtype for tensor in multiplied}
+    wrong = types if len(types) > 1 else {tensor.dtype for tensor in (*multiplied, *others)} - {*_SHORT, torch.float32}
+    if wrong:
+        return f"tensors of {' and '.join(sorted(str(kind).removeprefix('torch.') for kind in wrong))}"
     return None

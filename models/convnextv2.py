@@ -12,11 +12,14 @@ from crossgeo.kernels.convnext_block import (
     NORM_EPS,
     BlockWeights,
     block_backend,
-    convnext_block,
+    block_dtype,
+    prepared,
+    prepared_block,
     respond,
     response_scale,
     sums_of_squares,
 )
+from crossgeo.models.prepared import Prepared
 from crossgeo.models.tensors import check_tensors
 
 TINY_DEPTHS = (3, 3, 9, 3)
@@ -70,6 +73,7 @@ class Block(nn.Module):
         self.conv_dw = nn.Conv2d(channels, channels, 7, padding=3, groups=channels)
         self.norm = nn.LayerNorm(channels, eps=NORM_EPS)
         self.mlp = Mlp(channels, 4 * channels)
+        self._prepared = Prepared()
 
     def weights(self) -> BlockWeights:
         """Return the block's tensors as the kernels take them."""
@@ -83,7 +87,9 @@ class Block(nn.Module):
         """Map (B, C, H, W) to the same shape; on a GPU, in half precision and without gradients, by the Triton twin of the whole."""
         weights = self.weights()
         if block_backend(x, weights, self.backend) == "triton":
-            return convnext_block(x, weights, "triton")
+            dtype = block_dtype(x)
+            ready = self._prepared.of(dtype, weights.tensors, lambda: prepared(weights, dtype).tensors)
+            return prepared_block(x, BlockWeights(*ready))
         y = self.conv_dw(x).permute(0, 2, 3, 1)  # (B, H, W, C)
         return cast(Tensor, x + self.mlp(self.norm(y)).permute(0, 3, 1, 2))
 

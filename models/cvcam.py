@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from crossgeo.kernels.cross_attention import choose_attention, cross_attention
 from crossgeo.models.attention import MultiHeadAttention
+from crossgeo.models.prepared import Prepared
 
 TEMPERATURE = 10_000.0
 
@@ -43,6 +44,7 @@ class CAB(nn.Module):
         self.contract = nn.Linear(hidden, channels)
         self.act = nn.ReLU()
         self.ffn_norm = nn.LayerNorm(channels)
+        self._prepared = Prepared()
 
     def forward(self, tokens: Tensor, positions: Tensor, other: Tensor, other_positions: Tensor) -> Tensor:
         """Update (B, M, C) tokens from (B, N, C) other tokens, given their (M, C) and (N, C) position encodings."""
@@ -60,9 +62,30 @@ class CAB(nn.Module):
         cast_to = torch.get_autocast_dtype(kind) if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind) else None
         if choose_attention(attend.backend, attend.heads, tokens, other, attend.query.weight, dtype=cast_to) == "torch":
             return cast(Tensor, attend(tokens + positions, other + other_positions, other))
-        tables = F.linear(positions, attend.query.weight), F.linear(other_positions, attend.key.weight)  # (M, C), (N, C)
-        parts = attend.query(tokens), attend.key(other), attend.value(other)
-        return cast(Tensor, attend.out(cross_attention(*parts, attend.heads, *tables, backend=attend.backend)))
+        dtype = cast_to or tokens.dtype
+        tables = self._table(attend.query, positions, dtype), self._table(attend.key, other_positions, dtype)
+        weight, bias = self._keys_and_values(dtype)
+        key, value = F.linear(other, weight, bias).chunk(2, dim=-1)  # both of the others as they are: one product
+        mixed = cross_attention(attend.query(tokens), key, value, attend.heads, *tables, backend=attend.backend)
+        return cast(Tensor, attend.out(mixed))
+
+    def _table(self, linear: nn.Linear, positions: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return what a projection makes of (N, C) positions, its bias aside: (N, C), summed in float32 and rounded once."""
+
+        def make() -> Tensor:
+            with torch.autocast(positions.device.type, enabled=False):
+                return F.linear(positions.float(), linear.weight.float()).to(dtype)
+
+        return self._prepared.of((linear is self.attention.key, len(positions), dtype), (positions, linear.weight), make)
+
+    def _keys_and_values(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Return the projections to keys and to values as one, (2 C, C) and (2 C,)."""
+        key, value = self.attention.key, self.attention.value
+
+        def make() -> tuple[Tensor, Tensor]:
+            return torch.cat([key.weight, value.weight]).to(dtype), torch.cat([key.bias, value.bias]).to(dtype)
+
+        return self._prepared.of(dtype, (key.weight, value.weight, key.bias, value.bias), make)
 
 
 class CVCAM(nn.Module):
@@ -73,16 +96,24 @@ class CVCAM(nn.Module):
         self.query_blocks = nn.ModuleList(CAB(channels, heads, hidden) for _ in range(iterations))
         self.reference_blocks = nn.ModuleList(CAB(channels, heads, hidden) for _ in range(iterations))
         self.fuse = CAB(channels, heads, hidden)
+        self._prepared = Prepared()
 
     def forward(self, query: Tensor, reference: Tensor) -> Tensor:
         """Fuse (B, C, h, w) query features into (B, C, H, W) reference features; the result has the reference's shape."""
         height, width = reference.shape[-2:]
         channels = reference.shape[1]
-        query_positions = sine_positions(query.shape[-2], query.shape[-1], channels, query.device).to(query.dtype)  # (h w, C)
-        positions = sine_positions(height, width, channels, reference.device).to(reference.dtype)  # (H W, C)
+        query_positions, positions = self._positions(query), self._positions(reference)  # (h w, C), (H W, C)
         q = query.flatten(2).transpose(1, 2)  # (B, h w, C)
         r = reference.flatten(2).transpose(1, 2)  # (B, H W, C)
         for query_block, reference_block in zip(self.query_blocks, self.reference_blocks, strict=True):
             q, r = query_block(q, query_positions, r, positions), reference_block(r, positions, q, query_positions)
         fused: Tensor = self.fuse(r, positions, q, query_positions)  # (B, H W, C)
         return fused.transpose(1, 2).reshape(fused.shape[0], channels, height, width)  # (B, C, H, W)
+
+    def _positions(self, features: Tensor) -> Tensor:
+        """Return the encodings (H W, C) of (B, C, H, W) features, in their type and where they lie."""
+        channels, height, width = features.shape[1:]
+        kind = features.device, features.dtype
+        return self._prepared.of(
+            (channels, height, width, *kind), (), lambda: sine_positions(height, width, channels, features.device).to(features.dtype)
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import triton
@@ -105,6 +105,20 @@ def _put_normed(
         tl.store(out + at[:, None] * channels + channel[None, :], values.to(out.dtype.element_ty), (at < width)[:, None] & real[None, :])
 
 
+def taps(weight: Tensor) -> Tensor:
+    """Lay (C, 1, 7, 7) weights out as (63, C), nine rows of seven; what is laid out already is returned.
+
+    Neighbouring channels lie together, and a row that one of two outputs does not read weighs 0 for it.
+    """
+    return weight if weight.ndim == 2 else torch.nn.functional.pad(weight.reshape(len(weight), 49), (7, 7)).t().contiguous()
+
+
+def prepared(weights: BlockWeights, dtype: torch.dtype) -> BlockWeights:
+    """Return the weights as the passes read them: what is multiplied in `dtype`, the 7 x 7 laid out as `taps`, vectors as they are."""
+    w = weights
+    return replace(w, depthwise=taps(w.depthwise.to(dtype)), expand=w.expand.to(dtype), contract=w.contract.to(dtype))
+
+
 def depthwise_norm(
     x: Tensor,
     weight: Tensor,
@@ -115,11 +129,12 @@ def depthwise_norm(
     dtype: torch.dtype | None = None,
     columns: int | None = None,
 ) -> Tensor:
-    """Map (B, H, W, C) to the same shape in `dtype`, that of x unless given; `columns` of two rows are one program's."""
+    """Map (B, H, W, C) to the same shape in `dtype`, that of x unless given; `columns` of two rows are one program's.
+
+    `weight` is (C, 1, 7, 7), or what `taps` made of that.
+    """
     batch, height, width, channels = x.shape
     x, out = x.contiguous(), torch.empty(x.shape, dtype=dtype or x.dtype, device=x.device)
-    # (9 rows, 7, C): neighbouring channels lie together, and a row that one of two outputs does not read weighs 0 for it.
-    taps = torch.nn.functional.pad(weight.reshape(channels, 49), (7, 7)).t().contiguous()
     wide = max(16, triton.next_power_of_2(triton.cdiv(channels, 3)))
     if columns is None:
         columns = 64 if wide <= 32 else 32 if wide <= 64 else 8 if wide <= 128 else 4
@@ -129,7 +144,7 @@ def depthwise_norm(
     # More threads than channels of a part, so that taps are loaded as the products need them, not passed through shared memory.
     with torch.cuda.device_of(x):
         _depthwise_norm[grid](
-            x, taps, bias, norm, norm_bias, out, height, width, channels, eps, columns, wide, triton.cdiv(channels, wide),
+            x, taps(weight), bias, norm, norm_bias, out, height, width, channels, eps, columns, wide, triton.cdiv(channels, wide),
             num_warps=max(4, wide // 16), maxnreg=128 if wide == 256 else None,
         )  # fmt: skip
     return out
@@ -285,7 +300,7 @@ def contract(
 
 
 def launch(x: Tensor, weights: BlockWeights) -> Tensor:
-    """Map (B, C, H, W) of any floating type to the same shape and type, computed in the weights' type."""
+    """Map (B, C, H, W) of any floating type to the same shape and type, computed in the type of the products' weights."""
     w, pixels = weights, x.permute(0, 2, 3, 1).contiguous()  # (B, H, W, C)
     y = depthwise_norm(pixels, w.depthwise, w.depthwise_bias, w.norm, w.norm_bias, dtype=w.expand.dtype)
     hidden, partial = expand(y, w.expand, w.expand_bias)

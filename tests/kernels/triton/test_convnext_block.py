@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -159,6 +160,26 @@ def test_the_block_compiles_without_spills_and_with_tensor_cores(
     if channels % 48 == 0:
         assert launches[0].shared <= 64  # taps are not passed through shared memory
         assert "ld.global.b16" not in launches[0].ptx  # nor loaded one by one
+
+
+def test_vectors_may_have_another_type_than_what_is_multiplied(device: str) -> None:
+    w, x = _weights(24, torch.float32, device), _images((1, 24, 6, 5), torch.float16, device)
+    halved = replace(w, depthwise=w.depthwise.half(), expand=w.expand.half(), contract=w.contract.half())
+    given = ops.convnext_block(x, halved, backend="triton")
+    assert given.dtype == torch.float16
+    assert _apart(given, ops.convnext_block_definition(x.double(), halved.to(torch.float64))) < 3 * TOLERANCE[torch.float16]
+
+
+@pytest.mark.parametrize("residual", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_float32_vectors_beside_bfloat16_products_compile_without_spills(
+    arch: int, residual: torch.dtype, compile_twin: Callable[..., Any]
+) -> None:
+    w = _weights(384, torch.float32, "meta")
+    w = replace(w, depthwise=w.depthwise.bfloat16(), expand=w.expand.bfloat16(), contract=w.contract.bfloat16())
+    x = torch.empty(1, 384, 64, 64, dtype=residual, device="meta").contiguous(memory_format=torch.channels_last)
+    for launch in compile_twin("crossgeo.kernels.triton.convnext_block:convnext_block", arch, x, w):
+        launch.check(arch, tensor_cores=launch.name in ("_expand", "_contract"))
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)

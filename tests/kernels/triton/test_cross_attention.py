@@ -138,10 +138,11 @@ def test_the_class_token_alone_and_float32_compile_without_spills(compile_twin: 
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("table", [torch.bfloat16, torch.float32])
 @pytest.mark.parametrize(("queries", "count"), [(64, 1024), (1024, 64)])
 def test_cross_view_attention_with_tables_compiles_to_tensor_cores_without_spills(
-    compile_twin: Any, arch: int, queries: int, count: int
+    compile_twin: Any, arch: int, queries: int, count: int, table: torch.dtype
 ) -> None:
-    tables = [torch.empty(n, 256, dtype=torch.float16, device="meta") for n in (queries, count)]
-    (kernel,) = compile_twin(TWIN, arch, *_meta(16, queries, count, 256, torch.float16), 8, *tables)
+    tables = [torch.empty(n, 256, dtype=table, device="meta") for n in (queries, count)]
+    (kernel,) = compile_twin(TWIN, arch, *_meta(16, queries, count, 256, torch.bfloat16), 8, *tables)
     kernel.check(arch, tensor_cores=True)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from crossgeo.errors import UsageError
 from crossgeo.models.attention import MultiHeadAttention
 from crossgeo.models.cvcam import CVCAM
 from crossgeo.models.egotr import PRESETS, EgoTRBranch
 from crossgeo.models.fold import FoldedLayer, fold_branch
+
+PRODUCTS = [getattr(torch.ops.aten, name).default for name in ("mm", "addmm", "bmm", "baddbmm")]
 
 
 def _on(backend: str, model: nn.Module) -> nn.Module:
@@ -45,6 +49,34 @@ def test_cvcam_says_the_same_with_positions_added_behind_the_projections(device:
         expected = _on("torch", model)(query, reference)
         given = _on("triton", model)(query, reference)
     assert (given - expected).abs().max() < 2e-5
+
+
+def test_cvcam_makes_positions_and_tables_once_until_a_weight_changes(device: str) -> None:
+    model, query, reference = _cvcam(3, 1, device)
+    _on("triton", model)
+    products: list[Any] = []
+
+    class Counted(TorchDispatchMode):
+        def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if op in (*PRODUCTS, torch.ops.aten.sin.default):
+                products.append(op)
+            return op(*args, **(kwargs or {}))
+
+    def ran() -> tuple[torch.Tensor, int]:
+        products.clear()
+        with torch.no_grad(), Counted():
+            return model(query, reference), len(products)
+
+    (first, at_first), (second, later) = ran(), ran()
+    # 3 blocks: a product each for queries, for keys and values, for what is mixed, and two of the FFN. At first tables and sines besides.
+    assert torch.equal(first, second) and (at_first, later) == (3 * 5 + 3 * 2 + 2 * 2, 3 * 5)
+    with torch.no_grad():
+        model.get_parameter("fuse.attention.key.weight").mul_(2.0)
+        expected = _on("torch", model)(query, reference)
+    _on("triton", model)
+    third, again = ran()
+    assert (third - expected).abs().max() < 2e-5 and again == later + 1
+    assert (third - first).abs().max() > 1e-3
 
 
 def test_cvcam_says_the_same_under_autocast(device: str) -> None:
