@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -33,6 +33,27 @@ class DeviceCall(Protocol):
         ...
 
 
+class Pending(Protocol):
+    """Outputs that a device may be at work on still."""
+
+    def arrays(self) -> tuple[Array, ...]:
+        """Wait for them; once."""
+        ...
+
+
+@runtime_checkable
+class Begins(Protocol):
+    """A `Call` that need not be waited for."""
+
+    def __call__(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+        """Return the outputs of a batch."""
+        ...
+
+    def begin(self, inputs: tuple[Array, ...]) -> Pending:
+        """Have the device begin with a batch."""
+        ...
+
+
 class OutOfMemory(Exception):
     """A back end's device has no memory for a batch."""
 
@@ -52,6 +73,21 @@ def batches(count: int, largest: int) -> Iterator[slice]:
             size //= 2
         yield slice(start, start + size)
         start += size
+
+
+def in_turn(call: Call, parts: Iterable[tuple[Array, ...]]) -> Iterator[tuple[Array, ...]]:
+    """Yield the outputs of batches in order, where the call can be left alone with one of them while the next is brought to it."""
+    if not isinstance(call, Begins):
+        yield from map(call, parts)
+        return
+    last: Pending | None = None
+    for part in parts:
+        begun = call.begin(part)
+        if last is not None:
+            yield last.arrays()
+        last = begun
+    if last is not None:
+        yield last.arrays()
 
 
 class Batched:
@@ -109,7 +145,7 @@ class Batched:
             ) from error
 
     def _arrays(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
-        parts = [self._call(tuple(rows[part] for rows in inputs)) for part in batches(len(inputs[0]), self.largest)]
+        parts = [*in_turn(self._call, (tuple(rows[part] for rows in inputs) for part in batches(len(inputs[0]), self.largest)))]
         joined = parts[0] if len(parts) == 1 else tuple(np.concatenate(rows) for rows in zip(*parts, strict=True))
         self._check(bool(np.isfinite(joined[0]).all()))
         return joined

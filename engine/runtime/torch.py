@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from crossgeo.engine.runtime import Array
-from crossgeo.engine.runtime.batched import Call, OutOfMemory
+from crossgeo.engine.runtime.batched import Call, OutOfMemory, Pending
 from crossgeo.engine.runtime.failures import lacks_memory
+from crossgeo.engine.runtime.staging import Here, Staging, staging
 from crossgeo.errors import LimitError
 
 R = TypeVar("R")
@@ -63,7 +64,7 @@ def load(module: nn.Module, precision: str, device: str) -> Call:
 
 
 class _Call:
-    """A `batched.DeviceCall`."""
+    """A `batched.DeviceCall` that can keep a batch in flight."""
 
     def __init__(self, module: nn.Module, precision: str, device: torch.device) -> None:
         self.device = device
@@ -73,7 +74,10 @@ class _Call:
         self._dtype = torch.float16 if precision == "fp16" else torch.bfloat16
 
     def __call__(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
-        return self._called(inputs, to_arrays)
+        return self.begin(inputs).arrays()
+
+    def begin(self, inputs: tuple[Array, ...]) -> Pending:
+        return self._called(inputs, begun)
 
     def on_device(self, inputs: tuple[Array | Tensor, ...]) -> tuple[Tensor, ...]:
         return self._called(inputs, lambda outputs: outputs if isinstance(outputs, tuple) else (outputs,))
@@ -116,14 +120,26 @@ def made_ready(module: nn.Module, device: torch.device, precision: str) -> Any:
 
 
 def laid(rows: Array | Tensor, device: torch.device) -> Tensor:
-    """Bring an input to a device: images channels last, from pinned memory on a GPU so that the copy does not hold up the processor."""
-    tensor = rows if isinstance(rows, Tensor) else torch.from_numpy(np.ascontiguousarray(rows))
+    """Bring an input to a device, images channels last; to a GPU by a stream of its own, in whichever order its bytes lie."""
+    tensor = rows if isinstance(rows, Tensor) else _tensor(rows)
     if device.type == "cuda" and tensor.device.type == "cpu":
-        tensor = tensor.pin_memory().to(device, non_blocking=True)
+        tensor = _staged(tensor, staging(device))
     return tensor.to(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
 
 
-def to_arrays(outputs: Tensor | tuple[Tensor, ...]) -> tuple[Array, ...]:
-    """Bring outputs back as float32."""
-    every = outputs if isinstance(outputs, tuple) else (outputs,)
-    return tuple(output.float().cpu().numpy() for output in every)
+def _tensor(rows: Array) -> Tensor:
+    return torch.from_numpy(rows if all(stride >= 0 for stride in rows.strides) else np.ascontiguousarray(rows))
+
+
+def _staged(tensor: Tensor, way: Staging) -> Tensor:
+    if tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last):
+        return way.put(tensor.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+    return way.put(tensor.contiguous())
+
+
+def begun(outputs: Tensor | tuple[Tensor, ...]) -> Pending:
+    """Begin to bring outputs back as float32."""
+    every = tuple(output.float() for output in (outputs if isinstance(outputs, tuple) else (outputs,)))
+    if every[0].device.type == "cuda":
+        return staging(every[0].device).take([output.contiguous() for output in every])
+    return Here(every)

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from crossgeo.engine.runtime import Array
-from crossgeo.engine.runtime.batched import Call
-from crossgeo.engine.runtime.torch import laid, made_ready, no_gpu, precisions, room_for_weights, room_told, to_arrays, version
+from crossgeo.engine.runtime.batched import Call, Pending
+from crossgeo.engine.runtime.torch import begun, laid, made_ready, no_gpu, precisions, room_for_weights, room_told, version
 from crossgeo.errors import EngineError
 
 NAME = "torch-compile"
@@ -63,7 +63,7 @@ def rungs(count: int) -> Iterator[tuple[int, int]]:
 
 
 class _Call:
-    """A `batched.DeviceCall`."""
+    """A `batched.DeviceCall` that can keep a batch in flight."""
 
     def __init__(self, module: nn.Module, precision: str, device: torch.device) -> None:
         self.device = device
@@ -76,7 +76,10 @@ class _Call:
         self._threads = torch.get_num_threads()
 
     def __call__(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
-        return _worker().submit(lambda: to_arrays(self._joined(inputs))).result()
+        return self.begin(inputs).arrays()
+
+    def begin(self, inputs: tuple[Array, ...]) -> Pending:
+        return _worker().submit(lambda: begun(self._joined(inputs))).result()
 
     def on_device(self, inputs: tuple[Array | Tensor, ...]) -> tuple[Tensor, ...]:
         return _worker().submit(self._joined, inputs).result()

@@ -108,3 +108,42 @@ def test_an_answer_that_is_no_number_is_an_error() -> None:
     given[1, 1] = np.nan
     with pytest.raises(EngineError, match="no numbers"):
         Batched(Doubling(), "doubling", 8).run(given)
+
+
+class Slow:
+    """A call that is begun and waited for, and notes when."""
+
+    def __init__(self) -> None:
+        self.noted: list[str] = []
+
+    def __call__(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+        return self.begin(inputs).arrays()
+
+    def begin(self, inputs: tuple[Array, ...]) -> Begun:
+        self.noted.append(f"begin {len(inputs[0])}")
+        if len(inputs[0]) > 8:
+            raise OutOfMemory
+        return Begun(self, inputs[0])
+
+
+class Begun:
+    def __init__(self, call: Slow, rows: Array) -> None:
+        self._call, self._rows = call, rows
+
+    def arrays(self) -> tuple[Array, ...]:
+        self._call.noted.append(f"take {len(self._rows)}")
+        return (2 * self._rows,)
+
+
+def test_a_call_that_need_not_be_waited_for_has_one_batch_in_flight() -> None:
+    call = Slow()
+    rows = np.arange(14, dtype=np.float32)[:, None]
+    np.testing.assert_array_equal(Batched(call, "slow", 8).run(rows), 2 * rows)
+    assert call.noted == ["begin 8", "begin 4", "take 8", "begin 2", "take 4", "take 2"]
+
+
+def test_what_does_not_fit_while_another_is_in_flight_is_run_again_in_smaller_batches() -> None:
+    call, said = Slow(), list[str]()
+    rows = np.arange(40, dtype=np.float32)[:, None]
+    np.testing.assert_array_equal(Batched(call, "slow", 16, said.append).run(rows), 2 * rows)
+    assert len(said) == 1 and call.noted[0] == "begin 16" and call.noted.count("take 8") == 5
