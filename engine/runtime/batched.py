@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -12,6 +13,8 @@ from torch import Tensor
 
 from crossgeo.engine.runtime import Array
 from crossgeo.errors import EngineError, LimitError
+
+_DEVICE = "free the device's memory, or take another --device or --runtime"
 
 Call = Callable[[tuple[Array, ...]], tuple[Array, ...]]
 R = TypeVar("R")
@@ -91,15 +94,16 @@ def in_turn(call: Call, parts: Iterable[tuple[Array, ...]]) -> Iterator[tuple[Ar
 
 
 class Batched:
-    """A `Runtime` over a call that takes up to `largest` rows at a time.
+    """A `Runtime` over a call that takes up to `largest` rows at a time, for threads that may ask at once.
 
-    `said` gets a line when batches had to be made smaller.
+    `said` gets a line when batches had to be made smaller. `remedy` is what else a user can do about memory, up to the comma and blank.
     """
 
-    def __init__(self, call: Call, label: str, largest: int, said: Callable[[str], None] | None = None) -> None:
+    def __init__(self, call: Call, label: str, largest: int, said: Callable[[str], None] | None = None, remedy: str = "") -> None:
         if largest < 1 or largest & (largest - 1):
             raise ValueError(f"batch must be a power of two, not {largest}")
-        self._call, self.label, self.largest, self._said = call, label, largest, said
+        self._call, self.label, self.largest, self._said, self._remedy = call, label, largest, said, remedy
+        self._lock = threading.Lock()
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the first output for (B, ...) rows, B at least 1."""
@@ -108,9 +112,10 @@ class Batched:
     def run_all(self, *inputs: Array) -> tuple[Array, ...]:
         """Return every output for inputs of B rows each, B at least 1.
 
-        Raises LimitError where not even one smaller batch fits into the device's memory, EngineError for an answer that is no number.
+        Where a batch does not fit into the device's memory the pass is run once more in smaller ones, and later passes stay with them.
+        Raises LimitError where these do not fit either, EngineError for an answer that is no number.
         """
-        return self._with_room(len(inputs[0]), lambda: self._arrays(inputs))
+        return self._with_room(len(inputs[0]), lambda largest: self._arrays(inputs, largest))
 
     @property
     def device(self) -> torch.device:
@@ -121,37 +126,46 @@ class Batched:
         """Return every output as a tensor on `device`; raises as `run_all` does."""
         call = self._call
         if isinstance(call, DeviceCall):
-            return self._with_room(len(inputs[0]), lambda: self._tensors(call, inputs))
+            return self._with_room(len(inputs[0]), lambda largest: self._tensors(call, inputs, largest))
         arrays = (_array(rows) if isinstance(rows, Tensor) else rows for rows in inputs)
         return tuple(torch.from_numpy(rows) for rows in self.run_all(*arrays))
 
-    def _with_room(self, count: int, run: Callable[[], R]) -> R:
-        """Return what `run` does for some rows, with smaller batches where memory is short the first time."""
+    def _with_room(self, count: int, run: Callable[[int], R]) -> R:
+        """Return what `run` does with batches so large, with smaller ones where memory is short the first time."""
         if count == 0:
             raise ValueError("an empty batch has no answer")
+        largest = self.largest
         try:
-            return run()
+            return run(largest)
         except OutOfMemory as error:
-            if self.largest == 1:
-                raise LimitError(f"{self.label}: out of memory for a single image; free the device, or take another --runtime") from error
-            self.largest //= 2
-            if self._said is not None:
-                self._said(f"{self.label}: out of memory; going on with batches of {self.largest}")
+            tried = next(batches(count, largest))
+            first = tried.stop - tried.start
+            if first == 1:
+                raise LimitError(f"{self.label}: out of memory for a single image; {_DEVICE}") from error
+        second = self._smaller(first // 2)
         try:
-            return run()
+            return run(second)
         except OutOfMemory as error:
-            raise LimitError(
-                f"{self.label}: out of memory for batches of {self.largest}, too; free the device, or give a smaller --batch"
-            ) from error
+            raise LimitError(f"{self.label}: out of memory for batches of {first} and of {second}; {self._remedy}{_DEVICE}") from error
 
-    def _arrays(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
-        parts = [*in_turn(self._call, (tuple(rows[part] for rows in inputs) for part in batches(len(inputs[0]), self.largest)))]
+    def _smaller(self, largest: int) -> int:
+        """Take batches of `largest` and less from now on, unless another thread found that not even these fit; return what is taken."""
+        with self._lock:
+            lowered = largest < self.largest
+            self.largest = min(largest, self.largest)
+            taken = self.largest
+        if lowered and self._said is not None:
+            self._said(f"{self.label}: out of memory; going on with batches of {taken}")
+        return taken
+
+    def _arrays(self, inputs: tuple[Array, ...], largest: int) -> tuple[Array, ...]:
+        parts = [*in_turn(self._call, (tuple(rows[part] for rows in inputs) for part in batches(len(inputs[0]), largest)))]
         joined = parts[0] if len(parts) == 1 else tuple(np.concatenate(rows) for rows in zip(*parts, strict=True))
         self._check(bool(np.isfinite(joined[0]).all()))
         return joined
 
-    def _tensors(self, call: DeviceCall, inputs: tuple[Array | Tensor, ...]) -> tuple[Tensor, ...]:
-        parts = [call.on_device(tuple(rows[part] for rows in inputs)) for part in batches(len(inputs[0]), self.largest)]
+    def _tensors(self, call: DeviceCall, inputs: tuple[Array | Tensor, ...], largest: int) -> tuple[Tensor, ...]:
+        parts = [call.on_device(tuple(rows[part] for rows in inputs)) for part in batches(len(inputs[0]), largest)]
         joined = parts[0] if len(parts) == 1 else tuple(torch.cat(rows) for rows in zip(*parts, strict=True))
         self._check(bool(joined[0].isfinite().all()))
         return joined

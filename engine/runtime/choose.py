@@ -97,10 +97,7 @@ def _alone(halves: Sequence[Half], options: RuntimeOptions, pictures: Callable[[
     without = [half for half, call in zip(halves, engines, strict=True) if call is None]
     plain = iter(_in_process(without, _definition(options), options, pictures))
     label = f"{chosen.backend} {chosen.precision} on {options.device}"
-    return [
-        next(plain) if call is None else Batched(call, label, half.largest(options.rows), options.say)
-        for half, call in zip(halves, engines, strict=True)
-    ]
+    return [next(plain) if call is None else _batched(half, label, options, call) for half, call in zip(halves, engines, strict=True)]
 
 
 def build(half: Half, chosen: Chosen, options: RuntimeOptions, pictures: Callable[[], Pixels] | None) -> Record:
@@ -207,6 +204,11 @@ def _definition(options: RuntimeOptions) -> Chosen:
     return Chosen("torch", options.precision if options.precision in served else served[0], "no engine")
 
 
+def _batched(half: Half, label: str, options: RuntimeOptions, call: Call) -> Batched:
+    remedy = "give a smaller --max-batch, " if options.merging is not None else ""
+    return Batched(call, label, half.largest(options.rows), options.say, remedy)
+
+
 def _built(chosen: Chosen) -> Built:
     return cast(Built, backend(chosen.backend, chosen.compatible))
 
@@ -222,7 +224,7 @@ def _in_process(halves: Sequence[Half], chosen: Chosen, options: RuntimeOptions,
         lambda line: _say(options, line),
     )
     here = run_here(halves, [key_of(half, chosen, options) for half in halves], place)
-    return [Batched(one.call, one.label, half.largest(options.rows), options.say) for half, one in zip(halves, here, strict=True)]
+    return [_batched(half, one.label, options, one.call) for half, one in zip(halves, here, strict=True)]
 
 
 def _say(options: RuntimeOptions, line: str) -> None:

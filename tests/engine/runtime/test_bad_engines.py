@@ -207,7 +207,7 @@ def test_a_batch_beyond_the_device_s_memory_is_halved_once_and_that_is_said(halv
     (images,) = half.examples(pictures)
     np.testing.assert_allclose(made(half, options, None).run(images), images.mean(axis=(2, 3)), atol=1e-5)
     assert said == ["torch fp32 on cpu: out of memory; going on with batches of 2"]
-    with pytest.raises(LimitError, match="out of memory for batches of 4, too; free the device, or give a smaller --batch"):
+    with pytest.raises(LimitError, match="out of memory for batches of 8 and of 4; free the device's memory, or take another --device"):
         made(half, replace(options, batch=8), None).run(np.concatenate([images, images]))
 
 

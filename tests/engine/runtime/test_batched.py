@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -101,6 +104,39 @@ def test_out_of_memory_halves_the_batch_once_and_says_so() -> None:
 def test_a_device_that_has_no_room_for_half_either_is_an_error(room: int, batch: int) -> None:
     with pytest.raises(LimitError, match="out of memory"):
         Batched(Doubling(room=room), "doubling", batch).run(rows(9))
+
+
+def test_what_is_halved_is_the_batch_that_did_not_fit_not_the_largest_that_is_taken() -> None:
+    said: list[str] = []
+    call = Doubling(room=8)
+    runtime = Batched(call, "doubling", 64, said.append)
+    np.testing.assert_array_equal(runtime.run(rows(24)), 2.0 * rows(24))
+    assert call.seen == [16, 8, 8, 8] and said == ["doubling: out of memory; going on with batches of 8"]
+    runtime.run(rows(3))
+    assert runtime.largest == 8 and len(said) == 1
+
+
+def test_the_error_names_the_batches_that_were_tried_and_what_to_do() -> None:
+    call = Doubling(room=4)
+    with pytest.raises(LimitError, match=r"batches of 16 and of 8; give a smaller --max-batch, free the device.* another --device"):
+        Batched(call, "doubling", 64, remedy="give a smaller --max-batch, ").run(rows(24))
+    assert call.seen == [16, 8]
+
+
+def test_threads_that_run_out_of_memory_together_halve_the_batch_once() -> None:
+    said, meeting = list[str](), threading.Barrier(4)
+
+    def call(inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+        if len(inputs[0]) == 8:
+            meeting.wait(30)
+            raise OutOfMemory
+        return inputs
+
+    runtime = Batched(call, "crowded", 8, said.append)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(runtime.run, [rows(8)] * 4))
+    assert all(np.array_equal(one, rows(8)) for one in found)
+    assert runtime.largest == 4 and said == ["crowded: out of memory; going on with batches of 4"]
 
 
 def test_an_answer_that_is_no_number_is_an_error() -> None:
