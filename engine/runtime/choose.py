@@ -10,7 +10,7 @@ from typing import cast
 
 import torch
 
-from crossgeo import processor
+from crossgeo import disk, processor
 from crossgeo.engine.runtime import Runtime
 from crossgeo.engine.runtime.backends import COMPATIBLE, IN_PROCESS, Backend, Built, backend
 from crossgeo.engine.runtime.batched import Batched, Call, UnreadableError
@@ -19,9 +19,11 @@ from crossgeo.engine.runtime.half import Half, Pixels
 from crossgeo.engine.runtime.in_process import Place, run_here
 from crossgeo.engine.runtime.merged import Merging
 from crossgeo.engine.runtime.store import EngineStore, Key, Record, refusal
-from crossgeo.errors import EngineError, UsageError
+from crossgeo.errors import EngineError, InputError, LimitError, StoreError, UsageError
 
 AUTO = "auto"
+NO_ENGINE = (EngineError, InputError, LimitError, StoreError)
+"""What keeps an engine from being had, and torch from nothing: it is refused, the ground shows too little, its folder cannot be written."""
 MOST_BATCH = 256  # of the shapes that an engine is built for, so that every command finds it whatever its own batch
 
 
@@ -86,13 +88,17 @@ def _alone(halves: Sequence[Half], options: RuntimeOptions, pictures: Callable[[
         return _in_process(halves, chosen, options, pictures)
     builds = options.build or options.runtime != AUTO
     engines: list[Call | None] = []
+    said = set[str]()  # what keeps several halves from an engine, such as a folder that cannot be written, is said once
     for half in halves:
         try:
             engines.append(_loaded(half, chosen, options, pictures, builds))
-        except EngineError as error:
+        except NO_ENGINE as error:
             if options.runtime != AUTO:
                 raise
-            _say(options, f"{error}; going on with torch")
+            line = f"{error}; going on with torch"
+            if line not in said:
+                _say(options, line)
+            said.add(line)
             engines.append(None)
     without = [half for half, call in zip(halves, engines, strict=True) if call is None]
     plain = iter(_in_process(without, _definition(options), options, pictures))
@@ -108,18 +114,18 @@ def build(half: Half, chosen: Chosen, options: RuntimeOptions, pictures: Callabl
     if (there := _find(half, chosen, options)) is not None:
         return there
     made, key, store = _built(chosen), key_of(half, chosen, options), EngineStore(options.folder)
-    seen: list[Pixels] = []
 
     def make(folder: Path) -> tuple[dict[str, float], tuple[str, ...]]:
         if pictures is None:
             raise EngineError(f"{half.title}: an engine is built with pictures to check it with; run `geo engine build`")
         others = [f"{one.backend} {one.version} on {one.device}" for one in store.others(key)]
         anew = f"; those that are here are of another version or device: {', '.join(others)}" if others else ""
+        seen = pictures()
         _say(options, f"{half.title}: building an engine for {chosen.backend} {chosen.precision}, once{anew}")
-        seen.append(pictures())
-        made.build(half, folder, chosen.precision, half.largest(MOST_BATCH), options.device, seen[0])
+        with disk.guarded(folder):
+            made.build(half, folder, chosen.precision, half.largest(MOST_BATCH), options.device, seen)
         call = made.load(folder, half, chosen.precision, options.device)
-        found = check(half, call, seen[0], half.largest(options.rows))
+        found = check(half, call, seen, half.largest(options.rows))
         return found.figures, found.problems
 
     record = store.make(key, half.title, make, options.say)

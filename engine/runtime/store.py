@@ -99,8 +99,9 @@ class EngineStore:
     def find(self, key: Key, say: Callable[[str], None] | None = None) -> Record | None:
         """Return the record of a whole engine; None where there is none. A damaged one is removed, and that is said."""
         path = self.path(key)
-        if not path.is_dir():
-            return None
+        with disk.guarded(path):
+            if not path.is_dir():
+                return None
         try:
             return Record.read(path)
         except StoreError as error:

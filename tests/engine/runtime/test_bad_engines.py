@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -26,7 +27,7 @@ from crossgeo.engine.runtime.batched import Batched
 from crossgeo.engine.runtime.choose import Chosen, RuntimeOptions, build, choose, key_of, runtimes
 from crossgeo.engine.runtime.half import Half
 from crossgeo.engine.runtime.store import EngineStore, Record
-from crossgeo.errors import EngineError, LimitError
+from crossgeo.errors import EngineError, InputError, LimitError, StoreError
 
 Pictures = NDArray[np.uint8]
 Halves = Callable[[], dict[str, Half]]
@@ -151,6 +152,34 @@ def test_a_driver_that_is_too_old_is_told_from_none(name: str, monkeypatch: pyte
     monkeypatch.setattr("torch.version.cuda", "13.0")
     with pytest.raises(EngineError, match=r"driver is too old for torch .*, which is built for CUDA 13\.0; install a newer driver"):
         choose(RuntimeOptions(runtime=name, device="cuda"))
+
+
+def too_little() -> Pictures:
+    raise InputError("small.tif: shows too little ground to check an engine with")
+
+
+@pytest.mark.parametrize("trouble", ["little ground", "a file", "no such place", "forbidden", "full"])
+def test_auto_goes_on_with_torch_where_no_engine_can_be_kept_or_checked_and_a_name_does_not(
+    halves: Halves, pictures: Pictures, folder: Path, trouble: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusing(path: Path, *args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC if trouble == "full" else errno.EACCES, "as the system says it", str(path))
+
+    match trouble:
+        case "a file":
+            folder.write_text("")
+        case "no such place":
+            folder = Path("/proc/nope/engines")
+        case "full" | "forbidden":
+            monkeypatch.setattr(Path, "mkdir", refusing)
+    shown = too_little if trouble == "little ground" else lambda: pictures
+    both, said = [halves()["plain"], replace(halves()["plain"], name="other")], list[str]()
+    options = RuntimeOptions(precision="fp32", folder=folder, build=True, say=said.append)
+    assert [one.label for one in runtimes(both, options, shown)] == ["torch fp32 on cpu"] * 2
+    assert len(said) == 1 and said[0].endswith("; going on with torch")
+    assert ("too little ground" if trouble == "little ground" else str(folder)) in said[0]
+    with pytest.raises((InputError, LimitError, StoreError)):
+        runtimes(both, replace(options, runtime="onnxruntime"), shown)
 
 
 def test_of_two_builders_one_builds_and_the_other_waits(halves: Halves, pictures: Pictures, folder: Path) -> None:
