@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from crossgeo.kernels.cross_attention import cross_attention
 from crossgeo.models.egotr import EgoTRBranch, Stem
+from crossgeo.models.low_precision import like_weights
 from crossgeo.models.resnetv2 import WSConv2d
 from crossgeo.models.transformer import NORM_EPS, Layer
 
@@ -86,7 +87,7 @@ class FoldedBranch(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Describe (B, 3, H, W) normalised RGB images as (B, D) unit vectors, float32 unless the weights are float64."""
-        return self._describe(torch.cat([self.stem(part) for part in stem_parts(images)]))
+        return self._describe(torch.cat([self.stem(part) for part in stem_parts(like_weights(images, self.stem))]))
 
     def with_maps(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Describe images as `forward` does, and return the stem's maps of the same pass at strides 8 and 16."""
@@ -116,7 +117,7 @@ def stem_parts(images: Tensor) -> tuple[Tensor, ...]:
 
 def stem_maps(stem: Stem, images: Tensor) -> tuple[Tensor, Tensor]:
     """Return `stem.pyramid` of (B, 3, H, W) images, a few at a time."""
-    parts = [stem.pyramid(part) for part in stem_parts(images)]
+    parts = [stem.pyramid(part) for part in stem_parts(like_weights(images, stem))]
     return torch.cat([middle for middle, _ in parts]), torch.cat([last for _, last in parts])
 
 

@@ -125,6 +125,11 @@ class ObjectNetwork(nn.Module, ABC):
         """What shapes the network."""
 
     @property
+    def dtype(self) -> torch.dtype:
+        """The type of the weights, which pictures and click maps are brought to; `mean` and `std` have that in which this is worked out."""
+        return next(self.parameters()).dtype
+
+    @property
     @abstractmethod
     def reference_channels(self) -> int:
         """C of the features of a window."""
@@ -180,11 +185,11 @@ class ObjectNetwork(nn.Module, ABC):
 
     def pointed(self, clicks: Tensor, images: Tensor) -> Tensor:
         """Return the map (B, 1, h, w) of points or lines on images."""
-        return click_map(clicks, images.shape[-2], images.shape[-1], self.config.click_power).to(self.mean.dtype)
+        return click_map(clicks, images.shape[-2], images.shape[-1], self.config.click_power).to(self.dtype)
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Return images less mean, over std."""
-        return (images.to(self.mean.dtype) - self.mean) / self.std
+        """Return images less mean, over std, in the type of the weights."""
+        return ((images.to(self.mean.dtype) - self.mean) / self.std).to(self.dtype)
 
     def begin_silent(self, head: nn.Conv2d) -> None:
         """Start a head of (5 A) channels so that it is as sure of each prior as is right on average: one in all is true."""

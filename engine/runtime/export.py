@@ -15,6 +15,7 @@ from crossgeo import disk
 from crossgeo.engine.runtime.half import STEP_PX, Half, Slot
 from crossgeo.errors import EngineError
 from crossgeo.models.fold_convnext import fold_blocks
+from crossgeo.models.low_precision import cast_whole
 
 OPSET = 23
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16, "fp8": torch.float16}
@@ -28,12 +29,11 @@ class _Typed(nn.Module):
 
     def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
-        self.module, self.dtype = module.to(dtype), dtype
+        self.module = cast_whole(module, dtype, batch_norms=True)
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Map float32 or uint8 inputs to float32 outputs."""
-        outputs = self.module(*(given.to(self.dtype) if given.dtype == torch.float32 else given for given in inputs))
-        return tuple(output.float() for output in outputs)
+        """Map float32 or uint8 inputs to float32 outputs; clicks are read to the pixel, which 8 bits of bfloat16 would not hold."""
+        return tuple(output.float() for output in self.module(*inputs))
 
 
 def export_onnx(half: Half, path: Path, types: str = "fp32") -> None:

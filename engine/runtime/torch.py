@@ -16,6 +16,7 @@ from crossgeo.engine.runtime.batched import Call, OutOfMemory, Pending
 from crossgeo.engine.runtime.failures import lacks_memory
 from crossgeo.engine.runtime.staging import Here, Staging, staging
 from crossgeo.errors import LimitError
+from crossgeo.models.low_precision import cast_whole
 
 R = TypeVar("R")
 NAME = "torch"
@@ -70,8 +71,7 @@ class _Call:
         self.device = device
         with room_for_weights(device):
             self._ready = made_ready(module, device, precision)
-        self._low = precision != "fp32"
-        self._dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+        self._precision = precision
 
     def __call__(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
         return self.begin(inputs).arrays()
@@ -83,7 +83,7 @@ class _Call:
         return self._called(inputs, lambda outputs: outputs if isinstance(outputs, tuple) else (outputs,))
 
     def _called(self, inputs: tuple[Array | Tensor, ...], taken: Callable[[Any], R]) -> R:
-        with room_told(), torch.inference_mode(), torch.autocast(self.device.type, self._dtype, enabled=self._low):
+        with room_told(), torch.inference_mode(), casting(self.device.type, self._precision):
             return taken(self._ready(*(laid(rows, self.device) for rows in inputs)))
 
 
@@ -112,11 +112,28 @@ def room_for_weights(device: torch.device) -> Iterator[None]:
 def made_ready(module: nn.Module, device: torch.device, precision: str) -> Any:
     """Put a module on a device, channels last; in a low precision the weights that autocast would cast at every call are cast once."""
     module = module.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    if precision != "fp32":
-        for part in module.modules():
-            if isinstance(part, nn.Conv2d | nn.Linear):
-                part.to(torch.float16 if precision == "fp16" else torch.bfloat16)
+    return module if precision == "fp32" else lowered(module, device.type, precision)
+
+
+def lowered(module: nn.Module, device_type: str, precision: str) -> nn.Module:
+    """Cast a module's weights in place: on a GPU in bf16 all of them (`cast_whole`), elsewhere those that `casting` would cast."""
+    if not autocasts(device_type, precision):
+        return cast_whole(module, torch.bfloat16)
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d | nn.Linear):
+            part.to(torch.float16 if precision == "fp16" else torch.bfloat16)
     return module
+
+
+def autocasts(device_type: str, precision: str) -> bool:
+    """Say whether a low precision runs under autocast: on a GPU bf16 does without, and fp16, which overflows, does not."""
+    return precision == "fp16" or (precision == "bf16" and device_type != "cuda")
+
+
+def casting(device_type: str, precision: str) -> torch.autocast:
+    """Return the autocast of a precision, which does nothing where it does without."""
+    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+    return torch.autocast(device_type, dtype, enabled=autocasts(device_type, precision))
 
 
 def laid(rows: Array | Tensor, device: torch.device) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from crossgeo.engine.runtime import Array
 from crossgeo.engine.runtime.batched import Call, Pending
-from crossgeo.engine.runtime.torch import begun, laid, made_ready, no_gpu, precisions, room_for_weights, room_told, version
+from crossgeo.engine.runtime.torch import begun, casting, laid, made_ready, no_gpu, precisions, room_for_weights, room_told, version
 from crossgeo.errors import EngineError
 
 NAME = "torch-compile"
@@ -71,8 +71,7 @@ class _Call:
             ready = made_ready(module, device, precision).requires_grad_(False)
         mode = "reduce-overhead" if device.type == "cuda" else None  # CUDA graphs, without minutes of trying kernels for each size
         self._compiled = torch.compile(_alone(ready), mode=mode, fullgraph=True)  # which raises where it would run uncompiled
-        self._low = precision != "fp32"
-        self._dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+        self._precision = precision
         self._threads = torch.get_num_threads()
 
     def __call__(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -102,7 +101,7 @@ class _Call:
             torch._dynamo.mark_static(rows, 0)  # images of a second size are compiled for any size
         if self.device.type == "cuda":
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
-        with _limits(), torch.no_grad(), torch.autocast(self.device.type, self._dtype, enabled=self._low):
+        with _limits(), torch.no_grad(), casting(self.device.type, self._precision):
             outputs = self._compiled(*inputs)
         return outputs if isinstance(outputs, tuple) else (outputs,)
 
