@@ -59,7 +59,7 @@ def add(
     describer = EgoTRDescriber.load(weights, running.options(build=True), lambda: of_imagery(sources, source_crs))
     with console.Stages() as stages:
         done = add_to_index(
-            sources, index, describer.tiles, describer.identity, options, progress=lambda at: stages(at.stage, at.done, at.total)
+            sources, index, describer.describe, describer.identity, options, progress=lambda at: stages(at.stage, at.done, at.total)
         )
     _say(index, f"{before.tiles} tiles before, {done.tiles} now, in {time.monotonic() - began:.0f} s", json=json)
     if done.tiles == before.tiles and done.generation != before.generation and not over:

@@ -81,7 +81,7 @@ def build_index(
     else:
         if isinstance(weights, str):
             weights = EgoTRDescriber.load(weights, runtime, lambda: of_imagery([Path(source) for source in sources], options.source_crs))
-        work, identity, view = weights.tiles, weights.identity, weights.tile_view
+        work, identity, view = weights.describe, weights.identity, weights.tile_view
     fitting = replace(options, tile_m=view.extent_m, tile_px=view.size_px)
     return build.build_index(sources, out, work, identity, fitting, progress)
 

@@ -103,7 +103,7 @@ def open_describing_shop(context: tuple[Brief, Tools]) -> Workshop:
             f"{tools.weights} is another model here (weights {own.sha256[:12]}, view {own.view[:12]}) than where the build was started "
             f"(weights {asked.sha256[:12]}, view {asked.view[:12]}); put the same file on all nodes"
         )
-    return Workshop(brief, describer.tiles, own.name)
+    return Workshop(brief, describer.describe, own.name)
 
 
 def cut(shop: Workshop, shard: CutShard) -> Made:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,7 +18,10 @@ from crossgeo.engine.runtime import Runtime
 from crossgeo.engine.runtime.choose import RuntimeOptions, runtimes
 from crossgeo.engine.runtime.half import Half, Pixels
 from crossgeo.engine.runtime.halves import describing, mapping
+from crossgeo.engine.runtime.staging import staging
 from crossgeo.errors import MismatchError
+from crossgeo.indexer.ahead import ahead
+from crossgeo.indexer.described import Describe
 from crossgeo.indexer.manifest import ModelIdentity
 from crossgeo.models.checkpoint import Card, LoadedModel, load_egotr, load_street_branch, street_partner
 from crossgeo.models.egotr import EgoTR, EgoTRBranch
@@ -28,7 +31,7 @@ from crossgeo.models.views import DroneView
 
 AUTO = "auto"  # street weights: the shipped ones that go with the aerial branch, where there are any
 _AERIAL = 2  # of `drone_halves`
-_CHUNK = 32  # canvases or tiles in memory at a time
+_CHUNK, _CHUNK_GPU = 32, 256  # canvases or tiles in memory at a time
 
 
 class Describer(Protocol):
@@ -84,11 +87,50 @@ class TileDescriber:
 
     def tiles(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Describe (B, P, P, 3) uint8 RGB tiles, black where there is no imagery, as (B, D) unit vectors; what `build_index` calls."""
+        if self._on_gpu:
+            return TileStream(self)(tiles)
         rows = []
         for start in range(0, len(tiles), _CHUNK):
             inputs = np.stack([self.view.tile_input(tile) for tile in tiles[start : start + _CHUNK]])
             rows.append(self.branch.run(self.view.normalise_tiles(inputs).numpy()))
         return np.concatenate(rows)
+
+    @property
+    def describe(self) -> Describe:
+        """Return what a build describes tiles with: on a GPU a stream, whose next tiles are brought while some are described."""
+        return TileStream(self) if self._on_gpu else self.tiles
+
+    @property
+    def _on_gpu(self) -> bool:
+        return self.branch.device.type == "cuda"
+
+
+class TileStream:
+    """Tiles described by a GPU: they come as bytes, by a thread of their own, and become numbers there."""
+
+    def __init__(self, describer: TileDescriber) -> None:
+        """Go through the view and the branch of a describer."""
+        self._view, self._branch = describer.view, describer.branch
+
+    def __call__(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Describe (B, P, P, 3) uint8 RGB tiles, black where there is no imagery, as (B, D) unit vectors."""
+        return self._described(self._brought([tiles]))
+
+    def stream(self, pieces: Iterable[Sequence[NDArray[np.uint8]]]) -> Iterator[NDArray[np.float32]]:
+        """Describe pieces of several batches, one after the other, to (m, D) each; two more are on their way while one is described."""
+        with ahead(self._brought, pieces, workers=1, most=2) as brought:
+            yield from map(self._described, brought)
+
+    def _described(self, tiles: Tensor) -> NDArray[np.float32]:
+        parts = (tiles[start : start + _CHUNK_GPU] for start in range(0, len(tiles), _CHUNK_GPU))
+        rows = [self._branch.run_tensors(self._view.normalise_on_device(part))[0].float() for part in parts]
+        return torch.cat(rows).cpu().numpy()
+
+    def _brought(self, batches: Sequence[NDArray[np.uint8]]) -> Tensor:
+        """Bring a piece to the device, at the size that the view has."""
+        inputs = torch.from_numpy(np.stack([self._view.tile_input(tile) for batch in batches for tile in batch]))
+        at = self._branch.device
+        return staging(at).put(inputs) if at.type == "cuda" else inputs
 
 
 @dataclass(frozen=True)
@@ -167,8 +209,9 @@ class EgoTRDescriber:
     def photo(self, photo: Photo, poses: Sequence[Pose]) -> NDArray[np.float32]:
         """Describe a photo at P poses as (P, D) unit vectors."""
         rows = []
-        for start in range(0, len(poses), _CHUNK):
-            canvases, masks = self._place(photo, poses[start : start + _CHUNK])
+        at_once = _CHUNK if self.ground.branch.device.type == "cpu" else _CHUNK_GPU
+        for start in range(0, len(poses), at_once):
+            canvases, masks = self._place(photo, poses[start : start + at_once])
             rows.append(self.ground.branch.run(self.ground.view.normalise(canvases, masks).numpy()))
         return np.concatenate(rows)
 
@@ -205,6 +248,11 @@ class EgoTRDescriber:
     def tiles(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Describe (B, P, P, 3) uint8 RGB tiles, black where there is no imagery, as (B, D) unit vectors; what `build_index` calls."""
         return self.aerial.describer.tiles(tiles)
+
+    @property
+    def describe(self) -> Describe:
+        """What a build describes tiles with (`TileDescriber.describe`)."""
+        return self.aerial.describer.describe
 
     @property
     def tiles_run_on(self) -> str:

@@ -19,7 +19,7 @@ from crossgeo.errors import MismatchError
 from crossgeo.indexer.ahead import ahead
 from crossgeo.indexer.block_store import Decoded, decode_block
 from crossgeo.indexer.cutting import Cutter, unpacked
-from crossgeo.indexer.described import Describe, described, in_batches, read_tiles
+from crossgeo.indexer.described import Describe, described, described_pieces, in_batches, in_pieces, read_tiles
 from crossgeo.indexer.ground import Block
 from crossgeo.indexer.imagery import open_source
 from crossgeo.indexer.shard_store import ShardStore, open_store
@@ -62,7 +62,8 @@ class Workshop:
         ground, grid = _Blocks(shard, self._cut), self._brief.grid
         read = partial(read_tiles, ground, BlockCache(), grid)
         with ahead(read, in_batches(shard.tiles, self._brief.batch), workers=1) as pictures:
-            rows = [described(self._describe, rgb, self._model, _quiet) for rgb in pictures]
+            pieces = in_pieces(pictures, len(shard.tiles), self._brief.batch)
+            rows = [*described_pieces(self._describe, pieces, self._model, _quiet)]
         payload = with_hand(self.hand, np.concatenate(rows))
         self._store.put(shard.name, payload)
         return Made(len(payload), self.hand, processor.model())

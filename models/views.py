@@ -169,6 +169,12 @@ class DroneView:
         seen = (tiles[..., 0] | tiles[..., 1] | tiles[..., 2]) != 0  # ten times as quick as `any`
         return normalise(tiles, seen, self.mean, self.std)
 
+    def normalise_on_device(self, tiles: Tensor) -> Tensor:
+        """Do what `normalise_tiles` does on the device of (B, S, S, 3) uint8 tiles, but for the last bits."""
+        mean, std = (torch.tensor(values, device=tiles.device) for values in (self.mean, self.std))
+        seen = tiles.amax(dim=3, keepdim=True) != 0
+        return torch.where(seen, (tiles.float() / 255.0 - mean) / std, 0.0).permute(0, 3, 1, 2)
+
 
 def normalise(images: Image, masks: Mask | None, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """Return (x / 255 - mean) / std as (B, 3, H, W) float32 in channels-last memory, 0 where `masks` (B, H, W) is False."""

@@ -15,13 +15,15 @@ from crossgeo.engine.runtime import Runtime
 from crossgeo.engine.runtime.backends import COMPATIBLE, IN_PROCESS, Backend, Built, backend
 from crossgeo.engine.runtime.batched import Batched, Call, UnreadableError
 from crossgeo.engine.runtime.check import check
-from crossgeo.engine.runtime.half import Half, Pixels
+from crossgeo.engine.runtime.half import MOST_PIXELS, Half, Pixels
 from crossgeo.engine.runtime.in_process import Place, run_here
 from crossgeo.engine.runtime.merged import Merging
 from crossgeo.engine.runtime.store import EngineStore, Key, Record, refusal
+from crossgeo.engine.runtime.torch import most_pixels
 from crossgeo.errors import EngineError, InputError, LimitError, StoreError, UsageError
 
 AUTO = "auto"
+USUAL_BATCH = 16  # of a processor, which more rows at once do not make quicker
 NO_ENGINE = (EngineError, InputError, LimitError, StoreError)
 """What keeps an engine from being had, and torch from nothing: it is refused, the ground shows too little, its folder cannot be written."""
 MOST_BATCH = 256  # of the shapes that an engine is built for, so that every command finds it whatever its own batch
@@ -35,11 +37,15 @@ class RuntimeOptions:
     precision: str = AUTO
     device: str = "cpu"  # torch's name
     compatible: bool = False  # True: engines are built so that later versions of the back end run them, too
-    batch: int = 16  # a power of two
+    batch: int = 0  # a power of two; 0: 16 on a processor, 256 on a GPU
     build: bool = False  # True: `auto` builds engines that are not there, where otherwise it takes torch
     folder: Path | None = None  # of the engines, the user's own unless given
     say: Callable[[str], None] | None = None  # gets a line for what a user should know
     merging: Merging | None = None  # passes of several threads are merged by it, in batches as large as it says
+
+    def __post_init__(self) -> None:
+        if not self.batch:
+            object.__setattr__(self, "batch", MOST_BATCH if self.device.startswith("cuda") else USUAL_BATCH)
 
     @property
     def rows(self) -> int:
@@ -210,9 +216,9 @@ def _definition(options: RuntimeOptions) -> Chosen:
     return Chosen("torch", options.precision if options.precision in served else served[0], "no engine")
 
 
-def _batched(half: Half, label: str, options: RuntimeOptions, call: Call) -> Batched:
+def _batched(half: Half, label: str, options: RuntimeOptions, call: Call, most: int = MOST_PIXELS) -> Batched:
     remedy = "give a smaller --max-batch, " if options.merging is not None else ""
-    return Batched(call, label, half.largest(options.rows), options.say, remedy)
+    return Batched(call, label, half.largest(options.rows, most), options.say, remedy)
 
 
 def _built(chosen: Chosen) -> Built:
@@ -221,16 +227,17 @@ def _built(chosen: Chosen) -> Built:
 
 def _in_process(halves: Sequence[Half], chosen: Chosen, options: RuntimeOptions, pictures: Callable[[], Pixels] | None) -> list[Runtime]:
     strict = options.runtime != AUTO  # what is asked for by name runs or raises
+    room = most_pixels(torch.device(options.device))
     place = Place(
         options.device,
         EngineStore(options.folder),
-        lambda half: half.largest(options.rows),
+        lambda half: half.largest(options.rows, room),
         pictures,
         strict,
         lambda line: _say(options, line),
     )
     here = run_here(halves, [key_of(half, chosen, options) for half in halves], place)
-    return [_batched(half, one.label, options, one.call) for half, one in zip(halves, here, strict=True)]
+    return [_batched(half, one.label, options, one.call, room) for half, one in zip(halves, here, strict=True)]
 
 
 def _say(options: RuntimeOptions, line: str) -> None:

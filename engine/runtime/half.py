@@ -18,7 +18,7 @@ from torch import nn
 from crossgeo.engine.runtime import Array
 
 MOST_PX = 1024  # of a side that varies
-_MOST_PIXELS = 1 << 24  # in a batch
+MOST_PIXELS = 1 << 24  # in a batch, where nobody has looked how much memory there is
 STEP_PX = 16  # sizes that vary are multiples of this: the stride of the stems
 Pixels = NDArray[np.uint8]
 Judge = Literal["descriptors", "maps", "boxes"]
@@ -53,11 +53,11 @@ class Half:
         """Name the half and its weights."""
         return f"{self.model[0]} ({self.name})"
 
-    def largest(self, batch: int) -> int:
+    def largest(self, batch: int, most_pixels: int = MOST_PIXELS) -> int:
         """Return how many rows at once this half takes where `batch` are asked for: fewer of large images, which fill memory."""
         images = [slot.shape[1:] for slot in self.inputs if len(slot.shape) == 3]
         pixels = max((math.prod(size if isinstance(size, int) else MOST_PX for size in shape) for shape in images), default=1)
-        fit = max(1, _MOST_PIXELS // pixels)
+        fit = max(1, most_pixels // pixels)
         return min(batch, 1 << (fit.bit_length() - 1))  # powers of two, as batches are cut
 
     @property

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from crossgeo.engine.runtime import Array
 from crossgeo.engine.runtime.batched import Call, OutOfMemory, Pending
 from crossgeo.engine.runtime.failures import lacks_memory
+from crossgeo.engine.runtime.half import MOST_PIXELS
 from crossgeo.engine.runtime.staging import Here, Staging, staging
 from crossgeo.errors import LimitError
 from crossgeo.models.low_precision import cast_whole
@@ -21,6 +22,8 @@ from crossgeo.models.low_precision import cast_whole
 R = TypeVar("R")
 NAME = "torch"
 SERVES = "any processor; GPUs through CUDA"
+_MOST_PIXELS_GPU = 1 << 26  # 256 images of 512 px; more at once are no quicker
+_BYTES_PER_PIXEL = 512  # what a pass of our networks holds at a time, generously; where it is not enough batches get smaller
 
 
 def version() -> str:
@@ -51,6 +54,14 @@ def precisions(device: str) -> tuple[str, ...]:
     if device.startswith("cuda"):
         return ("bf16", "fp32", "fp16") if torch.cuda.is_bf16_supported() else ("fp16", "fp32")
     return ("bf16", "fp32") if cpu_has_fast_bf16() else ("fp32", "bf16")
+
+
+def most_pixels(device: torch.device) -> int:
+    """Return how many pixels of images a batch may have: on a GPU as many as its free memory has room for."""
+    if device.type != "cuda":
+        return MOST_PIXELS
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(min(_MOST_PIXELS_GPU, max(1, free // _BYTES_PER_PIXEL)))
 
 
 def cpu_has_fast_bf16() -> bool:

@@ -14,13 +14,14 @@ import torch
 from numpy.typing import NDArray
 
 from crossgeo.engine import placing
-from crossgeo.engine.describe import AerialSide, EgoTRDescriber, GroundSide, TileDescriber
+from crossgeo.engine.describe import AerialSide, EgoTRDescriber, GroundSide, TileDescriber, TileStream
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.placing import DronePlacer
 from crossgeo.engine.pose import DronePose, StreetPose
 from crossgeo.engine.runtime.choose import RuntimeOptions
 from crossgeo.engine.runtime.merged import Merging
 from crossgeo.errors import MismatchError
+from crossgeo.indexer.described import InStream
 from crossgeo.indexer.manifest import ModelIdentity
 from crossgeo.models.checkpoint import save_weights
 from crossgeo.models.egotr import PRESETS, EgoTR
@@ -38,6 +39,7 @@ class Recorder:
     label = "recorder"
 
     def __init__(self) -> None:
+        self.device = torch.device("cpu")
         self.batches: list[NDArray[np.float32]] = []
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -154,3 +156,26 @@ def test_street_weights_share_the_aerial_side_and_refuse_another() -> None:
     drone.identity = ModelIdentity("another", "1" * 64, drone.identity.view)
     with pytest.raises(MismatchError, match="another"):
         drone.for_street("egotr-s-street")
+
+
+def test_tiles_that_come_to_a_device_as_bytes_are_described_as_those_that_do_not() -> None:
+    describer = TileDescriber.load("egotr-s-drone", PRECISE)
+    rng = np.random.default_rng(0)
+    tiles = np.stack([cv2.resize(rng.integers(0, 256, (9, 9, 3), dtype=np.uint8), (128, 128)) for _ in range(7)])
+    tiles[:, :30] = 0  # no imagery
+    wanted = describer.tiles(tiles)
+    stream = TileStream(describer)
+    np.testing.assert_allclose(stream(tiles), wanted, atol=1e-4)
+    found = list(stream.stream(iter([[tiles[:2], tiles[2:3]], [tiles[3:7]]])))
+    assert [len(rows) for rows in found] == [3, 4]
+    np.testing.assert_allclose(np.concatenate(found), wanted, atol=1e-4)
+    resized = np.stack([VIEW.tile_input(tile) for tile in tiles])
+    np.testing.assert_allclose(VIEW.normalise_on_device(torch.from_numpy(resized)), VIEW.normalise_tiles(resized), atol=1e-6)
+
+
+def test_a_gpu_describes_a_build_in_a_stream_and_the_processor_batch_by_batch() -> None:
+    _, _, aerial = describer()
+    here = TileDescriber(VIEW, aerial, ModelIdentity("m", "0" * 64, VIEW.digest))
+    assert not isinstance(here.describe, InStream)
+    aerial.device = torch.device("cuda")
+    assert isinstance(here.describe, InStream)

@@ -20,6 +20,7 @@ from crossgeo.engine.runtime.check import check
 from crossgeo.engine.runtime.choose import Chosen, RuntimeOptions, choose, key_of, runtimes
 from crossgeo.engine.runtime.half import Half, Slot
 from crossgeo.engine.runtime.store import EngineStore, Record
+from crossgeo.engine.runtime.torch import most_pixels
 from crossgeo.engine.threads import computing_with
 from crossgeo.errors import EngineError, UsageError
 
@@ -241,3 +242,20 @@ def test_an_engine_s_record_says_what_it_is_of(built: Path) -> None:
     assert {key: told["key"][key] for key in ("backend", "precision", "largest")} == {
         "backend": "onnxruntime", "precision": "fp32", "largest": 256,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("device", "batch"), [("cpu", 16), ("cuda", 256), ("cuda:1", 256)])
+def test_a_gpu_takes_larger_batches_and_what_is_asked_for_is_taken(device: str, batch: int) -> None:
+    assert RuntimeOptions(device=device).batch == batch
+    assert RuntimeOptions(device=device, batch=8).batch == 8
+    assert replace(RuntimeOptions(device=device), runtime="torch").rows == batch
+
+
+@pytest.mark.parametrize(("free_gib", "side", "largest"), [(76, 384, 256), (76, 1024, 64), (20, 384, 256), (4, 384, 32), (0.01, 384, 1)])
+def test_batches_on_a_gpu_are_as_large_as_its_free_memory_has_room_for(
+    halves: Halves, free_gib: float, side: int, largest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (int(free_gib * 2**30), 80 << 30))
+    half = replace(halves()["aerial"], inputs=(Slot("images", (3, side, side)),))
+    assert half.largest(256, most_pixels(torch.device("cuda"))) == largest
+    assert half.largest(256, most_pixels(torch.device("cpu"))) == half.largest(256)
