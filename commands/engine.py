@@ -23,6 +23,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Names = Annotated[list[str] | None, typer.Argument(metavar="[WEIGHTS]...", help="By name or file; without any, those that are shipped.")]
 Compatible = Annotated[bool, typer.Option("--version-compatible", help="Engines that later versions of the runtime run, too (tensorrt).")]
 Ground = Annotated[Path | None, typer.Option("--index", help="Check engines on tiles of this index; else on a simulated town's.")]
+_TOWN = "a simulated town"
 
 
 @app.command()
@@ -35,7 +36,7 @@ def build(
     from crossgeo.engine.runtime.choose import build as build_engine
     from crossgeo.engine.runtime.choose import choose
 
-    options = replace(running.options(build=True), compatible=version_compatible)
+    options = replace(running.options(build=True), compatible=version_compatible, ground=_TOWN if index is None else "imagery")
     chosen = choose(options)
     if chosen.backend in IN_PROCESS:
         raise UsageError(f"--runtime {chosen.backend} keeps no engines; give openvino, onnxruntime, tensorrt or tensorrt-rtx")
@@ -101,7 +102,7 @@ def bench(
     """Time the runtimes that are here beside each other, against torch as it comes, and print milliseconds an image."""
     from crossgeo.engine.runtime.timing import compare
 
-    options = running.options(build=True)
+    options = replace(running.options(build=True), ground=_TOWN)
     pictures = _Pictures(None)
     rows = []
     for half in _halves(weights):
@@ -142,7 +143,7 @@ def clean(
             return True
 
     store = EngineStore()
-    count, freed = store.remove(stale)
+    count, freed = store.remove(stale, everything=all_)
     console.say(f"{store.folder}: {count} engine{'s' * (count != 1)} removed, {freed / 1e6:.1f} MB")
 
 
@@ -184,18 +185,20 @@ def _told(record: Record) -> dict[str, Any]:
     key = record.key
     return {
         "title": record.title, "backend": key.backend, "version": key.version, "compatible": key.compatible, "precision": key.precision,
-        "batch": key.largest, "device": key.device, "figures": record.figures, "refused": list(record.refused), "bytes": record.size_bytes,
-        "built": record.built,
+        "batch": key.largest, "device": key.device, "checked_on": record.ground or None, "figures": record.figures,
+        "refused": list(record.refused), "bytes": record.size_bytes, "built": record.built,
     }  # fmt: skip
 
 
 def _figures(row: dict[str, Any]) -> str:
     words = {"box_px_median": "boxes {:.2f} px off", "same_first": "same first {:.0%}"}
-    return ", ".join(
+    found = ", ".join(
         words.get(name, f"{name.removesuffix('_cosine_least')} cosine {{:.5f}}").format(value)
         for name, value in row["figures"].items()
         if name != "pictures"
     )
+    of = f" of {row['checked_on']}" if row["checked_on"] else ""
+    return f"{found} on {row['figures']['pictures']:.0f} pictures{of}" if "pictures" in row["figures"] else found
 
 
 def _power_of_two(batch: int) -> int:

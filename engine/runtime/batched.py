@@ -161,13 +161,13 @@ class Batched:
     def _arrays(self, inputs: tuple[Array, ...], largest: int) -> tuple[Array, ...]:
         parts = [*in_turn(self._call, (tuple(rows[part] for rows in inputs) for part in batches(len(inputs[0]), largest)))]
         joined = parts[0] if len(parts) == 1 else tuple(np.concatenate(rows) for rows in zip(*parts, strict=True))
-        self._check(bool(np.isfinite(joined[0]).all()))
+        self._check(all(np.isfinite(rows).all() for rows in joined))
         return joined
 
     def _tensors(self, call: DeviceCall, inputs: tuple[Array | Tensor, ...], largest: int) -> tuple[Tensor, ...]:
         parts = [call.on_device(tuple(rows[part] for rows in inputs)) for part in batches(len(inputs[0]), largest)]
         joined = parts[0] if len(parts) == 1 else tuple(torch.cat(rows) for rows in zip(*parts, strict=True))
-        self._check(bool(joined[0].isfinite().all()))
+        self._check(bool(torch.stack([rows.isfinite().all() for rows in joined]).all()))
         return joined
 
     def _check(self, finite: bool) -> None:

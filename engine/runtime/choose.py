@@ -41,6 +41,7 @@ class RuntimeOptions:
     build: bool = False  # True: `auto` builds engines that are not there, where otherwise it takes torch
     folder: Path | None = None  # of the engines, the user's own unless given
     say: Callable[[str], None] | None = None  # gets a line for what a user should know
+    ground: str = "imagery"  # what the pictures show that engines are checked on
     merging: Merging | None = None  # passes of several threads are merged by it, in batches as large as it says
 
     def __post_init__(self) -> None:
@@ -117,7 +118,7 @@ def build(half: Half, chosen: Chosen, options: RuntimeOptions, pictures: Callabl
 
     Raises EngineError where it cannot be built or was refused by its check, LimitError for a full disk.
     """
-    if (there := _find(half, chosen, options)) is not None:
+    if (there := _find(half, chosen, options, builds=True)) is not None:
         return there
     made, key, store = _built(chosen), key_of(half, chosen, options), EngineStore(options.folder)
 
@@ -134,7 +135,7 @@ def build(half: Half, chosen: Chosen, options: RuntimeOptions, pictures: Callabl
         found = check(half, call, seen, half.largest(options.rows))
         return found.figures, found.problems
 
-    record = store.make(key, half.title, make, options.say)
+    record = store.make(key, half.title, make, options.say, options.ground)
     if record.refused:
         raise refusal(record)
     return record
@@ -181,12 +182,12 @@ def _precision(found: Backend, options: RuntimeOptions) -> str:
     return options.precision
 
 
-def _find(half: Half, chosen: Chosen, options: RuntimeOptions) -> Record | None:
+def _find(half: Half, chosen: Chosen, options: RuntimeOptions, builds: bool) -> Record | None:
     """Return the engine that is there: one of this very version, or one that this version runs, too."""
     store = EngineStore(options.folder)
     ways = [chosen] if chosen.compatible or chosen.backend not in COMPATIBLE else [chosen, replace(chosen, compatible=True)]
     for way in ways:
-        record = store.find(key_of(half, way, options), options.say)
+        record = store.find(key_of(half, way, options), lambda line: _say_gone(options, line, builds))
         if record is not None and not record.refused:
             return record
     return None
@@ -195,7 +196,7 @@ def _find(half: Half, chosen: Chosen, options: RuntimeOptions) -> Record | None:
 def _loaded(half: Half, chosen: Chosen, options: RuntimeOptions, pictures: Callable[[], Pixels] | None, builds: bool) -> Call | None:
     """Return a call of an engine; None where there is none and none is built. One that cannot be read makes room for a new one, once."""
     for last in (False, True):
-        record = build(half, chosen, options, pictures) if builds else _find(half, chosen, options)
+        record = build(half, chosen, options, pictures) if builds else _find(half, chosen, options, builds)
         if record is None:
             return None
         store = EngineStore(options.folder)
@@ -205,8 +206,8 @@ def _loaded(half: Half, chosen: Chosen, options: RuntimeOptions, pictures: Calla
         except UnreadableError as error:
             if last:
                 raise
-            store.discard(record.key)
-            _say(options, f"{error}; it is built again" if builds else f"{error}; it is removed, and geo engine build makes it anew")
+            store.discard(record)
+            _say_gone(options, str(error), builds)
     raise AssertionError("the second turn returns or raises")
 
 
@@ -235,9 +236,14 @@ def _in_process(halves: Sequence[Half], chosen: Chosen, options: RuntimeOptions,
         pictures,
         strict,
         lambda line: _say(options, line),
+        options.ground,
     )
     here = run_here(halves, [key_of(half, chosen, options) for half in halves], place)
     return [_batched(half, one.label, options, one.call, room) for half, one in zip(halves, here, strict=True)]
+
+
+def _say_gone(options: RuntimeOptions, line: str, builds: bool) -> None:
+    _say(options, f"{line}; it is built again" if builds else f"{line}; it is removed, and geo engine build makes it anew")
 
 
 def _say(options: RuntimeOptions, line: str) -> None:

@@ -50,6 +50,7 @@ class Place:
     pictures: Callable[[], Pixels] | None
     strict: bool  # True: what is refused is an error; else float32 takes its place
     say: Callable[[str], None]
+    ground: str = "imagery"  # what the pictures show
 
 
 def is_checked(name: str, precision: str, device: str) -> bool:
@@ -71,7 +72,7 @@ def _before(half: Half, key: Key, place: Place) -> _Before:
     unchecked = _Before(None, None, None)
     if not is_checked(key.backend, key.precision, place.device):
         return unchecked
-    record = place.store.find(key, place.say)
+    record = place.store.find(key, lambda line: place.say(f"{line}; it is checked again"))
     found = _seen.get(key.digest) if record is None else Check(record.figures, record.refused)
     if found is not None:
         return _Before(found, None, copy.deepcopy(half.module) if found.problems else None)
@@ -107,7 +108,7 @@ def _running(half: Half, key: Key, before: _Before, place: Place) -> Running:
 def _keep(found: Check, half: Half, key: Key, place: Place) -> None:
     _seen[key.digest] = found
     try:
-        place.store.make(key, half.title, lambda folder: (found.figures, found.problems), place.say)
+        place.store.make(key, half.title, lambda folder: (found.figures, found.problems), place.say, place.ground)
     except GeoError as error:  # the disk's
         place.say(f"{half.title}: what its check found is not kept: {error}")
 

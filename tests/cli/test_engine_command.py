@@ -35,7 +35,9 @@ def test_an_index_and_its_questions_run_on_engines_that_are_built_once(geo: Any,
     rows = json.loads(geo("engine", "list", "--json").stdout)["engines"]
     assert len(rows) == 4 and all(row["backend"] == "openvino" and row["refused"] == [] for row in rows)
     assert all(min(value for key, value in row["figures"].items() if "cosine" in key) >= 0.999 for row in rows)
-    assert "cosine" in geo("engine", "list").stdout
+    assert all(row["checked_on"] == "imagery" and row["figures"]["pictures"] == 24 for row in rows)
+    shown = " ".join(geo("engine", "list").stdout.split())
+    assert "cosine" in shown and "on 24 pictures of imagery" in shown
     assert "4 built" in geo("doctor").stdout
     assert "0 engines removed" in geo("engine", "clean").stderr
     assert "4 engines removed" in geo("engine", "clean", "--all").stderr
@@ -80,6 +82,7 @@ def test_a_refused_engine_ends_with_the_code_of_a_job_that_failed_in_part(geo: A
     assert done.exit_code == 5
     assert "1 of 2 engines were refused" in done.stderr and "is asked" in done.stderr
     assert "REFUSED" in geo("engine", "list").stdout
+    assert {row["checked_on"] for row in json.loads(geo("engine", "list", "--json").stdout)["engines"]} == {"a simulated town"}
     assert "1 engine removed" in geo("engine", "clean").stderr
 
 

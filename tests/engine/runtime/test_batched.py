@@ -183,3 +183,14 @@ def test_what_does_not_fit_while_another_is_in_flight_is_run_again_in_smaller_ba
     rows = np.arange(40, dtype=np.float32)[:, None]
     np.testing.assert_array_equal(Batched(call, "slow", 16, said.append).run(rows), 2 * rows)
     assert len(said) == 1 and call.noted[0] == "begin 16" and call.noted.count("take 8") == 5
+
+
+def test_no_number_in_any_output_is_an_error() -> None:
+    def call(inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+        return inputs[0], np.where(inputs[0] > 0, np.float32(np.nan), np.float32(0))
+
+    runtime = Batched(call, "second", 8)
+    with pytest.raises(EngineError, match="second: gave values that are no numbers"):
+        runtime.run_all(rows(3))
+    with pytest.raises(EngineError, match="second: gave values that are no numbers"):
+        runtime.run_tensors(rows(3))

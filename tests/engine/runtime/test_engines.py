@@ -225,17 +225,6 @@ def test_an_engine_without_pictures_to_check_it_is_not_built(halves: Halves, fol
         made(halves()["aerial"], RuntimeOptions(runtime="openvino", folder=folder), None)
 
 
-def test_removing_engines_frees_their_room_and_leaves_the_others(halves: Halves, pictures: Pictures, built: Path) -> None:
-    folder = built
-    made(replace(halves()["plain"], name="other"), RuntimeOptions(runtime="onnxruntime", folder=folder), pictures)
-    (folder / ".0123456789abcdef.999999").mkdir()  # of a build that was killed
-    store = EngineStore(folder)
-    count, freed = store.remove(lambda record: getattr(record, "title", "") == "colours (other)")
-    assert count == 1 and freed > 1000
-    assert [isinstance(record, Record) and record.title for _, record in store.records()] == ["colours (plain)"]
-    assert not (folder / ".0123456789abcdef.999999").exists()
-
-
 def test_an_engine_s_record_says_what_it_is_of(built: Path) -> None:
     told = json.loads(next(built.glob("*/engine.json")).read_text())
     assert told["title"] == "colours (plain)" and told["refused"] == [] and told["size_bytes"] > 10_000
