@@ -65,7 +65,7 @@ def block_case(batch: int, channels: int, side: int, device: str, tiny: bool) ->
 
 def depthwise_case(batch: int, channels: int, side: int, device: str, tiny: bool) -> Case:
     """Depthwise 7x7 and LayerNorm; the definition is cuDNN's convolution and torch's norm."""
-    from crossgeo.kernels.triton.convnext_block import depthwise_norm
+    from crossgeo.kernels.triton.convnext_block import columns_that_fit, depthwise_norm
 
     batch, channels, side = _sizes(batch, channels, side, tiny)
     dtype = half_of(device)
@@ -77,7 +77,7 @@ def depthwise_case(batch: int, channels: int, side: int, device: str, tiny: bool
         "torch (cuDNN, then layer_norm)": lambda: ops.depthwise_norm_definition(*given),
         "torch.compile": partial(compiled(ops.depthwise_norm_definition, device), *given),
     }
-    for columns in (4,) if tiny else (4, 8, 16, 32, 64):
+    for columns in (4,) if tiny else columns_that_fit(channels):
         ways[f"triton, {columns} columns"] = partial(depthwise_norm, *given, columns=columns)
     return Case(
         f"{batch} x {side} x {side} pixels of {channels} channels, {dtype}",

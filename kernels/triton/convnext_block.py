@@ -119,6 +119,18 @@ def prepared(weights: BlockWeights, dtype: torch.dtype) -> BlockWeights:
     return replace(w, depthwise=taps(w.depthwise.to(dtype)), expand=w.expand.to(dtype), contract=w.contract.to(dtype))
 
 
+def _wide(channels: int) -> int:
+    """Return how many channels a program takes at a time: most widths are three times a power of two."""
+    return int(max(16, triton.next_power_of_2(triton.cdiv(channels, 3))))
+
+
+def columns_that_fit(channels: int) -> tuple[int, ...]:
+    """Return every `columns` of `depthwise_norm` with which 16 bits of so many channels stay in registers on all cards from the A100 on."""
+    wide = _wide(channels)
+    most = 64 if wide <= 32 else 8 if wide == 256 else 32
+    return tuple(columns for columns in (4, 8, 16, 32, 64) if columns <= most)
+
+
 def depthwise_norm(
     x: Tensor,
     weight: Tensor,
@@ -135,7 +147,7 @@ def depthwise_norm(
     """
     batch, height, width, channels = x.shape
     x, out = x.contiguous(), torch.empty(x.shape, dtype=dtype or x.dtype, device=x.device)
-    wide = max(16, triton.next_power_of_2(triton.cdiv(channels, 3)))
+    wide = _wide(channels)
     if columns is None:
         columns = 64 if wide <= 32 else 32 if wide <= 64 else 8 if wide <= 128 else 4
         if x.dtype == torch.float32 and wide <= 64:

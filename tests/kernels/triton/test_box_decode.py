@@ -84,6 +84,20 @@ def test_logits_that_are_nan_or_minus_infinity_are_ranked_as_torch_ranks_them(ro
     assert given[1][0].isnan() and given[0][2].isnan().all()
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(4, 5), (70, 80)])  # one program, and several
+def test_images_and_anchors_past_what_32_bits_count_are_read_where_they_lie(
+    rows: int, columns: int, far: Callable[..., Tensor], device: str
+) -> None:
+    shape = (3, 3, 5, rows, columns)
+    for strides in ((1_200_000_000, 5 * rows * columns), (15 * rows * columns, 1_200_000_000)):
+        raw = far(shape, (*strides, rows * columns, columns, 1), torch.float16)
+        raw.copy_(torch.randn(shape, generator=torch.Generator().manual_seed(rows)))
+        raw[2, 2, 4, rows - 1, columns - 1] = 9.0  # the very last
+        given, expected = decode_best(raw, _anchors(3, device), 16, "triton"), decode_best_definition(raw, _anchors(3, device), 16)
+        torch.testing.assert_close(given, expected, atol=2e-2, rtol=1e-3)
+        assert given[1][2] > 0.999
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_it_compiles_without_spills(arch: int, dtype: torch.dtype, compile_twin: Callable[..., Any]) -> None:

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from run_types import RUN_TYPES
 from torch import Tensor
 
 from crossgeo.errors import UsageError
 from crossgeo.kernels.cross_attention import cross_attention, cross_attention_definition
 
 ARCHITECTURES = (80, 90, 100, 120)
-TOLERANCE = {torch.float32: 2e-6, torch.float16: 2e-3}
+TOLERANCE = {torch.float32: 2e-6, torch.float16: 2e-3, torch.bfloat16: 2e-2}
 SHAPES = [  # B, M, N, heads, channels a head
     (2, 1, 63, 3, 32),
     (1, 65, 65, 2, 64),
@@ -38,7 +39,7 @@ def _doubled(*tensors: Tensor | None) -> list[Any]:
     return [None if tensor is None else tensor.double() for tensor in tensors]
 
 
-@pytest.mark.parametrize("dtype", list(TOLERANCE))
+@pytest.mark.parametrize("dtype", RUN_TYPES)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_it_agrees_with_the_definition_on_parts_of_wider_products(shape: tuple[int, ...], dtype: torch.dtype, device: str) -> None:
     q, k, v = _tokens(shape, dtype, device)
@@ -48,7 +49,7 @@ def test_it_agrees_with_the_definition_on_parts_of_wider_products(shape: tuple[i
     assert (given.double() - expected).abs().max() < TOLERANCE[dtype]
 
 
-@pytest.mark.parametrize("dtype", list(TOLERANCE))
+@pytest.mark.parametrize("dtype", RUN_TYPES)
 @pytest.mark.parametrize("tabled", [(True, False), (False, True), (True, True)])
 def test_tables_are_added_to_queries_and_keys(tabled: tuple[bool, bool], dtype: torch.dtype, device: str) -> None:
     q, k, v = _tokens((2, 33, 70, 2, 32), dtype, device)
@@ -56,7 +57,7 @@ def test_tables_are_added_to_queries_and_keys(tabled: tuple[bool, bool], dtype: 
     q_table, k_table = (torch.randn(n, 64, generator=draw).to(device) if there else None for n, there in zip((33, 70), tabled, strict=True))
     given = cross_attention(q, k, v, 2, q_table, k_table, backend="triton")
     expected = cross_attention_definition(*_doubled(q, k, v), heads=2, q_table=_doubled(q_table)[0], k_table=_doubled(k_table)[0])
-    assert (given.double() - expected).abs().max() < 2 * TOLERANCE[dtype]
+    assert (given.double() - expected).abs().max() < min(2 * TOLERANCE[dtype], 2e-2)
 
 
 def test_large_scores_do_not_overflow(device: str) -> None:
@@ -67,10 +68,9 @@ def test_large_scores_do_not_overflow(device: str) -> None:
 
 
 def test_a_batch_past_what_32_bits_count_is_read_where_it_lies(far: Any, device: str) -> None:
-    k, v = (far((3, 20, 16), (1_100_000_000, 16, 1), torch.float16) for _ in range(2))
+    q, k, v = (far((3, count, 16), (1_100_000_000, 16, 1), torch.float16) for count in (3, 20, 20))
     draw = torch.Generator().manual_seed(6)
-    q = torch.randn(3, 3, 16, generator=draw).half().to(device)
-    for part in (k, v):
+    for part in (q, k, v):
         part.copy_(torch.randn(part.shape, generator=draw))
     given = cross_attention(q, k, v, 1, backend="triton")
     expected = cross_attention_definition(*_doubled(q, k, v), heads=1)

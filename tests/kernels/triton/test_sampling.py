@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -73,6 +74,21 @@ def test_bytes_beyond_what_32_bits_count_are_found(device: str) -> None:
     expected = sample_normalised_definition(image, positions.double(), None, MEAN, STD, torch.float64)
     assert (given - expected).abs().max() < 1e-5
     assert given.std() > 0.1
+
+
+def test_tiles_beyond_what_32_bits_count_are_unrolled(far: Callable[..., Tensor], device: str) -> None:
+    side, height, width = 27_000, 4, 6  # 2.19e9 bytes a tile
+    tiles = far((2, side, side, 3), (side * side * 3, side * 3, 3, 1), torch.uint8)
+    radius = (height - 1 - torch.arange(height, dtype=torch.float64)[:, None]) * (side / 2 / height)
+    angle = torch.arange(width, dtype=torch.float64) * (2 * math.pi / width)
+    positions = side / 2 + torch.stack([-radius * angle.sin(), radius * angle.cos()], dim=-1)  # (height, width, 2) x, y of pixels' centres
+    for x, y in positions.flatten(0, 1).floor().int().tolist():
+        tiles[:, y - 1 : y + 3, x - 1 : x + 3] = _noise(2, 4, 4, 3, device=device) // 2 + (x + y) % 100
+    given = polar_normalised(tiles, height, width, MEAN, STD, whole=False, backend="triton")
+    twice = (positions + 0.5).expand(2, -1, -1, -1).to(device)
+    expected = sample_normalised_definition(tiles, twice, None, MEAN, STD, torch.float64)
+    assert (given.double() - expected).abs().max() < 2e-2  # 27,000 px in float32 are known to 1/500
+    assert expected.std() > 0.1
 
 
 @pytest.mark.parametrize("dtype", list(TOLERANCE))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from run_types import HALVES
 from torch import Tensor
 
 from crossgeo.errors import UsageError
@@ -28,13 +29,17 @@ def _queries(count: int, channels: int, device: str) -> Tensor:
     return torch.randn(count, channels, generator=torch.Generator().manual_seed(9)).half().to(device)
 
 
+@pytest.mark.parametrize("half", HALVES, ids=str)
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 @pytest.mark.parametrize(
     ("asked", "count", "channels", "k"), [(1, 63, 40, 10), (3, 1000, 63, 64), (17, 129, 64, 1), (2, 5, 130, 5)], ids=str
 )
-def test_it_finds_what_the_definition_finds(asked: int, count: int, channels: int, k: int, kind: torch.dtype, device: str) -> None:
-    queries = _queries(asked, channels, device)
+def test_it_finds_what_the_definition_finds(
+    asked: int, count: int, channels: int, k: int, kind: torch.dtype, half: torch.dtype, device: str
+) -> None:
+    queries = _queries(asked, channels, device).to(half)
     rows, scales = _rows(count, channels, kind, device)
+    rows = rows.to(half) if kind == torch.float16 else rows
     similarity, ids = similarity_topk(queries, rows, k, scales, backend="triton")
     expected, expected_ids = similarity_topk_definition(queries, rows, k, scales)
     assert torch.equal(ids, expected_ids)
