@@ -226,7 +226,7 @@ class GeoIndex:
         return self._rows
 
     def to(self, device: str) -> None:
-        """Search on a GPU from now on, wherever a segment's descriptors fit there in float16; elsewhere all stays as it is."""
+        """Search on a GPU from now on, wherever a segment's descriptors fit there (float16 or int8); elsewhere all stays as it is."""
         self.rows.to(device)
 
     def search(self, queries: ArrayLike, k: int, ids: ArrayLike | None = None) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

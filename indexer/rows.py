@@ -104,7 +104,7 @@ class LocalRows:
         return out
 
     def to(self, device: str) -> None:
-        """Search on a GPU from now on, wherever a segment's descriptors fit there in float16; elsewhere all stays as it is."""
+        """Search on a GPU from now on, wherever a segment's descriptors fit there (float16 or int8); elsewhere all stays as it is."""
         for every in self._vectors:
             for vectors in every:
                 if vectors is not None:

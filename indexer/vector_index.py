@@ -78,13 +78,13 @@ class VectorIndex:
         self._selected: tuple[Ids, Vectors] = np.zeros(0, np.int64), np.zeros((0, 0), np.float32)
 
     def to(self, device: str) -> bool:
-        """Search on a GPU from now on, exactly, if the rows fit there in float16; say whether they do."""
+        """Search all rows on a GPU from now on, if they fit there in float16 or else in int8; say whether they do."""
         if device != "cpu" and self._on_device is None:
             from crossgeo.indexer.vectors import on_device
 
-            if on_device.fits(len(self), self.dim, device):
+            if (dtype := on_device.type_that_fits(len(self), self.dim, device)) is not None:
                 with DescriptorRows(self._folder / "descriptors.h5") as rows:
-                    self._on_device = on_device.DeviceRows(rows, device)
+                    self._on_device = on_device.DeviceRows(rows, device, dtype)
         return self._on_device is not None
 
     def __len__(self) -> int:

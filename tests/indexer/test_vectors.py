@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from crossgeo import processor
@@ -261,22 +262,39 @@ def test_eight_bits_re_rank_nearly_as_well(rows: Rows, asked: Rows, tmp_path: Pa
     assert (VectorIndex(tmp_path).search(asked, 10)[1][:, 0] == brute(asked, rows, 1)[:, 0]).mean() >= 0.9
 
 
-def test_rows_on_a_device_are_searched_exactly(folder: Path, rows: Rows, asked: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("dtype", "err"), [(torch.float16, 1e-3), (torch.int8, 5e-3), (torch.float8_e4m3fn, 2e-2)])  # of 64 numbers
+def test_rows_on_a_device_are_all_searched(
+    folder: Path, rows: Rows, asked: Rows, dtype: torch.dtype, err: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     index = VectorIndex(folder)
     assert not index.to("cpu")
-    monkeypatch.setattr(on_device, "fits", lambda *_: True)
-    monkeypatch.setattr(on_device, "DeviceRows", lambda held, device: DeviceRows(held, "cpu"))
+    monkeypatch.setattr(on_device, "type_that_fits", lambda *_: dtype)
+    monkeypatch.setattr(on_device, "DeviceRows", lambda held, device, dtype: DeviceRows(held, "cpu", dtype))
     assert index.to("cuda") and index.is_exact
-    halves = rows.astype(np.float16).astype(np.float32)
-    rounded = asked.astype(np.float16).astype(np.float32)
-    scores, found = index.search(asked, 10)
-    exact = np.take_along_axis(rounded @ halves.T, brute(rounded, halves, 10), axis=1)
-    np.testing.assert_allclose(scores, exact, atol=1e-5)
-    np.testing.assert_allclose(np.take_along_axis(rounded @ halves.T, found, axis=1), exact, atol=1e-5)
+    held = DeviceRows(ArrayRows(rows), "cpu", dtype)
+    for found_by in (index.search(asked, 10), held.search(asked, 10)):
+        scores, found = found_by
+        exact = np.take_along_axis(asked @ rows.T, brute(asked, rows, 10), axis=1)
+        np.testing.assert_allclose(scores, exact, atol=err)
+        np.testing.assert_allclose(np.take_along_axis(asked @ rows.T, found, axis=1), exact, atol=2 * err)
     chosen = np.arange(5, 6000, 7)
     scores, found = index.search_among(asked, 10, chosen)
     assert np.isin(found, chosen).all()
-    np.testing.assert_allclose(scores, np.sort(rounded @ halves[chosen].T, axis=1)[:, :-11:-1], atol=1e-5)
+    np.testing.assert_allclose(scores, np.sort(asked @ rows[chosen].T, axis=1)[:, :-11:-1], atol=err)
+    np.testing.assert_allclose(np.take_along_axis(asked @ rows.T, found, axis=1), scores, atol=err)
+
+
+def test_a_row_of_nothing_is_held_and_found_last(rows: Rows) -> None:
+    given = np.concatenate([rows[:9], np.zeros((1, rows.shape[1]), np.float32)])
+    for dtype in (torch.float16, torch.int8, torch.float8_e4m3fn):
+        scores, found = DeviceRows(ArrayRows(given), "cpu", dtype).search(rows[:1], 10)
+        assert scores[0, found[0] == 9].tolist() == [0.0]
+
+
+def test_rows_are_halved_before_a_gpu_goes_without_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (80 * 10**9, 80 * 10**9))
+    held = [on_device.type_that_fits(millions * 10**6, 768, "cuda") for millions in (1, 41, 42, 82, 83)]
+    assert held == [torch.float16, torch.float16, torch.int8, torch.int8, None]
 
 
 def test_what_another_budget_left_behind_does_not_say_how_it_is_searched(rows: Rows, tmp_path: Path) -> None:
