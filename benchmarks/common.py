@@ -21,14 +21,27 @@ CPU_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_b
 
 
 def record(name: str, payload: Mapping[str, Any]) -> Path:
-    """Write `payload` with its surroundings to benchmarks/results/NAME.json, print it, and return the path."""
+    """Write `payload` with its surroundings to benchmarks/results/NAME.json, print where, and return the path."""
     result = {"benchmark": name, "measured": datetime.now(UTC).isoformat(timespec="seconds"), **surroundings(), **payload}
     text = json.dumps(result, indent=2, allow_nan=False) + "\n"
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     path.write_text(text)
-    print(text, end="")
+    print(f"written: benchmarks/results/{path.name}", flush=True)
     return path
+
+
+def recorded(name: str, **alike: Any) -> dict[str, Any]:
+    """Return what was recorded as `name` by this commit on this machine with these versions, {} otherwise: a run that was cut off goes on.
+
+    `alike` are other fields that must be equal, like the device.
+    """
+    path = RESULTS / f"{name}.json"
+    if not path.exists() or COMMIT == "unknown" or COMMIT.endswith("+changes"):
+        return {}
+    found: dict[str, Any] = json.loads(path.read_text())
+    wanted = json.loads(json.dumps({**surroundings(), **alike}))
+    return found if all(found.get(field) == value for field, value in wanted.items()) else {}
 
 
 def surroundings() -> dict[str, Any]:
@@ -59,7 +72,7 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str:
-    """Return the commit, with "+changes" where tracked files differ from it, "unknown" where there is no history."""
+    """Return the commit, with "+changes" where tracked files differ from it; $COMMIT or "unknown" where there is no history."""
     root = Path(__file__).parents[1]
 
     def git(*arguments: str) -> str:
@@ -68,7 +81,7 @@ def _commit() -> str:
     try:
         return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return os.environ.get("COMMIT", "unknown")
 
 
 COMMIT = _commit()  # of what is about to run: a long benchmark ends in another world

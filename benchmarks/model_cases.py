@@ -9,38 +9,27 @@ from functools import partial
 from typing import Any
 
 import torch
-from kernel_case import Builder, Case, against, compiled, draws, half_of
+from kernel_case import Builder, Case, by_cosine, draws, half_of, on
 from torch import Tensor, nn
 
 from crossgeo.models.attengeo import PRESETS as ATTENGEO
-from crossgeo.models.attention import MultiHeadAttention
 from crossgeo.models.cost import count_macs
 from crossgeo.models.cvcam import CVCAM
 from crossgeo.models.egotr import PRESETS, EgoTRBranch
-from crossgeo.models.fold import FoldedLayer, fold_branch
-
-
-def on(backend: str, model: nn.Module) -> nn.Module:
-    """Return a copy of a model, all of whose attention runs on a backend."""
-    model = copy.deepcopy(model)
-    for module in model.modules():
-        if isinstance(module, (FoldedLayer, MultiHeadAttention)):
-            module.backend = backend
-    return model
+from crossgeo.models.fold import fold_branch
 
 
 def whole_case(what: str, model: nn.Module, inputs: list[Tensor], tolerance: float, operations: int, device: str) -> Case:
-    """Compare a model (float32) with itself in 16 bits, on each backend and compiled."""
+    """Compare a model (float32) with itself in 16 bits, on each backend; h100.py compiles whole models, which takes a minute each."""
     dtype = half_of(device)
     halves = [tensor.to(dtype) for tensor in inputs]
     ways: dict[str, Callable[[], Any]] = {}
     for backend in ("triton", "torch"):
         moved = on(backend, model).to(device, dtype)
         ways[backend] = partial(moved, *halves)
-        ways[f"{backend}, torch.compile"] = partial(compiled(moved, device), *halves)
     exact = copy.deepcopy(model).to(device, torch.float64)
     moved_bytes = sum(tensor.numel() * 2 for tensor in [*model.parameters(), *halves])
-    return Case(what, ways, against(lambda: exact(*(tensor.double() for tensor in halves))), tolerance, moved_bytes, operations)
+    return Case(what, ways, by_cosine(lambda: exact(*(tensor.double() for tensor in halves))), tolerance, moved_bytes, operations)
 
 
 def egotr_case(batch: int, device: str, tiny: bool) -> Case:
