@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -57,6 +57,17 @@ class Begins(Protocol):
         ...
 
 
+@runtime_checkable
+class AnySize(Protocol):
+    """A `Call` that brings batches to the sizes that it has by itself."""
+
+    takes_any_size: Literal[True]
+
+    def __call__(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+        """Return the outputs of a batch."""
+        ...
+
+
 class OutOfMemory(Exception):
     """A back end's device has no memory for a batch."""
 
@@ -76,6 +87,13 @@ def batches(count: int, largest: int) -> Iterator[slice]:
             size //= 2
         yield slice(start, start + size)
         start += size
+
+
+def cuts(call: Call, count: int, largest: int) -> Iterator[slice]:
+    """Cut rows as `batches` does, or where a call takes any size into as few as there can be."""
+    if isinstance(call, AnySize):
+        return (slice(start, min(start + largest, count)) for start in range(0, count, largest))
+    return batches(count, largest)
 
 
 def in_turn(call: Call, parts: Iterable[tuple[Array, ...]]) -> Iterator[tuple[Array, ...]]:
@@ -159,13 +177,13 @@ class Batched:
         return taken
 
     def _arrays(self, inputs: tuple[Array, ...], largest: int) -> tuple[Array, ...]:
-        parts = [*in_turn(self._call, (tuple(rows[part] for rows in inputs) for part in batches(len(inputs[0]), largest)))]
+        parts = [*in_turn(self._call, (tuple(rows[part] for rows in inputs) for part in cuts(self._call, len(inputs[0]), largest)))]
         joined = parts[0] if len(parts) == 1 else tuple(np.concatenate(rows) for rows in zip(*parts, strict=True))
         self._check(all(np.isfinite(rows).all() for rows in joined))
         return joined
 
     def _tensors(self, call: DeviceCall, inputs: tuple[Array | Tensor, ...], largest: int) -> tuple[Tensor, ...]:
-        parts = [call.on_device(tuple(rows[part] for rows in inputs)) for part in batches(len(inputs[0]), largest)]
+        parts = [call.on_device(tuple(rows[part] for rows in inputs)) for part in cuts(call, len(inputs[0]), largest)]
         joined = parts[0] if len(parts) == 1 else tuple(torch.cat(rows) for rows in zip(*parts, strict=True))
         self._check(bool(torch.stack([rows.isfinite().all() for rows in joined]).all()))
         return joined

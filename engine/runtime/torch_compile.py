@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -64,6 +64,8 @@ def rungs(count: int) -> Iterator[tuple[int, int]]:
 
 class _Call:
     """A `batched.DeviceCall` that can keep a batch in flight."""
+
+    takes_any_size: Literal[True] = True
 
     def __init__(self, module: nn.Module, precision: str, device: torch.device) -> None:
         self.device = device
@@ -128,10 +130,11 @@ def _alone(module: nn.Module) -> Callable[..., Any]:
 
 
 def _filled(rows: Tensor, rung: int) -> Tensor:
-    """Fill rows up to a rung with the first of them."""
+    """Fill rows up to a rung with the first of them, in memory of their own."""
     if len(rows) < rung:
         rows = torch.cat([rows, rows[:1].expand(rung - len(rows), *rows.shape[1:])])
-    return rows.contiguous(memory_format=torch.channels_last if rows.ndim == 4 else torch.contiguous_format)
+    rows = rows.contiguous(memory_format=torch.channels_last if rows.ndim == 4 else torch.contiguous_format)
+    return rows.clone() if rows._is_view() or rows.is_inference() else rows  # torch compiles anew for what they are views of
 
 
 def _limits() -> Any:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from crossgeo.engine.runtime import torch_compile
-from crossgeo.engine.runtime.batched import Batched, OutOfMemory
+from crossgeo.engine.runtime.batched import Batched, DeviceCall, OutOfMemory
 from crossgeo.engine.runtime.half import Half
 from crossgeo.engine.runtime.torch_compile import LADDER, load, rungs
 from crossgeo.errors import EngineError
@@ -90,6 +90,24 @@ def test_batches_of_all_sizes_need_few_compilations_and_answer_as_the_module_doe
         for found, rows in zip(call((given,)), wanted, strict=True):
             np.testing.assert_allclose(found, rows.numpy(), atol=1e-6)
     assert [shape[0] for shape in sorted(compiled)] == [1, 4, 16, 64]
+
+
+def test_the_ladder_and_nothing_else_cuts_what_fits_at_once(compiled: Compilations) -> None:
+    call, module = load(Told(), "fp32", "cpu"), Told()
+    given = images(27 + 64)
+    with torch.no_grad():
+        wanted = module(torch.from_numpy(given))[0]
+    np.testing.assert_allclose(Batched(call, "torch-compile", 64).run(given), wanted.numpy(), atol=1e-6)
+    assert sorted(shape[0] for shape in compiled) == [16, 64]  # 27 are 16 and 11, where powers of two would need 8, 2 and 1
+
+
+def test_a_rung_is_compiled_once_whatever_its_rows_are_a_part_of(compiled: Compilations) -> None:
+    call = load(Told(), "fp32", "cpu")
+    assert isinstance(call, DeviceCall)
+    for count in (2, 1, 6, 5):
+        call((images(count),))
+        call.on_device((torch.from_numpy(images(count + 3))[3:],))
+    assert sorted(shape[0] for shape in compiled) == [1, 4]
 
 
 def test_what_is_given_out_is_not_written_over_by_later_calls(compiled: Compilations) -> None:
