@@ -15,6 +15,7 @@ from crossgeo.commands.run_options import Running
 from crossgeo.errors import EngineError, PartialError, StoreError, UsageError
 
 if TYPE_CHECKING:
+    from crossgeo.engine.runtime.choose import Chosen, RuntimeOptions
     from crossgeo.engine.runtime.half import Half, Pixels
     from crossgeo.engine.runtime.store import Record
 
@@ -39,7 +40,7 @@ def build(
     options = replace(running.options(build=True), compatible=version_compatible, ground=_TOWN if index is None else "imagery")
     chosen = choose(options)
     if chosen.backend in IN_PROCESS:
-        raise UsageError(f"--runtime {chosen.backend} keeps no engines; give openvino, onnxruntime, tensorrt or tensorrt-rtx")
+        raise UsageError(_nothing_to_build(chosen, options))
     pictures = _Pictures(index)
     rows: list[dict[str, Any]] = []
     refused: list[str] = []
@@ -104,17 +105,26 @@ def bench(
 
     options = replace(running.options(build=True), ground=_TOWN)
     pictures = _Pictures(None)
-    rows = []
+    rows, without = list[dict[str, Any]](), set[tuple[str, str]]()
     for half in _halves(weights):
         for size in batch or [1, 8]:
             with console.Stages() as stages:
-                rows += [
-                    {"half": half.title, "batch": size, **row.to_json()}
-                    for row in compare(half, options, pictures, _power_of_two(size), rounds, lambda name: stages(f"timing {name}", 0, 1))
-                ]
+                found = compare(
+                    half,
+                    options,
+                    pictures,
+                    _power_of_two(size),
+                    rounds,
+                    lambda name: stages(f"timing {name}", 0, 1),
+                    lambda *why_not: without.add(why_not),
+                )
+            rows += [{"half": half.title, "batch": size, **row.to_json()} for row in found]
+    left_out = [{"runtime": name, "why": why_not} for name, why_not in sorted(without)]
     if json:
-        console.print_json({"rows": rows})
+        console.print_json({"rows": rows, "left_out": left_out})
         return
+    for one in left_out:
+        console.say(f"{one['runtime']} is left out: {one['why']}")
     console.print_rows(
         [
             (f"{row['half']}, batch {row['batch']}", f"{row['label']}: {row['ms']:.2f} ms an image, {row['ratio']:.2f}x torch fp32")
@@ -179,6 +189,19 @@ def _halves(weights: list[str] | None) -> list[Half]:
     from crossgeo.models.library import shipped_weights
 
     return [half for name in weights or shipped_weights() for half in halves_of(name)]
+
+
+def _nothing_to_build(chosen: Chosen, options: RuntimeOptions) -> str:
+    """Say why there is nothing to build, and what can be built for the device instead."""
+    from crossgeo.engine.runtime.backends import BUILT, backend
+
+    taken = f"--runtime {chosen.backend}" if options.runtime == chosen.backend else f"{options.runtime} takes {chosen.backend}, which"
+    why_not = {name: backend(name).missing(options.device) for name in BUILT}
+    able = [name for name, reason in why_not.items() if reason is None]
+    if able:
+        return f"{taken} keeps no engines and runs without; for {options.device} --runtime {' or '.join(able)} can be built"
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in why_not.items())
+    return f"{taken} keeps no engines and runs without; nothing can be built for {options.device} here: {reasons}"
 
 
 def _told(record: Record) -> dict[str, Any]:

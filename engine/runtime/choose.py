@@ -108,6 +108,9 @@ def _alone(halves: Sequence[Half], options: RuntimeOptions, pictures: Callable[[
             said.add(line)
             engines.append(None)
     without = [half for half, call in zip(halves, engines, strict=True) if call is None]
+    if without and not said and options.precision not in (AUTO, instead := _definition(options).precision):
+        makes = f"geo engine build --precision {chosen.precision} makes it"
+        _say(options, f"no engine of {chosen.backend} {chosen.precision} is built; going on with torch in {instead}; {makes}")
     plain = iter(_in_process(without, _definition(options), options, pictures))
     label = f"{chosen.backend} {chosen.precision} on {options.device}"
     return [next(plain) if call is None else _batched(half, label, options, call) for half, call in zip(halves, engines, strict=True)]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import sys
 import tempfile
 import threading
+from contextlib import redirect_stdout
 from functools import cache
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
@@ -128,14 +130,15 @@ def _told(error: BaseException) -> str:
 def _quantised(model: Any, half: Half, pictures: Pixels) -> Any:
     """Quantise products and convolutions to int8, by what activations the pictures give (NNCF)."""
     os.environ["NNCF_CI"] = "1"  # else it would report to its makers that it was used, by the command line or from Python
-    try:
-        nncf = importlib.import_module("nncf")
-    except ImportError as error:
-        raise EngineError("int8 needs NNCF to calibrate it: pip install 'crossgeo[int8]', or take --precision bf16 or fp32") from error
-    logging.getLogger("nncf").setLevel(logging.ERROR)
-    given = half.examples(pictures)
-    rows = [tuple(slot[k : k + 1] for slot in given) for k in range(len(given[0]))]
-    return nncf.quantize(model, nncf.Dataset(rows, list), subset_size=len(rows), model_type=nncf.ModelType.TRANSFORMER)
+    with redirect_stdout(sys.stderr):  # where it would show how far it is, amid a command's answer
+        try:
+            nncf = importlib.import_module("nncf")
+        except ImportError as error:
+            raise EngineError("int8 needs NNCF to calibrate it: pip install 'crossgeo[int8]', or take --precision bf16 or fp32") from error
+        logging.getLogger("nncf").setLevel(logging.ERROR)
+        given = half.examples(pictures)
+        rows = [tuple(slot[k : k + 1] for slot in given) for k in range(len(given[0]))]
+        return nncf.quantize(model, nncf.Dataset(rows, list), subset_size=len(rows), model_type=nncf.ModelType.TRANSFORMER)
 
 
 @cache

@@ -15,9 +15,9 @@ import torch
 
 from crossgeo.engine.runtime import Runtime
 from crossgeo.engine.runtime.backends import NAMES, backend
-from crossgeo.engine.runtime.choose import AUTO, RuntimeOptions, runtimes
+from crossgeo.engine.runtime.choose import AUTO, NO_ENGINE, RuntimeOptions, runtimes
 from crossgeo.engine.runtime.half import Half, Pixels
-from crossgeo.errors import EngineError
+from crossgeo.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,17 @@ class Timing:
 
 
 def compare(
-    half: Half, options: RuntimeOptions, pictures: Callable[[], Pixels], batch: int, rounds: int, say: Callable[[str], None] | None = None
+    half: Half,
+    options: RuntimeOptions,
+    pictures: Callable[[], Pixels],
+    batch: int,
+    rounds: int,
+    say: Callable[[str], None] | None = None,
+    left_out: Callable[[str, str], None] = lambda name, why_not: None,
 ) -> list[Timing]:
     """Time every runtime that runs on the device, in its own precision, or the one asked for; torch in float32 as it comes is first.
 
+    `say` gets the name of each before it is made ready, `left_out` those that `auto` does without and why.
     On a processor process time is counted, which other programs do not add to; on a GPU the clock. Raises EngineError for a runtime that
     was asked for by name and cannot run.
     """
@@ -49,15 +56,17 @@ def compare(
     (base,) = runtimes([own(half)], plain)
     every["torch fp32 (as it comes)"] = base
     for name in wanted:
-        if options.runtime == AUTO and backend(name).missing(options.device) is not None:
+        if options.runtime == AUTO and (why_not := backend(name).missing(options.device)) is not None:
+            left_out(name, why_not)
             continue
         if say is not None:
             say(name)
         try:
             (made,) = runtimes([own(half)], replace(options, runtime=name, batch=batch), pictures)
-        except EngineError:
+        except (*NO_ENGINE, UsageError) as error:  # it may lack the precision that was asked for
             if options.runtime != AUTO:
                 raise
+            left_out(name, str(error))
             continue
         every[made.label] = made
     seen = pictures()

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from crossgeo.errors import EngineError
+
 
 @pytest.fixture(autouse=True)
 def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -56,7 +58,8 @@ def test_engines_are_timed_beside_torch(geo: Any, city: Any) -> None:
     ("args", "code", "words"),
     [
         (("--runtime", "onnx"), 2, "no such runtime; give auto or one of torch, torch-compile, openvino"),
-        (("--runtime", "torch"), 2, "torch keeps no engines"),
+        (("--runtime", "torch"), 2, "--runtime torch keeps no engines and runs without; for cpu --runtime openvino or onnxruntime can be"),
+        (("--runtime", "torch-compile"), 2, "--runtime torch-compile keeps no engines and runs without; for cpu --runtime openvino"),
         (("--runtime", "onnxruntime", "--precision", "int8"), 2, "onnxruntime on cpu has fp32"),
         (("--runtime", "onnxruntime", "--precision", "fp8"), 2, "fp8 is TensorRT's, on cards of compute capability 8.9 and newer"),
         (("--version-compatible",), 2, "--version-compatible: openvino runs engines of its own version alone; tensorrt has it"),
@@ -69,6 +72,30 @@ def test_what_cannot_be_built_is_said(geo: Any, args: tuple[str, ...], code: int
     done = geo("engine", "build", *args)
     assert done.exit_code == code
     assert words in " ".join(done.stderr.split())
+
+
+def test_auto_on_a_gpu_has_nothing_to_build_and_says_what_can_be(geo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crossgeo.commands.devices.device_of", lambda device: "cuda")
+    monkeypatch.setattr("crossgeo.engine.runtime.torch.precisions", lambda device: ("bf16",))
+    done = geo("engine", "build")
+    words = " ".join(done.stderr.split())
+    assert done.exit_code == 2 and "auto takes torch, which keeps no engines and runs without; nothing can be built for cuda here" in words
+    assert "openvino: OpenVINO runs on the processor here, not on cuda" in words and "tensorrt-rtx: " in words
+    monkeypatch.setattr("crossgeo.engine.runtime.tensorrt.Flavour.missing", lambda self, device: None)
+    assert "for cuda --runtime tensorrt or tensorrt-rtx can be built" in " ".join(geo("engine", "build").stderr.split())
+
+
+def test_what_auto_does_not_time_is_named_with_the_reason(geo: Any, city: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*args: object) -> None:
+        raise EngineError("a half: the engine of openvino is refused: it leans away")
+
+    monkeypatch.setattr("crossgeo.engine.runtime.openvino.build", refused)
+    monkeypatch.setattr("crossgeo.engine.runtime.timing.NAMES", ("torch", "openvino", "tensorrt"))
+    asked = "engine", "bench", city.weights[3], "--batch", "1", "--rounds", "2"
+    left_out = {one["runtime"]: one["why"] for one in answer_of(geo(*asked, "--json"))["left_out"]}
+    assert left_out["openvino"].endswith("it leans away")
+    assert left_out["tensorrt"] == "tensorrt runs on NVIDIA's GPUs, not on cpu"
+    assert "openvino is left out: a half: the engine of openvino is refused: it leans away" in " ".join(geo(*asked).stderr.split())
 
 
 def test_a_batch_that_is_no_power_of_two_is_not_timed(geo: Any, city: Any) -> None:

@@ -140,3 +140,18 @@ def test_nncf_is_told_to_report_nothing_before_it_is_loaded(
     with pytest.raises(EngineError, match=r"int8 needs NNCF to calibrate it: pip install 'crossgeo\[int8\]'"):
         runtimes([halves()["plain"]], RuntimeOptions(runtime="openvino", precision="int8", folder=folder), lambda: pictures)
     assert seen == ["1"]
+
+
+def test_what_nncf_prints_keeps_off_the_answer_of_a_command(
+    halves: Halves, pictures: Pixels, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def quantize(model: object, data: object, **options: object) -> object:
+        print("Statistics collection 100%")
+        return model
+
+    kinds, dataset = SimpleNamespace(TRANSFORMER="transformer"), lambda rows, transform: rows
+    made = SimpleNamespace(quantize=quantize, Dataset=dataset, ModelType=kinds)
+    monkeypatch.setattr("crossgeo.engine.runtime.openvino.importlib", SimpleNamespace(import_module=lambda name: made))
+    runtimes([halves()["plain"]], RuntimeOptions(runtime="openvino", precision="int8", folder=folder), lambda: pictures)
+    told = capsys.readouterr()
+    assert told.out == "" and "Statistics collection" in told.err

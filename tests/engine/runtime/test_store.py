@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from crossgeo.engine.runtime.backends import backend
 from crossgeo.engine.runtime.choose import Chosen, RuntimeOptions, runtimes
 from crossgeo.engine.runtime.half import Half
 from crossgeo.engine.runtime.store import EngineStore, Key, Record
@@ -194,6 +195,18 @@ def test_a_damaged_engine_is_not_promised_anew_where_nothing_is_built(halves: Ha
     (runtime,) = runtimes([halves()["plain"]], RuntimeOptions(precision="fp32", folder=built, say=said.append))
     assert runtime.label == "torch fp32 on cpu"
     assert len(said) == 1 and said[0].endswith("it is removed, and geo engine build makes it anew")
+
+
+def test_auto_says_that_the_precision_that_was_asked_for_is_not_had_without_an_engine(halves: Halves, folder: Path) -> None:
+    said: list[str] = []
+    options = RuntimeOptions(precision="int8", folder=folder, say=said.append)
+    both = [halves()["plain"], replace(halves()["plain"], name="other")]
+    (label, other) = (runtime.label for runtime in runtimes(both, options))
+    own = backend("torch").precisions("cpu")[0]
+    assert label == other == f"torch {own} on cpu"
+    assert said == [f"no engine of openvino int8 is built; going on with torch in {own}; geo engine build --precision int8 makes it"]
+    runtimes(both, replace(options, precision="auto"))
+    assert len(said) == 1
 
 
 def test_removing_engines_frees_their_room_and_leaves_the_others(store: EngineStore) -> None:
