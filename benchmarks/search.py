@@ -1,6 +1,6 @@
 """Search of 0.1 to 10 million descriptors on one core against what others offer, in one run; written to results/search-ROWS.json.
 
-OMP_NUM_THREADS=1 python benchmarks/search.py ROWS [--work DIR] [--peers all|none|usual] [--questions N] [--memory-gb 8]
+OMP_NUM_THREADS=1 python benchmarks/search.py ROWS [--work DIR] [--peers all|none|usual] [--questions N] [--memory-gb 8] [--device cuda]
 
 Rows and questions are drawn by descriptor_model.py, with the spectrum and the neighbours of Banepa's and of photos of it. Every index is
 searched as widely as it must be to find 99 % of the best rows and 95 % of the ten best; one that cannot says what it finds.
@@ -26,6 +26,7 @@ from search_peers import Peer, peers
 from crossgeo import processor
 from crossgeo.indexer.vector_index import VectorIndex, write_vectors
 from crossgeo.indexer.vectors import Rows, matrix_scan
+from crossgeo.indexer.vectors.on_device import DeviceRows, type_that_fits
 from crossgeo.indexer.vectors.structure import Budget, choose_structure
 from crossgeo.indexer.vectors.tune import DEPTH, Truth, recall
 
@@ -91,19 +92,25 @@ def ours(work: Path, rows: FileRows, budget: Budget) -> tuple[VectorIndex, dict[
     return VectorIndex(folder), {**json.loads((folder / "built.json").read_text()), "disk_bytes": size, "memory_bytes": size}
 
 
-def measure(search: Callable[[Array, int], NDArray[np.int64]], asked: Array, truth: NDArray[np.int64], rounds: int = 3) -> dict[str, Any]:
+def measure(
+    search: Callable[[Array, int], NDArray[np.int64]],
+    asked: Array,
+    truth: NDArray[np.int64],
+    rounds: int = 3,
+    clock: Callable[[], float] = time.process_time,
+) -> dict[str, Any]:
     """Return what a search finds, its questions a second in a batch, and the milliseconds of one."""
     found = search(asked, DEPTH)
     seconds = []
     for _ in range(rounds):
-        began = time.process_time()
+        began = clock()
         search(asked, DEPTH)
-        seconds.append(time.process_time() - began)
+        seconds.append(clock() - began)
     single = []
     for query in asked[: 200 if rounds > 1 else 10]:
-        clock = time.perf_counter()
+        began = time.perf_counter()
         search(query[None], DEPTH)
-        single.append(1e3 * (time.perf_counter() - clock))
+        single.append(1e3 * (time.perf_counter() - began))
     first, tenth = recall(found, truth[: len(asked)])
     return {
         "recall_at_1": round(first, 4), "recall_at_10": round(tenth, 4), "qps": spread([len(asked) / s for s in seconds], 1),
@@ -133,6 +140,7 @@ def main() -> None:
     parser.add_argument("--peers", choices=("all", "usual", "none"), default="usual")
     parser.add_argument("--questions", type=int, default=2000)
     parser.add_argument("--memory-gb", type=float, default=8.0)
+    parser.add_argument("--device", default="cpu", help="cuda: all rows on the GPU, too, and other libraries on theirs by h100.py")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     rows, asked, truth, _ = draw(args.work, args.rows, args.questions)
@@ -140,6 +148,14 @@ def main() -> None:
     index, built = ours(args.work, rows, budget)
     results = {"crossgeo": {**built, **measure(lambda q, k: index.search(q, k)[1], asked, truth)}}
     left_out = {}
+    if args.device != "cpu":
+        if (dtype := type_that_fits(*rows.shape, args.device)) is None:
+            left_out["crossgeo, exact on the GPU"] = "it has no room for the rows"
+        else:
+            there = DeviceRows(rows, args.device, dtype)
+            figures = measure(lambda q, k: there.search(q, k)[1], asked, truth, clock=time.perf_counter)
+            size = rows.shape[0] * rows.shape[1] * dtype.itemsize
+            results["crossgeo, exact on the GPU"] = {"memory_bytes": size, "rows_in": str(dtype), **figures}
     held = rows.read(0, args.rows) if args.peers != "none" and args.rows * rows.shape[1] * 4 < 8e9 else None
     if held is not None and processor.multiplies_bfloat16():
         scan = matrix_scan.MatrixScan(held)
@@ -147,7 +163,7 @@ def main() -> None:
         del scan
 
     def keep() -> None:
-        record(f"search-{args.rows}", {
+        record(f"search-{args.rows}{'' if args.device == 'cpu' else '-gpu'}", {
             "simulated": "descriptors and questions drawn by descriptor_model.py", "rows": args.rows, "questions": len(asked), "threads": 1,
             "results": results, "left_out": left_out,
         })  # fmt: skip
