@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from crossgeo.engine.runtime.staging import DEPTH, Staging
+from crossgeo.engine.runtime.torch import laid
 
 
 class LateEvent:
@@ -145,3 +146,27 @@ def test_batches_of_other_sizes_and_types_go_through_the_same_buffers(dtype: Any
         np.testing.assert_array_equal(twice, 2 * given)
         np.testing.assert_array_equal(five, rows(5))
         assert torch.from_numpy(twice).dtype == dtype
+
+
+@pytest.mark.parametrize("kind", ["as networks take them", "channels first", "mirrored", "clicks"])
+def test_images_go_to_a_gpu_in_the_order_that_their_bytes_have_and_arrive_channels_last(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    card, gpu, copied = LateCard(), torch.device("cuda"), list[Tensor]()
+    monkeypatch.setattr("crossgeo.engine.runtime.torch.staging", lambda device: Staging(card))
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, 5, 4)).astype(np.float32)
+    given = {
+        "as networks take them": np.ascontiguousarray(images.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2),
+        "channels first": images,
+        "mirrored": images[..., ::-1],
+        "clicks": images[:, :2, 0, 0],
+    }[kind]
+
+    def copy(target: Tensor, source: Tensor) -> None:
+        """Do it at once."""
+        later(target, source)
+        copied.append(source)
+
+    monkeypatch.setattr(card, "copy", copy)
+    found = laid(given, gpu)
+    np.testing.assert_array_equal(found.numpy(), given)
+    assert len(copied) == 1 and copied[0].is_contiguous()
+    assert found.is_contiguous(memory_format=torch.channels_last) if found.ndim == 4 else found.is_contiguous()
