@@ -33,12 +33,14 @@ def build(
     weights: Names = None, index: Ground = None, version_compatible: Compatible = False, *, running: Running, json: Json = False
 ) -> None:
     """Compile weights for this machine and check what comes out against torch; what is there already stays."""
+    from crossgeo.engine.runtime.ahead import build_ahead, choose_ahead
     from crossgeo.engine.runtime.backends import IN_PROCESS
     from crossgeo.engine.runtime.choose import build as build_engine
     from crossgeo.engine.runtime.choose import choose
 
     options = replace(running.options(build=True), compatible=version_compatible, ground=_TOWN if index is None else "imagery")
-    chosen = choose(options)
+    ahead = choose_ahead(options)
+    chosen = ahead or choose(options)
     if chosen.backend in IN_PROCESS:
         raise UsageError(_nothing_to_build(chosen, options))
     pictures = _Pictures(index)
@@ -47,7 +49,7 @@ def build(
     for half in _halves(weights):
         began = time.monotonic()
         try:
-            record = build_engine(half, chosen, options, pictures)
+            record = (build_engine if ahead is None else build_ahead)(half, chosen, options, pictures)
         except EngineError as error:
             refused.append(str(error))
             console.say(str(error))
@@ -214,6 +216,8 @@ def _told(record: Record) -> dict[str, Any]:
 
 
 def _figures(row: dict[str, Any]) -> str:
+    if not row["figures"]:
+        return "unchecked until a card first uses it"
     words = {"box_px_median": "boxes {:.2f} px off", "same_first": "same first {:.0%}"}
     found = ", ".join(
         words.get(name, f"{name.removesuffix('_cosine_least')} cosine {{:.5f}}").format(value)

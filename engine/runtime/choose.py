@@ -18,7 +18,7 @@ from crossgeo.engine.runtime.check import check
 from crossgeo.engine.runtime.half import MOST_PIXELS, Half, Pixels
 from crossgeo.engine.runtime.in_process import Place, run_here
 from crossgeo.engine.runtime.merged import Merging
-from crossgeo.engine.runtime.store import EngineStore, Key, Record, refusal
+from crossgeo.engine.runtime.store import ANY_CARD, EngineStore, Key, Record, refusal
 from crossgeo.engine.runtime.torch import most_pixels
 from crossgeo.errors import EngineError, InputError, LimitError, StoreError, UsageError
 
@@ -131,10 +131,12 @@ def build(half: Half, chosen: Chosen, options: RuntimeOptions, pictures: Callabl
         others = [f"{one.backend} {one.version} on {one.device}" for one in store.others(key)]
         anew = f"; those that are here are of another version or device: {', '.join(others)}" if others else ""
         seen = pictures()
-        _say(options, f"{half.title}: building an engine for {chosen.backend} {chosen.precision}, once{anew}")
-        with disk.guarded(folder):
-            made.build(half, folder, chosen.precision, half.largest(MOST_BATCH), options.device, seen)
-        call = made.load(folder, half, chosen.precision, options.device)
+        call = _built_ahead(half, chosen, options, key, folder)
+        if call is None:
+            _say(options, f"{half.title}: building an engine for {chosen.backend} {chosen.precision}, once{anew}")
+            with disk.guarded(folder):
+                made.build(half, folder, chosen.precision, half.largest(MOST_BATCH), options.device, seen)
+            call = made.load(folder, half, chosen.precision, options.device)
         found = check(half, call, seen, half.largest(options.rows))
         return found.figures, found.problems
 
@@ -142,6 +144,22 @@ def build(half: Half, chosen: Chosen, options: RuntimeOptions, pictures: Callabl
     if record.refused:
         raise refusal(record)
     return record
+
+
+def _built_ahead(half: Half, chosen: Chosen, options: RuntimeOptions, key: Key, folder: Path) -> Call | None:
+    """Take the engine that was built where no card was into a folder, and return a call of it; None where there is none for this card."""
+    store = EngineStore(options.folder)
+    record = store.find(replace(key, device=ANY_CARD), lambda line: _say_gone(options, line, builds=True))
+    if record is None:
+        return None
+    store.copy_files(record, folder)
+    try:
+        call = _built(chosen).load(folder, half, chosen.precision, options.device)
+    except UnreadableError as error:
+        _say(options, f"{error}; it is built for this card")
+        return None
+    _say(options, f"{half.title}: checking the engine for {chosen.backend} {chosen.precision} that was built without a card, once")
+    return call
 
 
 def key_of(half: Half, chosen: Chosen, options: RuntimeOptions) -> Key:

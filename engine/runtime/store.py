@@ -26,6 +26,7 @@ from crossgeo.engine.runtime.half import code_digest
 from crossgeo.errors import EngineError, StoreError
 
 FORMAT = 1
+ANY_CARD = "any card"  # the device of an engine that was built without one: nothing has checked it yet
 _RECORD = "engine.json"
 _MOST = 1 << 63  # of any number in a record
 
@@ -228,6 +229,12 @@ class EngineStore:
             if Record.told(path) == record:
                 with disk.guarded(path):
                     self._drop(path)
+
+    def copy_files(self, record: Record, folder: Path) -> None:
+        """Copy the files of an engine into a folder; raises GeoError where they are gone or the disk refuses."""
+        for name in record.files:
+            with disk.guarded(folder):
+                shutil.copyfile(self.path(record.key) / name, folder / name)
 
     def records(self) -> Iterator[tuple[Path, Record | StoreError]]:
         """Yield the folders of all engines with their records, or what is wrong with them."""

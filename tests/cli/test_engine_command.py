@@ -63,7 +63,7 @@ def test_engines_are_timed_beside_torch(geo: Any, city: Any) -> None:
         (("--runtime", "onnxruntime", "--precision", "int8"), 2, "onnxruntime on cpu has fp32"),
         (("--runtime", "onnxruntime", "--precision", "fp8"), 2, "fp8 is TensorRT's, on cards of compute capability 8.9 and newer"),
         (("--version-compatible",), 2, "--version-compatible: openvino runs engines of its own version alone; tensorrt has it"),
-        (("--runtime", "tensorrt-rtx"), 11, "runs on NVIDIA's GPUs, not on cpu"),
+        (("--runtime", "tensorrt"), 11, "runs on NVIDIA's GPUs, not on cpu"),
         (("no-such-weights",), 6, "no weights are called 'no-such-weights'"),
         (("--index", "nowhere.geo"), 3, "nowhere.geo"),
     ],
@@ -72,6 +72,37 @@ def test_what_cannot_be_built_is_said(geo: Any, args: tuple[str, ...], code: int
     done = geo("engine", "build", *args)
     assert done.exit_code == code
     assert words in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (("--precision", "int8"), 2, "--precision int8: tensorrt-rtx has fp16, bf16, fp32, fp8"),
+        (("--version-compatible",), 2, "tensorrt-rtx runs engines of its own version alone"),
+    ],
+)
+def test_what_cannot_be_built_without_a_card_is_said(
+    geo: Any, monkeypatch: pytest.MonkeyPatch, args: tuple[str, ...], code: int, words: str
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    done = geo("engine", "build", "--runtime", "tensorrt-rtx", *args)
+    assert done.exit_code == code and words in " ".join(done.stderr.split())
+
+
+def test_engines_of_tensorrt_rtx_are_built_without_a_card_and_marked_as_unchecked(
+    geo: Any, city: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(flavour: object, half: object, folder: Path, *others: object) -> None:
+        (folder / "engine.plan").write_bytes(b"kernels")
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("crossgeo.engine.runtime.tensorrt.Flavour.build", build)
+    done = geo("engine", "build", city.weights[3], "--runtime", "tensorrt-rtx")
+    assert done.exit_code == 0, done.stderr
+    assert "to be checked on the card that uses it" in " ".join(done.stderr.split())
+    rows = json.loads(geo("engine", "list", "--json").stdout)["engines"]
+    assert [(row["device"], row["precision"], row["checked_on"], row["figures"]) for row in rows] == [("any card", "fp16", None, {})] * 2
+    assert "unchecked until a card first uses it" in " ".join(geo("engine", "list").stdout.split())
 
 
 def test_auto_on_a_gpu_has_nothing_to_build_and_says_what_can_be(geo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
