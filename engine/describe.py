@@ -13,7 +13,8 @@ from torch import Tensor
 
 from crossgeo.engine.photo import Photo
 from crossgeo.engine.placing import DronePlacer, Offsets, Placer, StreetPlacer
-from crossgeo.engine.pose import Pose
+from crossgeo.engine.placing_on_device import drone_inputs
+from crossgeo.engine.pose import DronePose, Pose
 from crossgeo.engine.runtime import Runtime
 from crossgeo.engine.runtime.choose import RuntimeOptions, runtimes
 from crossgeo.engine.runtime.half import Half, Pixels
@@ -211,9 +212,25 @@ class EgoTRDescriber:
         rows = []
         at_once = _CHUNK if self.ground.branch.device.type == "cpu" else _CHUNK_GPU
         for start in range(0, len(poses), at_once):
-            canvases, masks = self._place(photo, poses[start : start + at_once])
+            some = poses[start : start + at_once]
+            if (inputs := self._inputs_on_gpu(photo, some)) is not None:
+                rows.append(self.ground.branch.run_tensors(inputs)[0].float().cpu().numpy())
+                continue
+            canvases, masks = self._place(photo, some)
             rows.append(self.ground.branch.run(self.ground.view.normalise(canvases, masks).numpy()))
         return np.concatenate(rows)
+
+    def _inputs_on_gpu(self, photo: Photo, poses: Sequence[Pose]) -> Tensor | None:
+        """Return the network's inputs for photos from above where a GPU describes them; None where canvases are placed by the processor."""
+        side = self.ground
+        above = [pose for pose in poses if isinstance(pose, DronePose)]
+        if side.branch.device.type != "cuda" or not isinstance(side.placer, DronePlacer) or not isinstance(side.view, DroneView):
+            return None
+        return (
+            None
+            if len(above) < len(poses)
+            else drone_inputs(side.placer, photo, above, [pose.offset_m(photo) for pose in above], side.view, side.branch.device)
+        )
 
     def photo_with_features(
         self, photo: Photo, poses: Sequence[Pose], centres_m: Offsets | None = None

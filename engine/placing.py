@@ -58,17 +58,20 @@ class DronePlacer:
         self, photo: Photo, poses: Sequence[DronePose], centres_m: Offsets, size_px: int, extent_m: float
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Return canvases and masks; see `Placer`. Bringing a large photo down for each pose would be a sixth of a question's time."""
+        placed = []
+        for pose, centre_m in zip(poses, centres_m, strict=True):
+            small = self.brought_down(photo, pose.width_m * size_px / extent_m)
+            placed.append(place_on_canvas(small.pixels, pose.geometry(small), size_px, extent_m, centre_m))
+        return np.stack([canvas for canvas, _ in placed]), np.stack([mask for _, mask in placed])
+
+    def brought_down(self, photo: Photo, width_px: float) -> Photo:
+        """Return a photo about as wide as it is on a canvas, or as it is where it is no wider."""
         kept = self._kept
         if kept.of is not photo.pixels or len(kept.by_width) > _SCALES:
             kept.of, kept.by_width = photo.pixels, {}
-        placed = []
-        for pose, centre_m in zip(poses, centres_m, strict=True):
-            width_px = pose.width_m * size_px / extent_m
-            if width_px not in kept.by_width:
-                kept.by_width[width_px] = _shrink(photo, width_px)
-            small = kept.by_width[width_px]
-            placed.append(place_on_canvas(small.pixels, pose.geometry(small), size_px, extent_m, centre_m))
-        return np.stack([canvas for canvas, _ in placed]), np.stack([mask for _, mask in placed])
+        if width_px not in kept.by_width:
+            kept.by_width[width_px] = _shrink(photo, width_px)
+        return kept.by_width[width_px]
 
 
 class StreetPlacer:

@@ -1,7 +1,7 @@
 """From uint8 pictures straight to a network's input: bilinear sampling and normalising in one pass, and the polar transform likewise.
 
-Canvases are placed by OpenCV today, in whole grey levels and on the CPU; here a picture is uploaded once, as bytes, and each canvas is made
-where the network reads it. Positions are pixels, x right and y down, pixel edges at whole numbers; past the rim a picture goes on as its
+OpenCV places canvases in whole grey levels and on the CPU; here a picture is uploaded once, as bytes, and each canvas is made where the
+network reads it. Positions are pixels, x right and y down, pixel edges at whole numbers; past the rim a picture goes on as its
 outermost pixels are, as `models.street.look_along` and `models.views.warp` have it.
 """
 
