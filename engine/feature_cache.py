@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crossgeo.engine.feature_store import FeatureStore, Unusable
-from crossgeo.engine.lru import Lru
+from crossgeo.lru import Lru
 
 Features = NDArray[np.float16] | NDArray[np.float32]
 """Of a window (T, C, g, g), T turns of it; of a cell (1, 1, 1, D). No values at all (any shape with a 0) where there is no imagery."""

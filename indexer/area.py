@@ -90,8 +90,19 @@ class Area:
 
     # Blocks
 
+    def describe_early(self) -> None:
+        """Describe what can be while another thread cuts the blocks, until they are cut; what an addition changes shows only then."""
+        if self._between is None:
+            self._maker.describe_early(self._site)
+
     def cut_blocks(self, step: Step) -> None:
         """Resample the sources to blocks in the work folder's LMDB file, and choose the tiles; raise InputError where there are none."""
+        try:
+            self._cut_blocks(step)
+        finally:
+            self._maker.cut_ended(self._site)
+
+    def _cut_blocks(self, step: Step) -> None:
         path = self._folder / IMAGERY_FILE
         known = self._journal.get_json(f"{self._name}/blocks.json")
         if known is None or not matches(path, FileRecord(**known)):

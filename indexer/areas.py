@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from crossgeo.errors import InputError
-from crossgeo.indexer.ahead import ahead
 from crossgeo.indexer.area import Area
 from crossgeo.indexer.manifest import SegmentRecord
 from crossgeo.indexer.pieces import Maker
@@ -31,6 +31,8 @@ def make_areas(areas: Sequence[Area], maker: Maker, progress: Callable[[Progress
             counts.described(record.tiles)
         for n, area in enumerate(areas):
             if n not in found:
+                if maker.overlaps:
+                    area.describe_early()
                 next(cut)
                 found[n] = area.describe(counts.described, budget)
     return [found[n] for n in range(len(areas))]
@@ -38,7 +40,7 @@ def make_areas(areas: Sequence[Area], maker: Maker, progress: Callable[[Progress
 
 @contextmanager
 def _cutting(areas: Sequence[Area], counts: AreaCounts, maker: Maker) -> Iterator[Iterator[None]]:
-    """Give an iterator that waits for each area to be cut, in order; where there are several, and the maker can, a thread cuts them.
+    """Give an iterator that waits for each area to be cut, in order, by another thread where the maker can work on both.
 
     It goes on to the end whatever is described meanwhile: what is cut lies on disk, and what is wrong with the last source shows early.
     """
@@ -51,14 +53,17 @@ def _cutting(areas: Sequence[Area], counts: AreaCounts, maker: Maker) -> Iterato
             counts.end(error)
             raise
 
-    if len(areas) < 2 or not maker.overlaps:
+    if not maker.overlaps:
         for area in areas:
             cut(area)
         yield iter([None] * len(areas))
         return
-    with ahead(cut, areas, workers=1, most=len(areas)) as cutting:
+    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as pool:
+        cutting = [pool.submit(cut, area) for area in areas]
         try:
-            yield cutting
+            yield (one.result() for one in cutting)
         except BaseException as error:
             counts.end(error)
             raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)

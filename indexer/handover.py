@@ -102,6 +102,12 @@ class FromShards:
                 number += 1
         return self._here.cut(site, step)
 
+    def describe_early(self, site: Site) -> None:
+        """Describe nothing yet: what is there already is not known before all is cut."""
+
+    def cut_ended(self, site: Site) -> None:
+        """Describe nothing early, as usual."""
+
     def cut_kept(self, site: Site) -> None:
         """Drop the pieces, as usual."""
         self._here.cut_kept(site)

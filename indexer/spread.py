@@ -91,6 +91,12 @@ class Spread:
                 raise ResizedError(shard.name)
             yield payload
 
+    def describe_early(self, site: Site) -> None:
+        """Describe nothing yet: workers take whole shards, of tiles that are all known."""
+
+    def cut_ended(self, site: Site) -> None:
+        """Describe nothing early, as usual."""
+
     def cut_kept(self, site: Site) -> None:
         """Drop what a build in one process left; shards stay, since tiles are described from them."""
         self._journal.drop(f"{site.name}/blocks")

@@ -15,6 +15,7 @@ from crossgeo.indexer.contrast import contrasts, kept_where_dull
 from crossgeo.indexer.grid import BLOCK_PX, CELL_PX
 from crossgeo.indexer.ground import Ground
 from crossgeo.indexer.manifest import GridRecord
+from crossgeo.indexer.windows import Blocks
 
 Tiles = NDArray[np.int32]
 """(n, 2) as (i, j), in the order of ids."""
@@ -27,10 +28,10 @@ def rule_of(g: GridRecord) -> grid.TileRule:
 
 def choose_tiles(ground: Ground, coverage: Mapping[tuple[int, int], Mask], g: GridRecord) -> Tiles:
     """Return the tiles of ground with this coverage."""
-    return _with_content(ground, grid.select_tiles(dict(coverage), rule_of(g)), g)
+    return with_content(ground, grid.select_tiles(dict(coverage), rule_of(g)), g)
 
 
-def _with_content(ground: Ground, tiles: Tiles, g: GridRecord) -> Tiles:
+def with_content(ground: Blocks, tiles: Tiles, g: GridRecord) -> Tiles:
     """Return those of (n, 2) tiles that show as much as is asked for."""
     if (g.min_contrast is None and g.sparse_below is None) or not len(tiles):
         return tiles
@@ -50,7 +51,7 @@ def reached(changed: Mapping[tuple[int, int], Mask], g: GridRecord) -> Tiles:
 def changed_tiles(ground: Ground, changed: Mapping[tuple[int, int], Mask], g: GridRecord) -> Tiles:
     """Return the tiles of ground whose square may hold a pixel of the cells that changed."""
     tiles = grid.select_tiles(ground.coverage(around(changed, g)), rule_of(g))
-    return _with_content(ground, tiles[among(tiles, reached(changed, g))], g)
+    return with_content(ground, tiles[among(tiles, reached(changed, g))], g)
 
 
 def among(tiles: Tiles, others: Tiles) -> NDArray[np.bool_]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any
 import pytest
 
 from crossgeo.errors import InputError
-from crossgeo.indexer import cutting
+from crossgeo.indexer import cutting, pieces
 from crossgeo.indexer import described as describing
+from crossgeo.indexer import early as early_tiles
 from crossgeo.indexer.ahead import while_made
 from crossgeo.indexer.build import build_index
+from crossgeo.indexer.index import GeoIndex
 from crossgeo.indexer.journal import Journal
 from crossgeo.indexer.progress import Progress
 
@@ -97,6 +100,7 @@ def test_the_next_area_is_cut_while_one_is_described_and_the_index_is_the_same(
         return describe(tiles)
 
     monkeypatch.setattr(cutting.Cutter, "cut", later)
+    monkeypatch.setattr(pieces.Here, "describe_early", lambda here, site: None)  # of the first area, which would wait for the next
     seen: list[Progress] = []
     made = build_index([ortho, far_ortho], tmp_path / "a.geo", slowly, identity, options, seen.append)
     assert made.hash == wanted.hash
@@ -137,6 +141,7 @@ def test_ground_that_cannot_be_cut_ends_what_is_described_and_the_build_goes_on(
 
     with monkeypatch.context() as patched:
         patched.setattr(cutting.Cutter, "cut", failing)
+        patched.setattr(pieces.Here, "describe_early", lambda here, site: None)  # of the first area, which would wait for the next
         with pytest.raises(type(error)):
             build_index([ortho, far_ortho], tmp_path / "a.geo", counted, identity, options)
     assert running() == []
@@ -169,4 +174,49 @@ def test_the_journal_is_written_while_the_next_tiles_are_described(
 
     monkeypatch.setattr(Journal, "put", late)
     assert build_index([ortho], tmp_path / "a.geo", counted, identity, options).hash == wanted.hash
-    assert len(writers) == 1 and threading.current_thread() not in writers
+    assert {thread.name for thread in writers} == {"while-made"}
+
+
+@pytest.mark.parametrize("rules", [{}, {"sparse_below": 30.0, "min_contrast": 2.0}, {"stride_m": 7.0, "min_valid": 0.2}])
+def test_the_first_tiles_are_described_before_the_last_blocks_are_cut_and_the_index_is_the_same(
+    tmp_path: Path, write_raster: Any, paint: Any, describe: Any, identity: Any, options: Any, monkeypatch: pytest.MonkeyPatch,
+    rules: dict[str, Any],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(describing, "BATCHES_PER_PIECE", 2)
+    monkeypatch.setattr(pieces, "BLOCKS_PER_PIECE", 3)
+    tall = write_raster(tmp_path / "tall.tif", paint(1500, 700))
+    chosen = dataclasses.replace(options, **rules)
+    with monkeypatch.context() as patched:
+        patched.setattr(pieces.Here, "describe_early", lambda here, site: None)
+        wanted = build_index([tall], tmp_path / "wanted.geo", describe, identity, chosen)
+    cut, described, early = cutting.Cutter.cut, threading.Event(), []
+    rows = [0]
+
+    def last_waits(cutter: cutting.Cutter, block: Any) -> bytes:
+        rows[0] = max(rows[0], block[1])
+        if block[1] == south:
+            assert described.wait(WAIT_S), "nothing is described before all is cut"
+        return cut(cutter, block)
+
+    def seen(tiles: Any) -> Any:
+        if not described.is_set():
+            early.append(len(tiles))
+            described.set()
+        return describe(tiles)
+
+    with GeoIndex.open(tmp_path / "wanted.geo") as index:
+        south = max(by for part in index.zones[0].parts if part.store is not None for _, by in part.store.blocks())
+    monkeypatch.setattr(cutting.Cutter, "cut", last_waits)
+    made = build_index([tall], tmp_path / "a.geo", seen, identity, chosen)
+    assert early and made.hash == wanted.hash and running() == []
+
+
+def test_tiles_that_turn_out_to_be_others_are_described_anew(
+    tmp_path: Path, write_raster: Any, paint: Any, describe: Any, identity: Any, options: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(describing, "BATCHES_PER_PIECE", 1)
+    monkeypatch.setattr(pieces, "BLOCKS_PER_PIECE", 3)
+    tall = write_raster(tmp_path / "tall.tif", paint(1500, 700))
+    wanted = build_index([tall], tmp_path / "wanted.geo", describe, identity, options)
+    monkeypatch.setattr(early_tiles, "with_content", lambda blocks, tiles, g: tiles[1:])
+    assert build_index([tall], tmp_path / "a.geo", describe, identity, options).hash == wanted.hash
