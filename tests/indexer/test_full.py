@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import resource
 from collections.abc import Iterator
@@ -51,6 +52,7 @@ def _handles(count: int) -> Iterator[None]:
 
 
 def _next_handle() -> int:
+    gc.collect()  # or files that tests before left open would leave numbers free between theirs
     handle = os.open(os.devnull, os.O_RDONLY)
     os.close(handle)
     return handle
