@@ -19,15 +19,15 @@ WORKERS = max(1, min(8, os.cpu_count() or 1))
 
 
 @contextmanager
-def ahead(make: Callable[[T], R], items: Iterable[T], workers: int = WORKERS) -> Iterator[Iterator[R]]:
-    """Give an iterator of `make(item)`, in the order of the items, each made by a thread up to 2 `workers` pieces before its turn.
+def ahead(make: Callable[[T], R], items: Iterable[T], workers: int = WORKERS, most: int | None = None) -> Iterator[Iterator[R]]:
+    """Give an iterator of `make(item)`, in the order of the items, each made by a thread up to `most` (2 `workers`) pieces before its turn.
 
     What `make` raises is raised at that piece's turn. At the end of the block, however it ends, no piece is begun any more and those that
     are being made are waited for: what they read may be closed then.
     """
     with ThreadPoolExecutor(workers, thread_name_prefix="ahead") as pool:
         try:
-            yield _made(pool, make, iter(items), 2 * workers)
+            yield _made(pool, make, iter(items), most or 2 * workers)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

@@ -7,7 +7,7 @@ of the descriptors.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import Protocol, TypeVar, runtime_checkable
@@ -97,7 +97,9 @@ def read_tiles(ground: Blocks, cache: BlockCache, g: GridRecord, tiles: NDArray[
     return read_windows(ground, cache, windows_at(tiles * np.float64(g.stride_m), g.tile_m, g.gsd_m), g.tile_px)[0]
 
 
-def described_pieces(describe: Describe, pieces: Iterable[Iterable[Pixels]], model: str, step: Step) -> Iterator[NDArray[np.float32]]:
+def described_pieces(
+    describe: Describe, pieces: Iterable[Iterable[Pixels]], model: str, step: Step
+) -> Generator[NDArray[np.float32], None, None]:
     """Describe pieces of batches (m, P, P, 3) as one (n, D) each, whole pieces at once where that pays; raise as `described`."""
     if not isinstance(describe, InStream):
         for piece in pieces:

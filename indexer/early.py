@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from itertools import islice
 from threading import Condition, Lock
@@ -21,7 +22,7 @@ from crossgeo.indexer import grid
 from crossgeo.indexer.ahead import ahead, while_made
 from crossgeo.indexer.block_store import Decoded, Mask, block_cells, decode_block
 from crossgeo.indexer.cutting import unpacked
-from crossgeo.indexer.described import Describe, described, in_batches, read_tiles
+from crossgeo.indexer.described import Describe, described_pieces, in_batches, read_tiles
 from crossgeo.indexer.grid import BLOCK_PX, PATCH_TILES
 from crossgeo.indexer.ground import Block
 from crossgeo.indexer.journal import Journal
@@ -122,10 +123,12 @@ class Early:
             todo = {n: part for n, part in parts.items() if self._journal.get(self._name(n)) is None}
             batches = (some for part in todo.values() for some in in_batches(part, batch))
             with ahead(partial(read_tiles, self._blocks, cache, self._grid), batches) as read:
-                for n in todo:
-                    if self._closed:
-                        return
-                    yield n, np.concatenate([described(describe, rgb, model, lambda _: None) for rgb in islice(read, size // batch)])
+                missing = (islice(read, size // batch) for _ in todo)
+                with closing(described_pieces(describe, missing, model, lambda _: None)) as vectors:  # as later, to the last digit
+                    for n in todo:
+                        if self._closed:
+                            return
+                        yield n, next(vectors)
 
     def _keep(self, pieces: Iterator[tuple[int, NDArray[np.float32]]]) -> None:
         for number, vectors in pieces:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from crossgeo.errors import InputError
@@ -220,3 +221,26 @@ def test_tiles_that_turn_out_to_be_others_are_described_anew(
     wanted = build_index([tall], tmp_path / "wanted.geo", describe, identity, options)
     monkeypatch.setattr(early_tiles, "with_content", lambda blocks, tiles, g: tiles[1:])
     assert build_index([tall], tmp_path / "a.geo", describe, identity, options).hash == wanted.hash
+
+
+def test_a_device_is_given_whole_pieces_of_the_first_tiles_too(
+    tmp_path: Path, write_raster: Any, paint: Any, describe: Any, identity: Any, options: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(describing, "BATCHES_PER_PIECE", 2)
+    monkeypatch.setattr(pieces, "BLOCKS_PER_PIECE", 3)
+    tall = write_raster(tmp_path / "tall.tif", paint(1500, 700))
+    wanted = build_index([tall], tmp_path / "wanted.geo", describe, identity, options)
+    sizes: list[int] = []
+
+    class Device:
+        def __call__(self, tiles: Any) -> Any:
+            raise AssertionError("batches may come to other last digits than pieces")
+
+        def stream(self, given: Any) -> Iterator[Any]:
+            for batches in given:
+                tiles = np.concatenate(batches)
+                sizes.append(len(tiles))
+                yield describe(tiles)
+
+    assert build_index([tall], tmp_path / "a.geo", Device(), identity, options).hash == wanted.hash
+    assert set(sizes[:-1]) == {2 * options.batch} and sum(sizes) == wanted.tiles
