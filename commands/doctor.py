@@ -110,22 +110,28 @@ def runtimes() -> dict[str, Any]:
 
 
 def _engines(store: EngineStore) -> dict[str, int]:
-    """Count the engines that can be used, those that were refused and those that are damaged."""
+    """Count the engines that can be used, what they were checked on, and those that were refused and are damaged or not checked."""
+    from crossgeo.engine.runtime.store import ANY_CARD
     from crossgeo.errors import StoreError
 
     records = [record for _, record in store.records()]
     whole = [record for record in records if not isinstance(record, StoreError)]
+    built = [record for record in whole if record.files and not record.refused]  # without files it is torch's own check
+    checked = [record for record in built if record.key.device != ANY_CARD]
     return {
-        "engines": sum(bool(record.files) and not record.refused for record in whole),  # without files it is torch's own check
+        "engines": len(checked),
+        "engines_of_imagery": sum(record.ground == "imagery" for record in checked),
+        "engines_unchecked": len(built) - len(checked),
         "engines_refused": sum(bool(record.refused) for record in whole),
         "engines_damaged": len(records) - len(whole),
     }
 
 
 def _engines_told(found: dict[str, Any]) -> str:
-    others = [f"{found[f'engines_{what}']} {what}" for what in ("refused", "damaged") if found[f"engines_{what}"]]
+    others = [f"{found[f'engines_{what}']} {what}" for what in ("unchecked", "refused", "damaged") if found[f"engines_{what}"]]
     more = f" ({', '.join(others)}; geo engine list says which)" if others else ""
-    return f"{found['engines']} built{more}, in {found['folder']}"
+    imagery = f", {found['engines_of_imagery']} of them checked on imagery" if found["engines"] else ""
+    return f"{found['engines']} built{imagery}{more}, in {found['folder']}"
 
 
 def _version(name: str) -> str | None:

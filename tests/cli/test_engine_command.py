@@ -181,21 +181,25 @@ def test_doctor_counts_engines_that_can_be_used(geo: Any, tmp_path: Path, monkey
     store = EngineStore(tmp_path)
     monkeypatch.setattr("crossgeo.engine.runtime.store.engines_folder", lambda: tmp_path)
 
-    def made(number: int, problems: tuple[str, ...], files: bool) -> Path:
-        key = Key(str(number), "onnxruntime", "1", "fp32", 256, "a processor")
+    def made(number: int, problems: tuple[str, ...], files: bool, device: str = "a processor", ground: str = "") -> Path:
+        key = Key(str(number), "onnxruntime", "1", "fp32", 256, device)
 
         def build(folder: Path) -> tuple[dict[str, float], tuple[str, ...]]:
             if files:
                 (folder / "model.onnx").write_bytes(b"1")
             return {}, problems
 
-        store.make(key, "a half", build, None)
+        store.make(key, "a half", build, None, ground)
         return store.path(key)
 
     made(1, (), True)
     made(2, ("leans away",), True)
     (made(3, (), True) / "model.onnx").write_bytes(b"2")
     made(4, (), False)  # what torch's own check found
+    made(5, (), True, ground="imagery")
+    made(6, (), True, device="any card")
     told = json.loads(geo("doctor", "--json").stdout)["runtime"]
-    assert (told["engines"], told["engines_refused"], told["engines_damaged"]) == (1, 1, 1)
-    assert "1 built (1 refused, 1 damaged; geo engine list says which), in " in geo("doctor").stdout
+    assert (told["engines"], told["engines_refused"], told["engines_damaged"]) == (2, 1, 1)
+    assert (told["engines_of_imagery"], told["engines_unchecked"]) == (1, 1)
+    shown = " ".join(geo("doctor").stdout.split())
+    assert "2 built, 1 of them checked on imagery (1 unchecked, 1 refused, 1 damaged; geo engine list says which), in " in shown
