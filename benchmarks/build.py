@@ -1,6 +1,8 @@
 """A whole index of Banepa built, against describing the same tiles alone: how much reading, cutting and writing add.
 
-Run: python benchmarks/build.py [--data DIR] [--work DIR] [--rounds 3] [--device cuda] [--imagery PATH]. One thread describes; the threads that read ahead of it are the
+Run: python benchmarks/build.py [--data DIR] [--work DIR] [--rounds 3] [--device cuda] [--imagery PATH].
+
+One thread describes; the threads that read ahead of it are the
 build's own. Every round builds afresh and then describes the tiles that it described, read beforehand, in the same batches. The wall clock
 says what overlapping is worth where a core is free, process time what all of it costs; the load of other programs is noted with both.
 """
