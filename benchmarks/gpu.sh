@@ -1,51 +1,58 @@
 #!/usr/bin/env bash
-# Everything that waits for a GPU: kernels against their peers, larger runs of the models and the ablations; results go to benchmarks/results,
-# runs to runs/. With 8 minutes for each run it takes about an hour and a half; MINUTES and the lists below say how much of it is done.
-# Nothing needs to be installed beside torch and triton for `kernels`. A part that fails does not keep the others from running; where
-# $OUT names a folder, results are copied there after each part.
+# Everything that waits for a GPU, measured: ./gpu.sh [PART ...]. Results go to benchmarks/results, and to $OUT where that names a folder.
+#
+#   h100     what an H100 must show, row by row, with its peers                      torch, triton, platformdirs
+#   tests    the kernels against float64 on the card itself                         pytest, too
+#   kernels  each kernel against its peers                                          (FAISS's flat index where faiss-cuda is there)
+#   engines  the runtimes beside each other, from arrays to arrays
+#   build    a town indexed, against describing it alone                             all that crossgeo needs
+#   query    whole questions over a million rows                                     all that crossgeo needs
+#
+# Records are written after every case, and what they hold of the same commit on the same machine is not measured again: where MINUTES
+# (of the whole call; 55) end, the same command goes on. Bring benchmarks/results along, and where the history does not come along, the commit:
+#   COMMIT=$(git rev-parse HEAD) ./gpu.sh
+# A machine that reaches no package index gets its packages from a folder: ./gpu_wheels.sh FOLDER where there is one, then WHEELS=FOLDER there.
+# A part that fails does not keep the others from running. gpu_train.sh trains.
 set -uo pipefail
 cd "$(dirname "$0")" || exit 1
 python=${PYTHON:-python3}
+if [ -n "${WHEELS:-}" ]; then
+  site=${TMPDIR:-/tmp}/crossgeo-wheels
+  "$python" -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --upgrade --target "$site" "$WHEELS"/*.whl || exit 1
+  export PYTHONPATH="$site${PYTHONPATH:+:$PYTHONPATH}"
+fi
 export PYTHONPATH="$PWD/../.namespace${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
+ends=$((SECONDS + 60 * ${MINUTES:-55}))
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 failed=""
-minutes=${MINUTES:-8}
-what=${*:-kernels engines query street drone ablations}
-run() {
-  "$@" || failed="$failed $part"
+
+left_s() { echo $((ends > SECONDS + 1 ? ends - SECONDS : 1)); }
+run() { # what runs past the end is stopped: its cases are recorded one by one
+  timeout --kill-after=10 "$(left_s)" "$@" || failed="$failed $part"
 }
-for part in $what; do
-  touch .began
+minutes() { # after which no case is begun, so that the last one ends in time
+  echo $(($(left_s) > 90 ? ($(left_s) - 60) / 60 : 0))
+}
+
+for part in ${*:-h100 tests kernels engines build query}; do
+  echo "--- $part, $(left_s) s left"
+  touch "$work/began"
   case $part in
-    kernels)
-      (cd .. && TRITON_INTERPRET=0 $python -m pytest -q tests/kernels/triton) || failed="$failed $part"
-      run $python gpu_kernels.py
+    h100) run "$python" h100.py --minutes "$(minutes)" ;;
+    tests) (cd .. && TRITON_INTERPRET=0 timeout "$(left_s)" "$python" -m pytest -q -p no:cacheprovider -k "not compil" tests/kernels/triton) || failed="$failed $part" ;;
+    kernels) run "$python" gpu_kernels.py --minutes "$(minutes)" ;;
+    engines) run "$python" engines.py --device cuda --rounds 20 --minutes "$(minutes)" ;;
+    build)
+      "$python" -c 'from crossgeo.cli import main; main()' town make --seed 9100 --size-m 400 --photos 1 --out "$work/town" &&
+        run "$python" build.py --device cuda --imagery "$work/town/ortho.tif" --work "$work" || failed="$failed $part"
       ;;
-    engines)
-      run $python engines.py --device cuda --rounds 30
-      ;;
-    query)
-      run $python query.py --device cuda --photos 24
-      ;;
-    street)
-      run $python train_street.py egotr --device cuda --workers 12 --minutes "$minutes" --start-from egotr-s-street --out ../runs/egotr-street-gpu
-      run $python train_street.py attengeo --device cuda --workers 12 --minutes "$minutes" --start-from attengeo-s-street --out ../runs/attengeo-street-gpu
-      ;;
-    drone)
-      run $python train_drone.py egotr --device cuda --workers 8 --minutes "$minutes" --out ../runs/egotr-gpu
-      run $python train_drone.py attengeo --device cuda --workers 8 --minutes "$minutes" --out ../runs/attengeo-gpu
-      ;;
-    ablations)
-      run $python street_ablations.py egotr --device cuda --steps 2000 --batches 1000 --work ../runs/street-ablations
-      run $python street_ablations.py attengeo --device cuda --steps 4000 --batches 1000 --work ../runs/street-ablations
-      run $python ablations.py egotr --device cuda --steps 400 --work ../runs/ablations
-      run $python ablations.py attengeo --device cuda --steps 1500 --work ../runs/ablations
-      ;;
+    query) run "$python" query.py --device cuda --size-m 620 --stride-m 0.6 --photos 12 --only torch torch-compile --work "$work" ;;
     *)
-      echo "gpu.sh: no part is called $part; there are kernels, engines, query, street, drone, ablations" >&2
+      echo "gpu.sh: no part is called $part; there are h100, tests, kernels, engines, build, query" >&2
       exit 2
       ;;
   esac
-  [ -z "${OUT:-}" ] || find results -name '*.json' -newer .began -exec cp {} "$OUT" \;
+  [ -z "${OUT:-}" ] || find results -name '*.json' -newer "$work/began" -exec cp {} "$OUT" \;
 done
-rm -f .began
-[ -z "$failed" ] || { echo "gpu.sh: failed:$failed" >&2; exit 1; }
+[ -z "$failed" ] || { echo "gpu.sh: failed or cut off:$failed" >&2; exit 1; }

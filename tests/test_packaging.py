@@ -83,10 +83,13 @@ def test_a_module_opens_with_a_sentence_and_keeps_to_400_lines(file: Path) -> No
 def test_only_the_command_line_prints_or_reads_the_environment(file: Path) -> None:
     if file == ROOT / "cli.py" or file.parent == ROOT / "commands":
         return
-    for node in ast.walk(ast.parse(file.read_text())):
+    nodes = list(ast.walk(ast.parse(file.read_text())))
+    # What other libraries go by may be set: they read it, not we.
+    set_here = [node.value for node in nodes if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store)]
+    for node in nodes:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             assert node.func.id != "print", f"line {node.lineno}"
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os":
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os" and node not in set_here:
             assert node.attr not in ("environ", "getenv", "environb"), f"line {node.lineno}"
 
 
