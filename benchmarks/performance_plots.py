@@ -116,6 +116,54 @@ def growth(told: list[dict[str, Any]], path: Path) -> None:
     plt.close(figure)
 
 
+def rows(told: dict[str, Any], path: Path) -> None:
+    """Bars of the milliseconds of every way of every row, beside the floor and what is asked."""
+    found = told["rows"]
+    heights = [3.0 + len(row["ways"]) for row in found.values()]
+    figure, axes = plt.subplots(len(found), 1, figsize=(8.5, 0.6 + 0.24 * sum(heights)), squeeze=False, height_ratios=heights)
+    for axis, (name, row) in zip(axes[:, 0], found.items(), strict=True):
+        ways = {way: of for way, of in row["ways"].items() if "ms" in of}
+        for place, (way, of) in enumerate(reversed(ways.items())):
+            colour = "#d9822b" if way == row["best"] else "#4f6d7a" if way.startswith(("ours", "triton")) else "#b7c0c7"
+            axis.barh(place, of["ms"]["median"], color=colour if of["agrees"] else "#c0392b")
+            axis.hlines(place, of["ms"]["least"], of["ms"]["greatest"], color="black", linewidth=1)
+            axis.text(of["ms"]["greatest"], place, f" {of['ms']['median']:.3g} ms", va="center", fontsize=7)
+        axis.axvline(row["floor_ms"], color="black", linestyle=":", linewidth=1)
+        axis.set_yticks(range(len(ways)), list(reversed(ways)), fontsize=7)
+        axis.tick_params(axis="x", labelsize=7)
+        reached = [f"{bar['what']}: {'-' if bar['reached'] is None else format(bar['reached'], '.3g')}" for bar in row["bars"]]
+        axis.set_title(f"{name}\n{'; '.join(reached)}", fontsize=8, loc="left")
+        axis.margins(x=0.15)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[-1, 0].set_xlabel(
+        f"ms on {told['device']}; dotted: the floor on an H100; orange: our fastest; red: strays from float32", fontsize=8
+    )
+    figure.tight_layout()
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def kernels(told: dict[str, Any], path: Path) -> None:
+    """A point for each kernel and its fastest peer: the share of the ceiling that binds it, copying or multiplying."""
+    cases = {name: case for name, case in told["cases"].items() if "ms" in next(iter(case["ways"].values()))}
+    figure, axis = plt.subplots(figsize=(8.5, 0.8 + 0.22 * len(cases)))
+    for place, case in enumerate(reversed(cases.values())):
+        for way, colour, mark in (("ours", "#d9822b", "o"), ("peer", "#4f6d7a", "x")):
+            named = [of for name, of in case["ways"].items() if "ms" in of and name.startswith("triton") == (way == "ours")]
+            if named:
+                best = min(named, key=lambda of: of["ms"]["median"])
+                axis.plot(max(best["share_of_copy"], best["share_of_matmul"]), place, mark, color=colour, markersize=5)
+    axis.set_yticks(range(len(cases)), list(reversed(cases)), fontsize=7)
+    axis.set_ylim(-1, len(cases))
+    axis.axvline(1.0, color="black", linestyle=":", linewidth=1)
+    axis.set_xlabel(f"share of what {told['device']} copies or multiplies at; circle: ours, cross: the fastest peer", fontsize=8)
+    axis.grid(axis="x", linewidth=0.3)
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
 def main() -> None:
     """Draw every picture whose results are there."""
     for name in ("engines", "engines-slow", "engines-gpu"):
@@ -126,7 +174,10 @@ def main() -> None:
     for name in ("query", "query-gpu"):
         if (source := RESULTS / f"{name}.json").exists():
             query(json.loads(source.read_text()), IMAGES / f"performance-{name}.png")
-    searched = [json.loads(path.read_text()) for path in RESULTS.glob("search-*.json")]
+    for name, draw in (("h100", rows), ("gpu-kernels", kernels)):
+        if (source := RESULTS / f"{name}.json").exists():
+            draw(json.loads(source.read_text()), IMAGES / f"performance-{name}.png")
+    searched = [json.loads(path.read_text()) for path in RESULTS.glob("search-*.json") if not path.stem.endswith("-gpu")]
     searched.sort(key=lambda one: int(one["rows"]))
     for one in searched:
         if len(one["results"]) > 2:

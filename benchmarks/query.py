@@ -72,11 +72,24 @@ def main() -> None:
             "load_before": round(load, 2),
             "whole_by": "process time" if args.device == "cpu" else "the clock",
             **built,
-            "asked": "15 ms at the median on an H100, everything included; the best of the runtimes with the camera known",
+            **({} if args.device == "cpu" else {"bar": bar(taken["camera known"])}),
             "conditions": taken,
             "one_process": process,
         },
     )
+
+
+def bar(ways: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an H100 must show, and the quickest runtime's median of whole questions."""
+    best = min(ways, key=lambda name: ways[name]["whole_ms"]["median"])
+    reached = ways[best]["whole_ms"]["median"]
+    return {
+        "what": "ms of a whole question at the median, camera known",
+        "at_most": 15.0,
+        "best": best,
+        "reached": reached,
+        "met": reached <= 15.0,
+    }
 
 
 def runtimes(args: argparse.Namespace) -> dict[str, RuntimeOptions]:

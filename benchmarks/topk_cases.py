@@ -123,7 +123,12 @@ def topk_case(asked: int, kind: torch.dtype, device: str, tiny: bool) -> Case:
         "triton": lambda: similarity_topk(queries, rows, K, scales, backend="triton"),
         "products and topk": lambda: by_products(queries, rows, scales),
         "torch": lambda: similarity_topk(queries, rows, K, scales, backend="torch"),
-        **{f"triton {tile}": partial(twin.similarity_topk, queries, rows, K, scales, tile=tile) for tile in (tiles[:1] if tiny else tiles)},
+        **{
+            f"triton {t.rows} x {t.queries} x {t.channels}, {t.warps} warps, {t.stages} stages": partial(
+                twin.similarity_topk, queries, rows, K, scales, tile=t
+            )
+            for t in (tiles[:1] if tiny else tiles)
+        },
     }
     left_out = {}
     if kind == torch.float16:

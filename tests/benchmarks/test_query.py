@@ -47,3 +47,11 @@ def test_a_question_tells_the_camera_only_where_it_should_and_never_the_heading(
     assert b"a maker" in path.read_bytes() and b"a maker" not in jpeg
     assert Photo.read(jpeg).pixels.shape == (30, 40, 3)
     assert set(query.asked(question, known=False)[1]) == {"kind", "point"}
+
+
+def test_the_bar_is_met_by_the_quickest_runtime(query: ModuleType) -> None:
+    ways = {"torch fp32": {"whole_ms": {"median": 40.0}}, "torch-compile": {"whole_ms": {"median": 15.2}}}
+    told = query.bar(ways)
+    assert (told["best"], told["reached"], told["met"]) == ("torch-compile", 15.2, False)
+    ways["torch"] = {"whole_ms": {"median": 14.9}}
+    assert query.bar(ways)["met"] is True
