@@ -6,6 +6,7 @@ CUDA graphs belong to the thread that recorded them, and their outputs lie where
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import types
@@ -27,6 +28,7 @@ NAME = "torch-compile"
 SERVES = "processors with a C++ compiler; GPUs of compute capability 7.0 and newer through Triton, under CUDA graphs"
 LADDER = (1, 4, 16, 64, 256)  # sizes of batch
 MOST_SHAPES = 64  # of a half: each rung with the few sizes that images have; torch's own limit is 8, and beyond it runs uncompiled
+_numbers = itertools.count()
 _LIMITS = ("recompile_limit", "cache_size_limit")  # what torch calls it from 2.6 on, and before
 
 __all__ = ["LADDER", "NAME", "SERVES", "load", "missing", "precisions", "rungs", "version"]
@@ -121,12 +123,17 @@ def _failures_told() -> Iterator[None]:
 
 
 def _alone(module: nn.Module) -> Callable[..., Any]:
-    """Return a function over a module with code of its own: torch counts what it compiles by code, and learns from it which sizes vary."""
+    """Return a function over a module with code and a name of its own.
+
+    By code torch counts what it compiles; by file, line and name it learns which sizes and numbers vary, and would take those in which
+    two networks differ for such.
+    """
 
     def forward(*inputs: Tensor) -> Any:
         return module(*inputs)
 
-    return types.FunctionType(forward.__code__.replace(), globals(), forward.__name__, None, forward.__closure__)
+    code = forward.__code__.replace(co_name=f"{forward.__name__}_{next(_numbers)}")
+    return types.FunctionType(code, globals(), forward.__name__, None, forward.__closure__)
 
 
 def _filled(rows: Tensor, rung: int) -> Tensor:
