@@ -138,6 +138,20 @@ def test_images_of_many_sizes_are_compiled_once_for_any_size(compiled: Compilati
     assert len(compiled) == 2
 
 
+def test_numbers_in_which_two_networks_differ_are_constants_of_each(compiled: Compilations) -> None:
+    class Scaled(Told):
+        def __init__(self, scale: float) -> None:
+            super().__init__()
+            self.scale = scale
+
+        def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+            return super().forward(images * self.scale)
+
+    for scale in (0.5, 1.5):
+        load(Scaled(scale), "fp32", "cpu")((images(4),))
+    assert compiled == [(4, 3, 16, 16)] * 2  # the images come last, and no number behind them
+
+
 def test_more_shapes_than_may_be_compiled_are_an_error_and_never_run_uncompiled(
     compiled: Compilations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
