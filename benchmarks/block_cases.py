@@ -159,9 +159,10 @@ def backbone_case(batch: int, side: int, device: str, tiny: bool) -> Case:
     shape = (1, 3, 8, 8) if tiny else (batch, 3, side, side)
     dtype = half_of(device)
     torch.manual_seed(0)
-    model = ConvNeXtV2(depths, widths).eval().to(device)
+    model = ConvNeXtV2(depths, widths).eval()
     for parameter in model.parameters():  # GRN starts at zero
         parameter.data.add_(torch.randn_like(parameter) * 0.02)
+    model.to(device)
     with torch.device("meta"):
         macs = count_macs(ConvNeXtV2(depths, widths), shape)
     images = draws(device, shape, dtype=dtype)[0].contiguous(memory_format=torch.channels_last)

@@ -31,6 +31,13 @@ left_s() { echo $((ends > SECONDS + 1 ? ends - SECONDS : 1)); }
 run() { # what runs past the end is stopped: its cases are recorded one by one
   timeout --kill-after=10 "$(left_s)" "$@" || failed="$failed $part"
 }
+again() { # as run, in another process where one lost the card: what it measured is recorded
+  for _ in 1 2 3 4; do
+    timeout --kill-after=10 "$(left_s)" "$@" --minutes "$(minutes)" && return
+    [ $? -eq 75 ] || break
+  done
+  failed="$failed $part"
+}
 minutes() { # after which no case is begun, so that the last one ends in time
   echo $(($(left_s) > 90 ? ($(left_s) - 60) / 60 : 0))
 }
@@ -39,9 +46,9 @@ for part in ${*:-h100 tests kernels engines build query}; do
   echo "--- $part, $(left_s) s left"
   touch "$work/began"
   case $part in
-    h100) run "$python" h100.py --minutes "$(minutes)" ;;
+    h100) again "$python" h100.py ;;
     tests) (cd .. && TRITON_INTERPRET=0 timeout "$(left_s)" "$python" -m pytest -q -p no:cacheprovider -k "not compil" tests/kernels/triton) || failed="$failed $part" ;;
-    kernels) run "$python" gpu_kernels.py --minutes "$(minutes)" ;;
+    kernels) again "$python" gpu_kernels.py ;;
     engines) run "$python" engines.py --device cuda --rounds 20 --minutes "$(minutes)" ;;
     build)
       "$python" -c 'from crossgeo.cli import main; main()' town make --seed 9100 --size-m 400 --photos 1 --out "$work/town" &&

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from common import record, recorded
-from gpu_timing import about, ceilings, cleared, measure, wrong
+from gpu_timing import AGAIN, about, ceilings, cleared, lost, measure, not_made, wrong
 
 NAME = "gpu-kernels"
 
@@ -48,13 +48,19 @@ def main() -> None:
                 payload["left_out"].append(name)
                 continue
             with cleared(device):
-                case = build(device, asked.dry)
-                # Cases that differ by their sizes alone are one where all are tiny.
-                same = (build.func, *(given for given in build.args if type(given) is not int), case.what) if asked.dry else name
-                results[name] = measured[same] = measured.get(same) or measure(case, rounds, device, payload["ceilings"])
-                del case
+                try:
+                    case = build(device, asked.dry)
+                except Exception as error:
+                    results[name] = not_made(error)
+                else:
+                    # Cases that differ by their sizes alone are one where all are tiny.
+                    same = (build.func, *(given for given in build.args if type(given) is not int), case.what) if asked.dry else name
+                    results[name] = measured[same] = measured.get(same) or measure(case, rounds, device, payload["ceilings"])
+                    del case
             if not asked.dry:
                 record(NAME, {**payload, "cases": results})
+                if lost(device):
+                    raise SystemExit(AGAIN)
     if asked.dry:
         print(json.dumps({**payload, "cases": results}, indent=2, allow_nan=False))
     if differ := wrong(results):

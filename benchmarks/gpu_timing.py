@@ -19,48 +19,83 @@ import torch
 from common import spread
 from kernel_case import Case, Hosted
 
+from crossgeo.engine.runtime.torch_compile import own_graphs
+
 FLUSH_BYTES = 512 * 1024 * 1024
+_BROKEN: list[Any] = []  # graphs whose capture broke: torch's allocator asks them still whether they are being captured
 WARM = 3  # calls before a capture, and rounds that do not count
+AGAIN = 75  # the exit code of a run that lost the card: another process goes on
 Way = Callable[[], Any]
 
 
-def milliseconds(ways: Mapping[str, Way], rounds: int, device: str) -> tuple[dict[str, list[float]], dict[str, str]]:
-    """Time each way once a round, in turn; return its milliseconds, and by what they were taken."""
+def milliseconds(ways: Mapping[str, Way], rounds: int, device: str) -> tuple[dict[str, list[float]], dict[str, str], dict[str, str]]:
+    """Time each way once a round, in turn; return its milliseconds, by what they were taken, and what those raised that do not run."""
+    raised: dict[str, str] = {}
     if device == "cpu":
-        return {name: [1e3 * _seconds(way) for _ in range(rounds)] for name, way in ways.items()}, dict.fromkeys(ways, "the clock")
+        return {name: [1e3 * _seconds(way) for _ in range(rounds)] for name, way in ways.items()}, dict.fromkeys(ways, "the clock"), raised
     flush = torch.empty(FLUSH_BYTES, dtype=torch.uint8, device=device)
     ready, by = {}, {}
     for name, way in ways.items():
-        ready[name], by[name] = _captured(way)
-    taken: dict[str, list[float]] = {name: [] for name in ways}
+        try:
+            ready[name], by[name] = _captured(way)
+        except Exception as error:  # of one way: the others are timed
+            raised[name] = said(error)
+    taken: dict[str, list[float]] = {name: [] for name in ready}
     for turn in range(rounds + WARM):
-        for name, way in ready.items():
-            flush.zero_()
-            ms = _by_clock(way) if by[name] == "the clock" else _by_events(way)
+        for name, way in [*ready.items()]:
+            try:
+                flush.zero_()
+                ms = _by_clock(way) if by[name] == "the clock" else _by_events(way)
+            except Exception as error:
+                raised[name] = said(error)
+                del ready[name], taken[name]
+                continue
             if turn >= WARM:
                 taken[name].append(ms)
-    return taken, by
+    return taken, by, raised
+
+
+def said(error: Exception) -> str:
+    """Return an error as a record has it."""
+    return f"{type(error).__name__}: {error}"[:400]
 
 
 def _captured(way: Way) -> tuple[Way, str]:
     """Return a replay of a way and "graph", or the way itself and how it is timed."""
     if isinstance(way, Hosted):
         return way, "the clock"
+    before = torch.cuda.current_stream()
     side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    side.wait_stream(torch.cuda.current_stream())
+    side.wait_stream(before)
     with torch.cuda.stream(side):
         for _ in range(WARM):
             way()
-    torch.cuda.current_stream().wait_stream(side)
+    before.wait_stream(side)
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        way()
+    except RuntimeError as error:  # it waits for the GPU, which no graph holds: better known before a capture than by one that breaks
+        return way, _launched(error)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
     try:
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # a runtime's thread may allocate meanwhile
             way()
-    except RuntimeError as error:
+    except Exception as error:
+        _BROKEN.append(graph)
+        torch.cuda.set_stream(before)  # torch.cuda.graph leaves its own where a capture breaks, and the generator waiting for an end
         torch.cuda.synchronize()
-        return way, f"launches: {str(error).splitlines()[0][:120]}"
+        own = torch.cuda.default_generators[before.device_index]
+        own.graphsafe_set_state(torch.Generator(own.device).graphsafe_get_state())
+        return way, _launched(error)
     return graph.replay, "graph"
+
+
+def _launched(error: Exception) -> str:
+    return f"launches: {(str(error) or type(error).__name__).splitlines()[0][:120]}"
 
 
 def _by_events(way: Way) -> float:
@@ -91,7 +126,7 @@ def ceilings(rounds: int, device: str) -> dict[str, Any]:
     side = 64 if device == "cpu" else 8192
     source, target = torch.ones(size, dtype=torch.uint8, device=device), torch.empty(size, dtype=torch.uint8, device=device)
     a, b = (torch.randn(side, side, device=device).bfloat16() for _ in range(2))
-    taken, _ = milliseconds({"copy": lambda: target.copy_(source), "matmul": lambda: a @ b}, rounds, device)
+    taken, *_ = milliseconds({"copy": lambda: target.copy_(source), "matmul": lambda: a @ b}, rounds, device)
     return {
         "copy_gb_s": spread([2 * size / ms / 1e6 for ms in taken["copy"]], 9),
         "bfloat16_matmul_tflop_s": spread([2 * side**3 / ms / 1e9 for ms in taken["matmul"]], 9),  # digits enough for a busy processor, too
@@ -105,11 +140,12 @@ def measure(case: Case, rounds: int, device: str, most: Mapping[str, Any]) -> di
         try:
             apart = case.error(way())
         except Exception as error:  # one peer that runs out of memory must not take the others' figures along
-            ways[name] = {"agrees": False, "raised": f"{type(error).__name__}: {error}"[:400]}
+            ways[name] = {"agrees": False, "raised": said(error)}
         else:
             ways[name] = {"agrees": bool(apart < case.tolerance), "largest_difference": apart if math.isfinite(apart) else None}
     running = {name: way for name, way in case.ways.items() if "raised" not in ways[name]}
-    taken, by = milliseconds(running, rounds, device)
+    taken, by, raised = milliseconds(running, rounds, device) if running else ({}, {}, {})
+    ways |= {name: {"agrees": False, "raised": why} for name, why in raised.items()}
     first = next(iter(case.ways))
     for name, times in taken.items():
         middle = spread(times, 6)["median"]
@@ -128,15 +164,32 @@ def measure(case: Case, rounds: int, device: str, most: Mapping[str, Any]) -> di
     return {"what": case.what, **left_out, "least_bytes": case.moved_bytes, "least_operations": case.operations, "ways": ways}
 
 
+def not_made(error: Exception) -> dict[str, Any]:
+    """Return the result of a case that could not be made."""
+    return {"what": "could not be made", "ways": {"made": {"agrees": False, "raised": said(error)}}}
+
+
+def lost(device: str) -> bool:
+    """Say whether the card answers nothing any more, as after a fault in a kernel: only another process goes on."""
+    if device == "cpu":
+        return False
+    try:
+        torch.cuda.synchronize()
+    except RuntimeError:
+        return True
+    return False
+
+
 @contextmanager
 def cleared(device: str) -> Iterator[None]:
     """Leave nothing of a case behind: its tensors, graphs and compiled code."""
     try:
         yield
     finally:
-        gc.collect()
+        own_graphs()
         torch.compiler.reset()
-        if device != "cpu":
+        gc.collect()
+        if not lost(device) and device != "cpu":
             torch.cuda.empty_cache()
 
 

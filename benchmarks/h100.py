@@ -11,13 +11,25 @@ import argparse
 import json
 import os
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from common import record, recorded
-from gpu_timing import about, ceilings, cleared, measure, wrong
+from gpu_timing import AGAIN, about, ceilings, cleared, lost, measure, not_made, wrong
 
 NAME = "h100"
+
+
+def measured(row: Any, device: str, tiny: bool, rounds: int, most: Mapping[str, Any]) -> dict[str, Any]:
+    """Make a row's case and measure it; what is made in inference mode no other thread's runtime could compile."""
+    try:
+        with torch.no_grad():
+            case = row.build(device, tiny)
+    except Exception as error:
+        return not_made(error)
+    with torch.inference_mode():
+        return measure(case, rounds, device, most)
 
 
 def main() -> None:
@@ -47,12 +59,14 @@ def main() -> None:
         if time.monotonic() > ends:
             payload["left_out"].append(name)
             continue
-        with cleared(device), torch.inference_mode():
-            results[name] = judged(row, measure(row.build(device, asked.dry), rounds, device, payload["ceilings"]))
+        with cleared(device):
+            results[name] = judged(row, measured(row, device, asked.dry, rounds, payload["ceilings"]))
         if asked.dry:
             continue
         print(name, json.dumps({"best": results[name]["best"], "bars": results[name]["bars"]}), flush=True)
         record(NAME, {**payload, "rows": results})
+        if lost(device):
+            raise SystemExit(AGAIN)
     if asked.dry:
         print(json.dumps({**payload, "rows": results}, indent=2, allow_nan=False))
     if differ := wrong(results):

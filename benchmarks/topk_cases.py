@@ -82,6 +82,12 @@ def by_faiss(queries: Tensor, rows: Tensor) -> Hosted | str:
     return Hosted(lambda: index.search(asked, K))
 
 
+def _picked(rows: Tensor, ids: Tensor) -> Tensor:
+    """Return rows (Q, K, D) by id, those of 8 bits as bytes, which every device picks."""
+    bits = rows.view(torch.uint8) if rows.dtype.itemsize == 1 else rows
+    return bits[ids.flatten()].view(rows.dtype).view(*ids.shape, -1)
+
+
 def error_of(queries: Tensor, rows: Tensor, scales: Tensor | None) -> Callable[[Any], float]:
     """Return how far the similarities of what was found, as told and as they are in float64, lie from the K highest in float64."""
 
@@ -97,7 +103,7 @@ def error_of(queries: Tensor, rows: Tensor, scales: Tensor | None) -> Callable[[
 
     def error(found: Found) -> float:
         told, ids = found
-        real = torch.einsum("qd,qkd->qk", queries.double(), rows[ids.flatten()].view(*ids.shape, -1).double())
+        real = torch.einsum("qd,qkd->qk", queries.double(), _picked(rows, ids).double())
         if scales is not None:
             real = real * scales[ids].double()
         apart = torch.maximum((told.double() - truth()).abs(), (real.sort(dim=1, descending=True).values - truth()).abs())

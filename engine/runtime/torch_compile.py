@@ -9,7 +9,9 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import threading
 import types
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -152,7 +154,18 @@ def _limits() -> Any:
 
 @cache
 def _worker() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1, "torch-compile")
+    return ThreadPoolExecutor(1, "torch-compile", own_graphs)
+
+
+def own_graphs() -> None:
+    """Give the calling thread its own place for CUDA graphs, which before torch 2.13 only the thread has that imports their module."""
+    from torch._inductor import cudagraph_trees
+
+    if not hasattr(cudagraph_trees.local, "tree_manager_containers"):
+        cudagraph_trees.local.tree_manager_containers = {}
+        cudagraph_trees.local.tree_manager_locks = defaultdict(threading.Lock)
+        torch._C._stash_obj_in_tls("tree_manager_containers", cudagraph_trees.local.tree_manager_containers)
+        torch._C._stash_obj_in_tls("tree_manager_locks", cudagraph_trees.local.tree_manager_locks)
 
 
 os.register_at_fork(after_in_child=_worker.cache_clear)  # threads stay with the parent

@@ -10,13 +10,13 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 STAND_IN = """#!/bin/bash
 echo "$*" | sed "s#$TMPDIR/[^/ ]*#WORK#g" >> "$CALLS"
 case "$1" in
-  $FAILS) exit 3 ;;
+  $FAILS) exit ${CODE:-3} ;;
   engines.py) echo '{}' > results/engines-gpu.json ;;
 esac
 """
 
 
-def _run(folder: Path, *parts: str, fails: str = "none") -> tuple[subprocess.CompletedProcess[str], list[str]]:
+def _run(folder: Path, *parts: str, fails: str = "none", code: str = "3") -> tuple[subprocess.CompletedProcess[str], list[str]]:
     """Run a copy of the script over a stand-in for Python, and return what came of it, and the calls."""
     bench = folder / "benchmarks"
     (bench / "results").mkdir(parents=True)
@@ -32,6 +32,7 @@ def _run(folder: Path, *parts: str, fails: str = "none") -> tuple[subprocess.Com
         "PYTHON": str(python),
         "CALLS": str(calls),
         "FAILS": fails,
+        "CODE": code,
         "OUT": str(folder / "out"),
         "TMPDIR": str(folder / "tmp"),
         "MINUTES": "9",
@@ -57,6 +58,12 @@ def test_a_part_that_fails_keeps_no_other_from_running_and_is_named(tmp_path: Pa
     done, calls = _run(tmp_path, "h100", "engines", fails="h100.py")
     assert done.returncode == 1 and done.stderr == "gpu.sh: failed or cut off: h100\n"
     assert len(calls) == 2 and (tmp_path / "out" / "engines-gpu.json").exists()
+
+
+def test_a_part_that_lost_the_card_goes_on_in_another_process_a_few_times(tmp_path: Path) -> None:
+    done, calls = _run(tmp_path, "kernels", "engines", fails="gpu_kernels.py", code="75")
+    assert done.stderr == "gpu.sh: failed or cut off: kernels\n"
+    assert [call.split()[0] for call in calls] == 4 * ["gpu_kernels.py"] + ["engines.py"]
 
 
 def test_a_part_that_there_is_not_is_told_with_those_that_there_are(tmp_path: Path) -> None:

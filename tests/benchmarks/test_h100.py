@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 
@@ -64,3 +65,25 @@ def test_a_bar_without_its_peer_or_without_a_way_of_ours_is_neither_met_nor_miss
     assert [bar["met"] for bar in _judged(rows, ours=_way(2.5))["bars"]] == [False, None]
     told = _judged(rows, ours={"agrees": False, "raised": "of all memory"}, peer=_way(3.0))
     assert told["best"] is None and [bar["met"] for bar in told["bars"]] == [None, None]
+
+
+def test_a_row_that_cannot_be_made_is_told_and_no_way_is_the_best(rows: ModuleType) -> None:
+    def broken(device: str, tiny: bool) -> None:
+        raise MemoryError("ten million rows")
+
+    row = rows.Row(broken, 1.0, (rows.Bar("ms", rows.ms, most=2.0),))
+    h100, timing = importlib.import_module("h100"), importlib.import_module("gpu_timing")
+    told = rows.judged(row, h100.measured(row, "cpu", True, 1, {}))
+    assert told["best"] is None and told["bars"][0]["met"] is None
+    assert timing.wrong({"scan": told}) == ["scan: made"]
+    assert told["ways"]["made"]["raised"] == "MemoryError: ten million rows"
+
+
+def test_what_a_row_is_made_of_another_thread_may_compile(rows: ModuleType) -> None:
+    def build(device: str, tiny: bool) -> Any:
+        made.append(torch.nn.Linear(2, 2).weight)
+        raise ValueError("seen enough")
+
+    made: list[torch.Tensor] = []
+    importlib.import_module("h100").measured(rows.Row(build, 1.0, ()), "cpu", True, 1, {})
+    assert not made[0].is_inference()

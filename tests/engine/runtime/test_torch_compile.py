@@ -212,3 +212,12 @@ def test_each_half_is_one_graph(halves: Halves, pictures: Any, compiled: Compila
         wanted = halves()[name].module(*(torch.from_numpy(rows) for rows in given))
     for found, rows in zip(load(half.module, "fp32", "cpu")(given), wanted, strict=True):
         np.testing.assert_allclose(found, rows.numpy(), atol=1e-4)
+
+
+def test_the_thread_of_calls_has_its_own_place_for_cuda_graphs_whichever_thread_imported_their_module_first() -> None:
+    """Before torch 2.13 only that one has it; the other fails at the first step of a graph."""
+    from torch._inductor import cudagraph_trees
+
+    names = ("tree_manager_containers", "tree_manager_locks")
+    there = torch_compile._worker().submit(lambda: [vars(cudagraph_trees.local).get(name) is not None for name in names]).result()
+    assert there == [True, True]
