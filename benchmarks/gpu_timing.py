@@ -186,7 +186,8 @@ def cleared(device: str) -> Iterator[None]:
     try:
         yield
     finally:
-        own_graphs()
+        if device != "cpu":
+            own_graphs()  # of this thread, which the reset asks for
         torch.compiler.reset()
         gc.collect()
         if not lost(device) and device != "cpu":

@@ -106,6 +106,7 @@ class _Call:
         for rows in inputs:
             torch._dynamo.mark_static(rows, 0)  # images of a second size are compiled for any size
         if self.device.type == "cuda":
+            own_graphs()
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         with _limits(), torch.no_grad(), casting(self.device.type, self._precision):
             outputs = self._compiled(*inputs)
@@ -154,7 +155,7 @@ def _limits() -> Any:
 
 @cache
 def _worker() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1, "torch-compile", own_graphs)
+    return ThreadPoolExecutor(1, "torch-compile")
 
 
 def own_graphs() -> None:
