@@ -38,7 +38,7 @@ class Colours(nn.Module):
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor]:
         """(B, 3, 64, 64) -> (B, 32)."""
-        cells = nn.functional.avg_pool2d(images, 8).flatten(1)
+        cells = nn.functional.avg_pool2d(images, 8).flatten(1).to(self.project.weight.dtype)  # as our models take float32 in any precision
         return (nn.functional.normalize(self.project(cells), dim=1),)
 
 
