@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from itertools import islice
-from queue import Full, Queue, SimpleQueue
+from queue import SimpleQueue
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -49,12 +49,15 @@ def collected(items: Generator[T, None, None], stop: threading.Event) -> Iterato
     """
     came: SimpleQueue[Future[T] | None] = SimpleQueue()
     thread = threading.Thread(target=_collect, args=(items, came), name="collected")
-    thread.start()
     try:
-        yield (one.result() for one in iter(came.get, None))
+        try:
+            thread.start()
+            yield (one.result() for one in iter(came.get, None))
+        finally:
+            stop.set()
     finally:
-        stop.set()
-        thread.join()
+        stop.set()  # once more, where an interruption came before it could be
+        _join(thread)
 
 
 def _collect(items: Generator[T, None, None], came: SimpleQueue[Future[T] | None]) -> None:
@@ -75,43 +78,53 @@ def while_made(items: Iterable[T], use: Callable[[Iterator[T]], R], most: int = 
     """Return `use` of an iterator of items, in a thread of its own, while the next items are made here, up to `most` before their turn.
 
     What `use` raises is raised here once the item at hand is made. Where making fails, `use` is ended by its iterator, so that it closes
-    what it holds open, and what making raised is raised.
+    what it holds open, and what making raised is raised. An interruption may come between any two steps here: the thread waits for nothing
+    but a queue that takes its end at once, and no lock is held here that it needs.
     """
-    passed: Queue[Future[T] | None] = Queue(most)
+    passed: SimpleQueue[Future[T] | None] = SimpleQueue()
+    room: SimpleQueue[bool] = SimpleQueue()  # True for each item that there is room for, False once nobody takes any more
     used: Future[R] = Future()
-    taken = (one.result() for one in iter(passed.get, None))
-    thread = threading.Thread(target=_run, args=(used, lambda: use(taken)), name="while-made")
-    thread.start()
+    broken: Future[T] = _failed(_Broken())
+
+    def run() -> None:
+        try:
+            first = passed.get()  # before `use` opens anything: an interruption may have come while this thread was started
+            if first is not broken:
+                used.set_result(use(_taken(first, passed, room)))
+        except BaseException as error:  # handed over, whatever it is
+            used.set_exception(error)
+        finally:
+            room.put(False)
+
+    for _ in range(most):
+        room.put(True)
+    thread = threading.Thread(target=run, name="while-made")
     try:
+        thread.start()
         for item in items:
-            if not _passed(passed, _came(item), used):
+            if not room.get():
                 break
+            passed.put(_came(item))
         else:
-            _passed(passed, None, used)
-    except BaseException:
-        _passed(passed, _failed(_Broken()), used)
-        raise
+            passed.put(None)
     finally:
-        thread.join()
+        passed.put(broken)  # which nobody takes where all has come
+        _join(thread)
     return used.result()
 
 
-def _run(out: Future[R], make: Callable[[], R]) -> None:
-    try:
-        out.set_result(make())
-    except BaseException as error:  # handed over, whatever it is
-        out.set_exception(error)
+def _taken(first: Future[T] | None, passed: SimpleQueue[Future[T] | None], room: SimpleQueue[bool]) -> Iterator[T]:
+    one = first
+    while one is not None:
+        room.put(True)
+        yield one.result()
+        one = passed.get()
 
 
-def _passed(queue: Queue[Future[T] | None], one: Future[T] | None, used: Future[R]) -> bool:
-    """Put one into a queue once there is room; False where nobody takes any more."""
-    while not used.done():
-        try:
-            queue.put(one, timeout=0.05)
-            return True
-        except Full:
-            continue
-    return False
+def _join(thread: threading.Thread) -> None:
+    """Wait for a thread's end, if it has begun."""
+    if thread.ident is not None:
+        thread.join()
 
 
 def _came(item: T) -> Future[T]:

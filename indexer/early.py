@@ -95,11 +95,11 @@ class Early:
 
     def describe(self, describe: Describe, batch: int, model: str) -> None:
         """Describe whole pieces of tiles as they come to be known, until closed."""
-        with self._changed:
-            if self._closed:
-                return
-            self._busy = True
-        try:
+        try:  # before it is said that pieces are described: an interruption must not leave that said
+            with self._changed:
+                if self._closed:
+                    return
+                self._busy = True
             while_made(self._pieces(describe, batch, model), self._keep)
         finally:
             with self._changed:

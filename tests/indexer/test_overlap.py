@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
 import pytest
 
 from crossgeo.errors import InputError
+from crossgeo.indexer import ahead as ahead_of
 from crossgeo.indexer import cutting, pieces
 from crossgeo.indexer import described as describing
 from crossgeo.indexer import early as early_tiles
-from crossgeo.indexer.ahead import while_made
+from crossgeo.indexer.ahead import collected, while_made
 from crossgeo.indexer.build import build_index
 from crossgeo.indexer.index import GeoIndex
 from crossgeo.indexer.journal import Journal
@@ -81,6 +84,78 @@ def test_what_use_raises_ends_making_and_what_making_raises_ends_use() -> None:
         while_made(broken(), keep)
     assert got == [0, 1, 2, 3, 4] and closed == [True] and running() == []
     assert while_made(range(9), next) == 0  # which wants no more than one
+
+
+def interrupted_at(step: int, run: Any) -> bool:
+    """Run with a KeyboardInterrupt at the n-th line that this thread comes to in the pipeline's module; say whether it came."""
+    came = 0
+
+    def at(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal came
+        if frame.f_code.co_filename != ahead_of.__file__:
+            return None
+        if event == "line":
+            came += 1
+            if came == step + 1:
+                raise KeyboardInterrupt
+        return at
+
+    before = sys.gettrace()
+    sys.settrace(at)
+    try:
+        run()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def run_while_made() -> None:
+    while_made(iter(range(4)), list)
+
+
+def run_collected() -> None:
+    stop = threading.Event()
+
+    def items() -> Generator[int, None, None]:
+        yield from range(3)
+        stop.wait(WAIT_S)
+
+    with collected(items(), stop) as found:
+        next(found)
+
+
+@pytest.mark.parametrize(("run", "name"), [(run_while_made, "while-made"), (run_collected, "collected")])
+def test_an_interruption_at_any_line_leaves_no_thread_waiting(run: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[threading.Thread] = []
+    start = threading.Thread.start
+
+    def kept(thread: threading.Thread) -> None:
+        start(thread)
+        if thread.name == name:
+            begun.append(thread)
+
+    def ended() -> bool:
+        for thread in begun:
+            thread.join(WAIT_S)
+        return not any(thread.is_alive() for thread in begun)
+
+    monkeypatch.setattr(threading.Thread, "start", kept)
+    step = 0
+    while interrupted_at(step, run):
+        assert ended(), f"a thread waits for ever after an interruption at line {step}"
+        step += 1
+    assert step > 10 and begun
+
+    def begun_and_interrupted(thread: threading.Thread) -> None:
+        kept(thread)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", begun_and_interrupted)  # which waits for the thread to have begun
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert ended()
 
 
 def test_the_next_area_is_cut_while_one_is_described_and_the_index_is_the_same(
