@@ -31,10 +31,14 @@ def service(indexes: Indexes, tmp_path: Path, serving: Any) -> Iterator[Any]:
 
 
 def answer_of(connection: socket.socket) -> tuple[int, dict[str, Any]]:
-    """Read an answer to the end of the connection: its status and its problem."""
+    """Read an answer to the end of the connection, which is a reset where the client still sends: its status and its problem."""
     data = b""
-    while piece := connection.recv(65536):
-        data += piece
+    try:
+        while piece := connection.recv(65536):
+            data += piece
+    except ConnectionResetError:
+        if not data:
+            raise
     head, _, body = data.partition(b"\r\n\r\n")
     return (int(head.split()[1]), json.loads(body)) if data else (0, {})
 
