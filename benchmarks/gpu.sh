@@ -22,6 +22,15 @@ if [ -n "${WHEELS:-}" ]; then
   export PYTHONPATH="$site${PYTHONPATH:+:$PYTHONPATH}"
 fi
 export PYTHONPATH="$PWD/../.namespace${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
+"$python" - <<'END' || exit 2
+import sys
+try:
+    import torch
+except ImportError as error:
+    sys.exit(f"gpu.sh: {error}; PYTHON names another interpreter, and ../docs/howto/gpu.md says what is to be installed")
+if not torch.cuda.is_available():
+    sys.exit(f"gpu.sh: torch {torch.__version__} finds no GPU here, and all parts need one; see: geo doctor")
+END
 ends=$((SECONDS + 60 * ${MINUTES:-55}))
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

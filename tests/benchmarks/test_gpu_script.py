@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 STAND_IN = """#!/bin/bash
-echo "$*" | sed "s#$TMPDIR/[^/ ]*#WORK#g" >> "$CALLS"
+[ "$1" = - ] || echo "$*" | sed "s#$TMPDIR/[^/ ]*#WORK#g" >> "$CALLS"
 case "$1" in
   $FAILS) exit ${CODE:-3} ;;
   engines.py) echo '{}' > results/engines-gpu.json ;;
@@ -69,3 +70,16 @@ def test_a_part_that_lost_the_card_goes_on_in_another_process_a_few_times(tmp_pa
 def test_a_part_that_there_is_not_is_told_with_those_that_there_are(tmp_path: Path) -> None:
     done, calls = _run(tmp_path, "kernel")
     assert done.returncode == 2 and "no part is called kernel; there are h100, tests" in done.stderr and not calls
+
+
+def test_nothing_runs_where_there_is_no_gpu(tmp_path: Path) -> None:
+    done, calls = _run(tmp_path, fails="-")
+    assert done.returncode == 2 and not calls and not done.stdout
+    real = subprocess.run(
+        ["bash", BENCHMARKS / "gpu.sh"],
+        env={**os.environ, "PYTHON": sys.executable, "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert real.returncode == 2 and "finds no GPU here, and all parts need one; see: geo doctor" in real.stderr and not real.stdout
